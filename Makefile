@@ -1,0 +1,45 @@
+# make demo   the main job on real text        make bench    timings beside peers
+# make test   every test                       make format   clang-format, in place
+# make setup  .venv with caffe2op_mask in it   make lint     clang-format and clang-tidy, as checks
+
+PYTHON := .venv/bin/python
+BUILD := build
+JOBS := $(shell nproc)
+
+.PHONY: setup environment build demo test cpp-test python-test format lint lock clean
+
+setup: build
+
+environment:
+	@tools/setup.sh
+
+build: environment
+	@cmake -S . -B $(BUILD) -DCAFFE2_PYTHON=$(CURDIR)/$(PYTHON) --log-level=WARNING
+	@cmake --build $(BUILD) --parallel $(JOBS) -- --no-print-directory
+	@$(PYTHON) -c "import caffe2op_mask"
+
+demo: build
+	@$(PYTHON) examples/demo.py
+
+test: cpp-test python-test
+
+cpp-test: build
+	@ctest --test-dir $(BUILD) --output-on-failure --no-tests=error --parallel $(JOBS)
+
+python-test: build
+	@$(PYTHON) -m pytest tests/python
+
+CXX_SOURCES = $(shell git ls-files '*.h' '*.cc')
+
+format:
+	@clang-format -i $(CXX_SOURCES)
+
+lint: build
+	@clang-format --dry-run -Werror $(CXX_SOURCES)
+	@clang-tidy --quiet -p $(BUILD) $(filter %.cc,$(CXX_SOURCES))
+
+lock: environment
+	@$(PYTHON) tools/lock.py requirements/requirements.in requirements/requirements-py39.txt
+
+clean:
+	@rm -rf $(BUILD) python/caffe2op_mask/*.so

@@ -1,0 +1,56 @@
+# Finds the Caffe2 that a Python has in its torch wheel and everything needed to build for it.
+# find_package(Torch) of such a wheel asks for CUDA, so the Python is asked instead.
+#
+#   in:  CAFFE2_PYTHON                     the Python to ask (default: python3 on PATH)
+#   out: Caffe2Runtime_FOUND
+#        Caffe2Runtime_VERSION             of torch
+#        Caffe2Runtime_CXX11_ABI           0 or 1, as the runtime was compiled
+#        Caffe2Runtime_PROTOBUF_VERSION    that caffe2.pb.h asks for, such as 3.13.0
+#        Caffe2Runtime_LIBRARY_DIR
+#        target Caffe2::Runtime            headers and libraries but for protobuf
+
+set(CAFFE2_PYTHON "python3" CACHE STRING "Python that has the Caffe2 to build for")
+
+# What keeps a torch from being such a runtime is said by the script, in one sentence.
+execute_process(
+  # Without PYTHONPATH: pip hides the environment behind it while it builds a package.
+  COMMAND ${CMAKE_COMMAND} -E env --unset=PYTHONPATH
+    ${CAFFE2_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/caffe2_runtime.py
+  OUTPUT_VARIABLE _answer ERROR_VARIABLE _error RESULT_VARIABLE _result
+  OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_STRIP_TRAILING_WHITESPACE)
+if(NOT _result EQUAL 0)
+  message(FATAL_ERROR "No Caffe2 to build for: ${_error}${_answer}")
+endif()
+foreach(_line IN LISTS _answer)
+  string(REPLACE "\n" ";" _line "${_line}")
+  foreach(_pair IN LISTS _line)
+    string(REGEX REPLACE "^([^=]+)=(.*)$" "\\1" _key "${_pair}")
+    string(REGEX REPLACE "^([^=]+)=(.*)$" "\\2" Caffe2Runtime_${_key} "${_pair}")
+  endforeach()
+endforeach()
+
+# Some headers of the runtime include mkl_cblas.h; the PyPI package mkl-include brings it.
+find_path(Caffe2Runtime_MKL_INCLUDE_DIR mkl_cblas.h
+  HINTS ${Caffe2Runtime_PREFIX}/include)
+set(_mkl)
+if(Caffe2Runtime_MKL_INCLUDE_DIR)
+  set(_mkl ${Caffe2Runtime_MKL_INCLUDE_DIR})
+endif()
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Caffe2Runtime
+  REQUIRED_VARS Caffe2Runtime_INCLUDE_DIR Caffe2Runtime_LIBRARY_DIR Caffe2Runtime_PROTOBUF_VERSION
+  VERSION_VAR Caffe2Runtime_VERSION)
+
+if(NOT TARGET Caffe2::Runtime)
+  add_library(Caffe2::Runtime INTERFACE IMPORTED)
+  # at::parallel_for is serial unless compiled with OpenMP. One process must have one OpenMP, so none
+  # is named to the linker: libtorch_cpu.so brings the one it was made with.
+  set_target_properties(Caffe2::Runtime PROPERTIES
+    INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${Caffe2Runtime_INCLUDE_DIR};${_mkl}"
+    INTERFACE_INCLUDE_DIRECTORIES "${Caffe2Runtime_INCLUDE_DIR};${_mkl}"
+    INTERFACE_COMPILE_OPTIONS "-fopenmp"
+    INTERFACE_COMPILE_DEFINITIONS "_GLIBCXX_USE_CXX11_ABI=${Caffe2Runtime_CXX11_ABI}"
+    INTERFACE_LINK_LIBRARIES
+      "${Caffe2Runtime_LIBRARY_DIR}/libtorch_cpu.so;${Caffe2Runtime_LIBRARY_DIR}/libc10.so")
+endif()

@@ -1,0 +1,33 @@
+#pragma once
+
+// Spans of bytes, written with one element again and again.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace caffe2op_mask {
+
+// An element of 1, 2, 4 or 8 bytes repeated to 8, so that code which fills need
+// not know its width. 0 fills with zeros for an element of any width.
+template <typename T>
+uint64_t FillPattern(T value) {
+  static_assert(8 % sizeof(T) == 0, "an element divides 8 bytes");
+  uint64_t pattern = 0;
+  for (size_t i = 0; i < sizeof(pattern); i += sizeof(T)) {
+    std::memcpy(reinterpret_cast<char*>(&pattern) + i, &value, sizeof(T));
+  }
+  return pattern;
+}
+
+// Fills out[0, bytes), `bytes` a multiple of the element's width.
+void FillSpan(uint64_t pattern, int64_t bytes, uint8_t* out);
+
+// Writes out[0, bytes): in[i] inside [keep_begin, keep_end), the fill outside.
+// All offsets are multiples of the element's width; `out` is either `in`, then
+// the kept part is not touched, or does not overlap it.
+void MaskSpan(
+    const uint8_t* in, int64_t bytes, int64_t keep_begin, int64_t keep_end, uint64_t fill_pattern,
+    uint8_t* out);
+
+}  // namespace caffe2op_mask

@@ -1,0 +1,102 @@
+#include "operators/boolean_mask_jagged_op.h"
+
+#include "kernels/boolean_mask.h"
+#include "kernels/chunk.h"
+#include "operators/parallel.h"
+#include "operators/segment_lengths.h"
+
+namespace caffe2 {
+namespace mask {
+
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+
+bool BooleanMaskJaggedOp::RunOnDevice() {
+  return DispatchIndex(this, "BooleanMaskJagged", "lengths", Input(1));
+}
+
+template <typename Index>
+bool BooleanMaskJaggedOp::DoRunWithType() {
+  const Tensor& values = Input(0);
+  const Tensor& lengths = Input(1);
+  const Tensor& mask = Input(2);
+  const bool* const keep = MaskData("BooleanMaskJagged", "mask", mask);
+  CAFFE_ENFORCE(
+      mask.dim() == 1, "BooleanMaskJagged: mask must have 1 dim, but is of shape ",
+      ShapeName(mask.sizes()), ".");
+  CheckLeadingDims("BooleanMaskJagged", "mask", mask.sizes(), "values", values.sizes());
+  CAFFE_ENFORCE(
+      IsPlain(values.dtype()),
+      "BooleanMaskJagged: values must be numbers or bool, but are of type ",
+      TypeName(values.dtype()), ".");
+  const int64_t n = mask.numel();
+  CheckSegmentLengths<Index>("BooleanMaskJagged", lengths, n, &block_begins_);
+  const void* const from = values.raw_data();
+  offsets_.resize(static_cast<size_t>(NumChunks(n)));
+  const int64_t kept = ChunkOffsets(keep, n, offsets_.data(), AtParallelFor);
+
+  std::vector<int64_t> sizes = values.sizes().vec();
+  sizes[0] = kept;
+  const int64_t row_bytes =
+      Product(values.sizes(), 1, values.dim()) * static_cast<int64_t>(values.dtype().itemsize());
+  Tensor* const masked_values = Output(0);
+  masked_values->Resize(sizes);
+  CompressRows(
+      keep, n, offsets_.data(), row_bytes, from, masked_values->raw_mutable_data(values.dtype()),
+      AtParallelFor);
+  Tensor* const masked_lengths = Output(1, lengths.sizes(), at::dtype<Index>());
+  CountTrueInSegments(
+      keep, lengths.data<Index>(), lengths.numel(), block_begins_.data(),
+      masked_lengths->mutable_data<Index>(), AtParallelFor);
+  return true;
+}
+
+void FillBooleanMaskJaggedSchema(OpSchema& schema) {
+  schema.NumInputs(3)
+      .NumOutputs(2)
+      .TensorInferenceFunction([](const OperatorDef&, const std::vector<TensorShape>& in) {
+        std::vector<TensorShape> out(2);
+        out[0].set_unknown_shape(true);
+        out[1] = in[1];
+        return out;
+      })
+      .SetDoc(R"DOC(
+Masks ragged rows: `values` `[T, ..]` are rows of B segments that follow one another, `lengths` `[B]`
+says how long each is, `mask` `[T]` which of their rows stay. What is kept of each segment moves
+together: BooleanMask of the values and BooleanMaskLengths of the lengths in one operator.
+
+The gradient goes to `values`.
+
+Errors: `mask` not bool, not 1-D, or not one entry for each row of `values`; `lengths` not int32 or
+int64, not 1-D, negative, or not adding up to T.
+
+Source: FBGEMM's masked_select_jagged_1d, for rows of any shape.
+
+**Example**
+
+```
+workspace.FeedBlob("values", np.array([1, 2, 3, 4, 5, 6], dtype=np.float32))
+workspace.FeedBlob("lengths", np.array([1, 3, 2], dtype=np.int32))
+workspace.FeedBlob("mask", np.array([False, True, True, False, True, True]))
+op = core.CreateOperator(
+    "BooleanMaskJagged", ["values", "lengths", "mask"], ["masked_values", "masked_lengths"])
+workspace.RunOperatorOnce(op)
+print(workspace.FetchBlob("masked_values").tolist())
+print(workspace.FetchBlob("masked_lengths").tolist())
+```
+
+**Result**
+
+```
+[2.0, 3.0, 5.0, 6.0]
+[0, 2, 2]
+```
+)DOC")
+      .Input(0, "values", "(Tensor) `[T, ..]`, any numeric type or bool")
+      .Input(1, "lengths", "(Tensor<int32 or int64>) `[B]`, rows of each segment, adding up to T")
+      .Input(2, "mask", "(Tensor<bool>) `[T]`; True keeps")
+      .Output(0, "masked_values", "(Tensor) `[count of True, ..]`, of values' type")
+      .Output(1, "masked_lengths", "(Tensor) `[B]`, rows kept of each segment, of lengths' type");
+}
+
+}  // namespace mask
+}  // namespace caffe2

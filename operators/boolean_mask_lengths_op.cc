@@ -1,0 +1,104 @@
+#include "operators/boolean_mask_lengths_op.h"
+
+#include <limits>
+
+#include "operators/parallel.h"
+#include "operators/segment_lengths.h"
+
+namespace caffe2 {
+namespace mask {
+
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+
+bool BooleanMaskLengthsOp::RunOnDevice() {
+  const Tensor& lengths = Input(0);
+  const Tensor& mask = Input(1);
+  MaskData("BooleanMaskLengths", "mask", mask);
+  CAFFE_ENFORCE(mask.dim() >= 1, "BooleanMaskLengths: mask must have at least one dim.");
+  if (mask.dim() == 1) return DispatchIndex(this, "BooleanMaskLengths", "lengths", lengths);
+  return lengths.dtype().Match<int64_t>() ? CountRows<int64_t>() : CountRows<int32_t>();
+}
+
+template <typename Index>
+bool BooleanMaskLengthsOp::DoRunWithType() {
+  const Tensor& lengths = Input(0);
+  const Tensor& mask = Input(1);
+  CheckSegmentLengths<Index>("BooleanMaskLengths", lengths, mask.numel(), &block_begins_);
+  Tensor* const counts = Output(0, lengths.sizes(), at::dtype<Index>());
+  CountTrueInSegments(
+      mask.data<bool>(), lengths.data<Index>(), lengths.numel(), block_begins_.data(),
+      counts->mutable_data<Index>(), AtParallelFor);
+  return true;
+}
+
+template <typename Index>
+bool BooleanMaskLengthsOp::CountRows() {
+  const Tensor& rows = Input(0);
+  const Tensor& mask = Input(1);
+  CAFFE_ENFORCE(
+      rows.dim() >= 1 && rows.size(0) == mask.size(0),
+      "BooleanMaskLengths: with a mask of 2 or more dims, input 0 must have the mask's first dim, "
+      "but is of shape ",
+      ShapeName(rows.sizes()), " and mask of shape ", ShapeName(mask.sizes()), ".");
+  const int64_t columns = Product(mask.sizes(), 1, mask.dim());
+  CAFFE_ENFORCE(
+      columns <= int64_t{std::numeric_limits<Index>::max()},
+      "BooleanMaskLengths: a row of mask has ", columns,
+      " entries, more than int32 counts; give an int64 input 0.");
+  Tensor* const counts = Output(0, {mask.size(0)}, at::dtype<Index>());
+  CountTrueInRows(
+      mask.data<bool>(), mask.size(0), columns, counts->mutable_data<Index>(), AtParallelFor);
+  return true;
+}
+
+void FillBooleanMaskLengthsSchema(OpSchema& schema) {
+  schema.NumInputs(2)
+      .NumOutputs(1)
+      .TensorInferenceFunction([](const OperatorDef&, const std::vector<TensorShape>& in) {
+        std::vector<TensorShape> out(1);
+        out[0].set_data_type(
+            in[0].data_type() == TensorProto::INT64 ? TensorProto::INT64 : TensorProto::INT32);
+        if (in[0].dims_size() > 0) out[0].add_dims(in[0].dims(0));
+        return out;
+      })
+      .SetDoc(R"DOC(
+Counts what a mask keeps of each segment, so that a ragged tensor stays ragged after BooleanMask.
+
+With a 1-D `mask`, `lengths` `[n]` cut it into n segments that follow one another;
+`masked_lengths[i]` is the count of True in segment i. With a `mask` of two or more dims, the
+segments are its rows: `masked_lengths[i]` is the count of True in `mask[i]`, and the first input may
+be any tensor with the mask's first dim (the data that is masked, for one).
+
+Errors: `mask` not bool; `lengths` not int32 or int64, not 1-D, negative, or not adding up to the size
+of `mask`; with rows, first dims that differ.
+
+Source: Caffe2's BooleanMaskLengths; NumPy's `mask.sum(axis=1)`.
+
+**Example**
+
+```
+workspace.FeedBlob("lengths", np.array([1, 3, 2], dtype=np.int32))
+workspace.FeedBlob("mask", np.array([False, True, True, False, True, True]))
+op = core.CreateOperator("BooleanMaskLengths", ["lengths", "mask"], ["masked_lengths"])
+workspace.RunOperatorOnce(op)
+print(workspace.FetchBlob("masked_lengths").tolist())
+```
+
+**Result**
+
+```
+[0, 2, 2]
+```
+)DOC")
+      .Input(
+          0, "lengths",
+          "(Tensor<int32 or int64>) `[n]`, entries of each segment; any tensor `[N, ..]` where "
+          "mask has rows")
+      .Input(1, "mask", "(Tensor<bool>) `[sum of lengths]`, or `[N, ..]`")
+      .Output(
+          0, "masked_lengths",
+          "(Tensor) `[n]` or `[N]`, of lengths' type; int32 where that is neither int32 nor int64");
+}
+
+}  // namespace mask
+}  // namespace caffe2

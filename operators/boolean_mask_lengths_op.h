@@ -1,0 +1,32 @@
+#pragma once
+
+#include <vector>
+
+#include "caffe2/core/operator.h"
+
+namespace caffe2 {
+namespace mask {
+
+// BooleanMaskLengths(lengths, mask) -> masked_lengths
+class BooleanMaskLengthsOp final : public Operator<CPUContext> {
+ public:
+  USE_OPERATOR_FUNCTIONS(CPUContext);
+  using Operator<CPUContext>::Operator;
+
+  bool RunOnDevice() override;
+
+  // Index: the type of lengths and of masked_lengths.
+  template <typename Index>
+  bool DoRunWithType();
+
+ private:
+  template <typename Index>
+  bool CountRows();
+
+  std::vector<int64_t> block_begins_;
+};
+
+void FillBooleanMaskLengthsSchema(OpSchema& schema);
+
+}  // namespace mask
+}  // namespace caffe2

@@ -1,0 +1,33 @@
+#pragma once
+
+// Words and checks that every operator's errors share.
+
+#include <string>
+
+#include "caffe2/core/operator.h"
+
+namespace caffe2 {
+namespace mask {
+
+// "[2, 3]"
+std::string ShapeName(at::IntArrayRef sizes);
+
+// NumPy's name of an element type: "float32", "bool", "bfloat16", "string".
+std::string TypeName(TypeMeta type);
+
+// Product of sizes[begin, end).
+int64_t Product(at::IntArrayRef sizes, int64_t begin, int64_t end);
+
+// True where elements are plain bytes: moved by memcpy, zero when all bits are.
+bool IsPlain(TypeMeta type);
+
+// The data of a bool input; throws where it is of another type.
+const bool* MaskData(const std::string& op, const std::string& name, const Tensor& mask);
+
+// Throws unless the mask's sizes are the first of the data's.
+void CheckLeadingDims(
+    const std::string& op, const std::string& mask_name, at::IntArrayRef mask,
+    const std::string& data_name, at::IntArrayRef data);
+
+}  // namespace mask
+}  // namespace caffe2

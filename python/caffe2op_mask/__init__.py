@@ -1,0 +1,23 @@
+"""Mask operators for Caffe2.
+
+Importing this package loads the operators into the process's Caffe2:
+
+    import caffe2op_mask
+
+From then on BooleanMask, BooleanMaskLengths, BooleanUnmask and SequenceMask of every net that is
+created are this library's, unless ``CAFFE2OP_MASK_OVERRIDE=0`` stands in the environment, and
+BooleanMaskJagged is there too. Nets that exist already keep the operators they were made with.
+
+A process that does not import this package can load the library itself:
+
+    dyndep.InitOpsLibrary(caffe2op_mask.library_path())
+"""
+
+from caffe2op_mask._load import library_path, load
+
+# The one place where the version is written; CMake and setup.py read it here.
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "library_path"]
+
+load()

@@ -1,0 +1,72 @@
+"""Loads the shared library into the process's Caffe2, or says in one sentence why it cannot."""
+
+import os
+
+_LIBRARY = "libcaffe2op_mask.so"
+
+# One operator of ours for each way of registering: as an engine, and under a name of its own.
+_MARKS = ("BooleanMask_ENGINE_MASK", "BooleanMaskJagged")
+
+
+def library_path():
+    """Path of the shared library, for ``dyndep.InitOpsLibrary`` or ``dlopen``."""
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), _LIBRARY)
+
+
+def load():
+    """Loads the library and makes its operators known to ``caffe2.python.core``.
+
+    Harmless where it is loaded already. Raises ImportError where there is no Caffe2, the file is
+    missing or does not fit the runtime, another copy of it is loaded, or operators are absent
+    after loading.
+    """
+    try:
+        from caffe2.python import core, workspace
+    except Exception as error:  # a broken runtime raises whatever it likes
+        raise ImportError(
+            "caffe2op_mask needs a Python with Caffe2, such as torch 1.10.2 with numpy, protobuf, "
+            "future and six, but importing caffe2.python failed: {}".format(error)
+        )
+    path = library_path()
+    if not os.path.isfile(path):
+        raise ImportError("caffe2op_mask is not complete: {} is missing.".format(path))
+    if any(mark in workspace.RegisteredOperators() for mark in _MARKS):
+        loaded = _loaded_copy()
+        if loaded is None or not os.path.samefile(loaded, path):
+            raise ImportError(
+                "caffe2op_mask cannot load {}: another copy of it, {}, is loaded in this process "
+                "already.".format(path, loaded or "of unknown path")
+            )
+        core.RefreshRegisteredOperators()
+        return
+    try:
+        # Not dyndep, which passes over a missing file with a printed line.
+        _open(path)
+    except OSError as error:
+        raise ImportError(
+            "caffe2op_mask cannot load {} into this runtime, which is not the one it was built "
+            "for: {}".format(path, error)
+        )
+    missing = [mark for mark in _MARKS if mark not in workspace.RegisteredOperators()]
+    if missing:
+        raise ImportError(
+            "caffe2op_mask loaded {}, but the runtime does not know {}: the library belongs to "
+            "another Caffe2.".format(path, " and ".join(missing))
+        )
+    core.RefreshRegisteredOperators()
+
+
+def _open(path):
+    import ctypes
+
+    ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+
+
+def _loaded_copy():
+    """Path of the copy of the library that is mapped into this process, or None."""
+    with open("/proc/self/maps") as lines:
+        for line in lines:
+            name = line.split(None, 5)[-1].strip()
+            if os.path.basename(name) == _LIBRARY:
+                return name
+    return None

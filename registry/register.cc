@@ -1,0 +1,100 @@
+// The only place that registers. docs/architecture.md tells why stock names get
+// an engine and new names none; tests hold this list against the live registry.
+
+#include <cstdlib>
+#include <cstring>
+
+#include "caffe2/core/module.h"
+#include "caffe2/core/operator.h"
+#include "gradients/boolean_mask_gradient.h"
+#include "gradients/boolean_mask_jagged_gradient.h"
+#include "gradients/boolean_unmask_gradient.h"
+#include "gradients/sequence_mask_gradient.h"
+#include "operators/boolean_mask_jagged_op.h"
+#include "operators/boolean_mask_lengths_op.h"
+#include "operators/boolean_mask_op.h"
+#include "operators/boolean_unmask_op.h"
+#include "operators/sequence_mask_op.h"
+
+// A module tells the runtime its name and is looked up by a symbol of that name,
+// the only one of ours that must be seen from outside.
+#pragma GCC visibility push(default)
+CAFFE2_MODULE(caffe2op_mask, "Mask operators: exact, fast, for every type and shape.");
+#pragma GCC visibility pop
+
+namespace caffe2 {
+
+// Names that the runtime has already. Under their own name the registry would
+// end the process, so they are registered as engine MASK, which SetOpEnginePref
+// below makes the one to try first.
+REGISTER_CPU_OPERATOR_WITH_ENGINE(BooleanMask, MASK, mask::BooleanMaskOp);
+REGISTER_CPU_OPERATOR_WITH_ENGINE(BooleanMaskGradient, MASK, mask::BooleanMaskGradientOp);
+REGISTER_CPU_OPERATOR_WITH_ENGINE(BooleanMaskLengths, MASK, mask::BooleanMaskLengthsOp);
+REGISTER_CPU_OPERATOR_WITH_ENGINE(BooleanUnmask, MASK, mask::BooleanUnmaskOp);
+REGISTER_CPU_OPERATOR_WITH_ENGINE(SequenceMask, MASK, mask::SequenceMaskOp);
+
+// Names of our own.
+REGISTER_CPU_OPERATOR(BooleanMaskJagged, mask::BooleanMaskJaggedOp);
+OPERATOR_SCHEMA(BooleanMaskJagged).FillUsing(mask::FillBooleanMaskJaggedSchema);
+REGISTER_GRADIENT(BooleanMaskJagged, mask::GetBooleanMaskJaggedGradient);
+REGISTER_CPU_GRADIENT_OPERATOR(BooleanUnmaskGradient, mask::BooleanUnmaskGradientOp);
+GRADIENT_OPERATOR_SCHEMA(BooleanUnmaskGradient).FillUsing(mask::FillBooleanUnmaskGradientSchema);
+
+namespace mask {
+namespace {
+
+template <class Maker>
+void PreferGradient(const std::string& name) {
+  GradientRegistry()->Register(
+      name,
+      c10::Registerer<
+          std::string, std::unique_ptr<GradientMakerBase>, const OperatorDef&,
+          const std::vector<GradientWrapper>&>::DefaultCreator<Maker>,
+      "", c10::REGISTRY_PREFERRED);
+}
+
+// Replaces the schema of `name`, which may exist only once, or makes it.
+void SetSchema(const std::string& name, void (*fill)(OpSchema&)) {
+  // The registry hands out const pointers to objects that are not const.
+  auto* schema = const_cast<OpSchema*>(OpSchemaRegistry::Schema(name));
+  if (schema == nullptr) {
+    schema = &OpSchemaRegistry::NewSchema(name, __FILE__, __LINE__);
+  } else {
+    *schema = OpSchema(name, __FILE__, __LINE__);
+  }
+  fill(*schema);
+}
+
+struct StockName {
+  const char* name;
+  void (*fill_schema)(OpSchema&);
+};
+
+bool OverrideStock() {
+  const char* const value = std::getenv("CAFFE2OP_MASK_OVERRIDE");
+  return value == nullptr || std::strcmp(value, "0") != 0;
+}
+
+bool RegisterStockNames() {
+  const StockName names[] = {
+      {"BooleanMask", FillBooleanMaskSchema},
+      {"BooleanMaskGradient", FillBooleanMaskGradientSchema},
+      {"BooleanMaskLengths", FillBooleanMaskLengthsSchema},
+      {"BooleanUnmask", FillBooleanUnmaskSchema},
+      {"SequenceMask", FillSequenceMaskSchema},
+  };
+  for (const StockName& stock : names) {
+    SetSchema(stock.name, stock.fill_schema);
+    if (OverrideStock()) SetOpEnginePref(stock.name, {{CPU, {"MASK"}}});
+  }
+  PreferGradient<GetBooleanMaskGradient>("BooleanMask");
+  PreferGradient<GetBooleanUnmaskGradient>("BooleanUnmask");
+  PreferGradient<GetSequenceMaskGradient>("SequenceMask");
+  return true;
+}
+
+const bool kRegistered = RegisterStockNames();
+
+}  // namespace
+}  // namespace mask
+}  // namespace caffe2
