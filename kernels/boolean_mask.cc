@@ -5,8 +5,8 @@
 namespace caffe2op_mask {
 
 int64_t ChunkOffsets(const bool* mask, int64_t n, int64_t* offsets, ParallelFor parallel_for) {
-  ForEachChunk(n, 1, parallel_for, [=](int64_t chunk, int64_t begin, int64_t count) {
-    offsets[chunk] = CountTrue(mask + begin, count);
+  ForEachPiece(n, 1, Stores::kCached, parallel_for, [=](const ChunkPiece& piece) {
+    offsets[piece.chunk] = CountTrue(mask + piece.begin, piece.count);
   });
   return ExclusiveSum(offsets, NumChunks(n));
 }
@@ -17,20 +17,24 @@ void CompressRows(
   if (row_bytes == 0) return;
   const auto* const from = static_cast<const uint8_t*>(data);
   auto* const to = static_cast<uint8_t*>(out);
-  ForEachChunk(n, row_bytes, parallel_for, [=](int64_t chunk, int64_t begin, int64_t count) {
+  const Stores stores = StoresFor(n * row_bytes);
+  ForEachPiece(n, row_bytes, stores, parallel_for, [=](const ChunkPiece& piece) {
     uint64_t words[kChunkWords];
-    PackChunk(mask + begin, count, words);
+    if (PackChunk(mask + piece.begin, piece.count, words) == 0) return;
+    const int64_t row =
+        offsets[piece.chunk] + CountTrue(mask + piece.begin - piece.before(), piece.before());
     CompressChunk(
-        words, count, row_bytes, from + begin * row_bytes, to + offsets[chunk] * row_bytes);
+        words, piece.count, row_bytes, from + piece.begin * row_bytes, to + row * row_bytes,
+        stores);
   });
 }
 
 void CompressIndices(
     const bool* mask, int64_t n, const int64_t* offsets, int64_t* out, ParallelFor parallel_for) {
-  ForEachChunk(n, sizeof(int64_t), parallel_for, [=](int64_t chunk, int64_t begin, int64_t count) {
+  ForEachPiece(n, sizeof(int64_t), Stores::kCached, parallel_for, [=](const ChunkPiece& piece) {
     uint64_t words[kChunkWords];
-    PackChunk(mask + begin, count, words);
-    IndexChunk(words, count, begin, out + offsets[chunk]);
+    PackChunk(mask + piece.begin, piece.count, words);
+    IndexChunk(words, piece.count, piece.begin, out + offsets[piece.chunk]);
   });
 }
 

@@ -1,36 +1,88 @@
 #include "kernels/boolean_mask_lengths.h"
 
-#include <algorithm>
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/boolean_mask_lengths.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep; includes this file once for each target
+// clang-format off: only behind foreach_target.h
+#include "kernels/boolean_mask_lengths-inl.h"
+// clang-format on
 
-#include "kernels/chunk.h"
+#if HWY_ONCE
+
+#include <algorithm>
+#include <limits>
 
 namespace caffe2op_mask {
+namespace {
 
+HWY_EXPORT(CountGroup32);
+HWY_EXPORT(CountGroup64);
+
+void CountGroup(
+    const bool* mask, int64_t entries, int64_t group, const int32_t* lengths, int64_t segments,
+    GroupStart* start, int32_t* counts, int64_t* offsets) {
+  HWY_DYNAMIC_DISPATCH(CountGroup32)
+  (mask, entries, group, lengths, segments, start, counts, offsets);
+}
+
+void CountGroup(
+    const bool* mask, int64_t entries, int64_t group, const int64_t* lengths, int64_t segments,
+    GroupStart* start, int64_t* counts, int64_t* offsets) {
+  HWY_DYNAMIC_DISPATCH(CountGroup64)
+  (mask, entries, group, lengths, segments, start, counts, offsets);
+}
+
+// Adds up with a check at each step, to say where it went wrong.
 template <typename Index>
-LengthsSum SumLengths(const Index* lengths, int64_t segments, int64_t* block_begins) {
+LengthsSum SumWithChecks(const Index* lengths, int64_t segments) {
   int64_t total = 0;
   for (int64_t s = 0; s < segments; ++s) {
-    if (s % kBlockSegments == 0) block_begins[s / kBlockSegments] = total;
     if (lengths[s] < 0) return {0, s, -1};
     if (__builtin_add_overflow(total, static_cast<int64_t>(lengths[s]), &total)) return {0, -1, s};
   }
   return {total, -1, -1};
 }
 
+}  // namespace
+
 template <typename Index>
-void CountTrueInSegments(
-    const bool* mask, const Index* lengths, int64_t segments, const int64_t* block_begins,
-    Index* counts, ParallelFor parallel_for) {
-  parallel_for(0, NumSegmentBlocks(segments), 1, [=](int64_t first, int64_t last) {
-    for (int64_t block = first; block < last; ++block) {
-      int64_t begin = block_begins[block];
-      const int64_t end = std::min(segments, (block + 1) * kBlockSegments);
-      for (int64_t s = block * kBlockSegments; s < end; ++s) {
-        counts[s] = static_cast<Index>(CountTrue(mask + begin, lengths[s]));
-        begin += lengths[s];
-      }
+LengthsSum SumLengths(const Index* lengths, int64_t segments, int64_t entries, GroupStart* starts) {
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  const int64_t groups = NumGroups(entries);
+  int64_t group = 0;
+  int64_t boundary = groups > 0 ? 0 : kMax;  // first entry of the next group
+  uint64_t total = 0;
+  Index any = 0;  // has the sign bit of every negative length, and is no less than any other
+  for (int64_t s = 0; s < segments; ++s) {
+    any |= lengths[s];
+    total += static_cast<uint64_t>(lengths[s]);
+    for (const auto end = static_cast<int64_t>(total); end > boundary;) {
+      starts[group] = {s, end - boundary, 0};
+      boundary = ++group < groups ? group * kGroupEntries : kMax;
+    }
+  }
+  if (any < 0 || (segments > 0 && static_cast<int64_t>(any) > kMax / segments)) {
+    return SumWithChecks(lengths, segments);
+  }
+  return {static_cast<int64_t>(total), -1, -1};
+}
+
+template <typename Index>
+int64_t CountTrueInSegments(
+    const bool* mask, int64_t entries, const Index* lengths, int64_t segments, GroupStart* starts,
+    Index* counts, int64_t* offsets, ParallelFor parallel_for) {
+  const int64_t groups = NumGroups(entries);
+  // A group also writes the empty segments behind its last; these come before the first.
+  std::fill(counts, counts + (groups > 0 ? starts[0].segment : segments), Index{0});
+  parallel_for(0, groups, GrainFor(kGroupEntries), [=](int64_t first, int64_t last) {
+    for (int64_t group = first; group < last; ++group) {
+      CountGroup(mask, entries, group, lengths, segments, starts + group, counts, offsets);
     }
   });
+  for (int64_t group = 0; group < groups; ++group) {
+    counts[starts[group].segment] += static_cast<Index>(starts[group].carry);
+  }
+  return offsets == nullptr ? 0 : ExclusiveSum(offsets, NumChunks(entries));
 }
 
 template <typename Index>
@@ -43,13 +95,14 @@ void CountTrueInRows(
   });
 }
 
-#define INSTANTIATE(Index)                                                      \
-  template LengthsSum SumLengths(const Index*, int64_t, int64_t*);              \
-  template void CountTrueInSegments(                                            \
-      const bool*, const Index*, int64_t, const int64_t*, Index*, ParallelFor); \
+#define INSTANTIATE(Index)                                                                      \
+  template LengthsSum SumLengths(const Index*, int64_t, int64_t, GroupStart*);                  \
+  template int64_t CountTrueInSegments(                                                         \
+      const bool*, int64_t, const Index*, int64_t, GroupStart*, Index*, int64_t*, ParallelFor); \
   template void CountTrueInRows(const bool*, int64_t, int64_t, Index*, ParallelFor)
 INSTANTIATE(int32_t);
 INSTANTIATE(int64_t);
 #undef INSTANTIATE
 
 }  // namespace caffe2op_mask
+#endif  // HWY_ONCE

@@ -4,17 +4,27 @@
 
 #include <cstdint>
 
+#include "kernels/chunk.h"
 #include "kernels/parallel.h"
 
 namespace caffe2op_mask {
 
-// Segments are counted in blocks of this many; only a block knows where its
-// first segment begins.
-constexpr int64_t kBlockSegments = 4096;
+// Threads share the entries of the mask, in groups, not the segments, of which
+// one may be as long as all others together.
+constexpr int64_t kGroupEntries = 4 * kChunkEntries;
 
-constexpr int64_t NumSegmentBlocks(int64_t segments) {
-  return (segments + kBlockSegments - 1) / kBlockSegments;
+constexpr int64_t NumGroups(int64_t entries) {
+  return (entries + kGroupEntries - 1) / kGroupEntries;
 }
+
+// What a group knows of the segments: which one its first entry is of, how many
+// entries of that are still to come, and what it counted for it where the
+// segment began before the group.
+struct GroupStart {
+  int64_t segment;
+  int64_t remaining;
+  int64_t carry;
+};
 
 struct LengthsSum {
   int64_t total;     // of all lengths, where they are valid
@@ -22,17 +32,18 @@ struct LengthsSum {
   int64_t overflow;  // first index where the sum passes int64_t, or -1
 };
 
-// Adds lengths[0, segments) up; block_begins ([NumSegmentBlocks(segments)])
-// becomes the sum before each block.
+// Adds lengths[0, segments) up and fills in starts, [NumGroups(entries)], which
+// hold where the lengths are valid and add up to `entries`.
 template <typename Index>
-LengthsSum SumLengths(const Index* lengths, int64_t segments, int64_t* block_begins);
+LengthsSum SumLengths(const Index* lengths, int64_t segments, int64_t entries, GroupStart* starts);
 
-// counts[s] = True entries of mask in segment s. Lengths and block_begins as
-// SumLengths left them, their sum the mask's size.
+// counts[s] = True entries of mask[0, entries) in segment s; lengths and starts as
+// SumLengths left them. `offsets`, unless null, becomes what ChunkOffsets
+// (kernels/boolean_mask.h) makes of the mask; returns the number of True.
 template <typename Index>
-void CountTrueInSegments(
-    const bool* mask, const Index* lengths, int64_t segments, const int64_t* block_begins,
-    Index* counts, ParallelFor parallel_for);
+int64_t CountTrueInSegments(
+    const bool* mask, int64_t entries, const Index* lengths, int64_t segments, GroupStart* starts,
+    Index* counts, int64_t* offsets, ParallelFor parallel_for);
 
 // counts[r] = True entries of row r of the mask, [rows, columns].
 template <typename Index>

@@ -17,13 +17,7 @@ class Unowned {
   // Gives mask[0, count) what it is True for and nobody has; returns how many.
   int64_t Claim(const bool* mask, uint64_t* owned) {
     PackChunk(mask, count_, owned);
-    int64_t claimed = 0;
-    for (int64_t w = 0; w * kWordEntries < count_; ++w) {
-      owned[w] &= left_[w];
-      left_[w] ^= owned[w];
-      claimed += __builtin_popcountll(owned[w]);
-    }
-    return claimed;
+    return ClaimChunk(count_, left_, owned);
   }
 
   // Bits of the positions that have an owner.
@@ -47,14 +41,30 @@ class Unowned {
   uint64_t left_[kChunkWords];
 };
 
+// Calls f(i, owned, count, row) for each mask i: what it owns of the piece, how
+// many that are, and the first row of its values that the piece takes.
+template <class F>
+void ForEachOwner(
+    const MaskedRows* masks, int64_t k, const ChunkPiece& piece, Unowned* unowned, const F& f) {
+  Unowned before(piece.before());
+  uint64_t owned[kChunkWords];
+  for (int64_t i = 0; i < k; ++i) {
+    const bool* const mask = masks[i].mask + piece.begin;
+    const int64_t skipped = before.Claim(mask - piece.before(), owned);
+    const int64_t count = unowned->Claim(mask, owned);
+    f(i, owned, count, masks[i].dense ? piece.begin : masks[i].offsets[piece.chunk] + skipped);
+  }
+}
+
 }  // namespace
 
 int64_t CountOwned(MaskedRows* masks, int64_t k, int64_t n, ParallelFor parallel_for) {
-  ForEachChunk(n, k, parallel_for, [=](int64_t chunk, int64_t begin, int64_t count) {
-    Unowned unowned(count);
+  // Reads k bytes an entry, but asks for whole chunks: one offset is one chunk's.
+  ForEachPiece(n, 1, Stores::kCached, parallel_for, [=](const ChunkPiece& piece) {
+    Unowned unowned(piece.count);
     uint64_t owned[kChunkWords];
     for (int64_t i = 0; i < k; ++i) {
-      masks[i].offsets[chunk] = unowned.Claim(masks[i].mask + begin, owned);
+      masks[i].offsets[piece.chunk] = unowned.Claim(masks[i].mask + piece.begin, owned);
     }
   });
   int64_t total = 0;
@@ -80,18 +90,22 @@ void ExpandRows(
     const MaskedRows* masks, int64_t k, int64_t n, int64_t row_bytes, const void* const* values,
     uint64_t fill_pattern, void* out, ParallelFor parallel_for) {
   if (row_bytes == 0) return;
-  ForEachChunk(n, k + row_bytes, parallel_for, [=](int64_t chunk, int64_t begin, int64_t count) {
-    uint8_t* const to = static_cast<uint8_t*>(out) + begin * row_bytes;
-    Unowned unowned(count);
-    uint64_t owned[kChunkWords];
+  const Stores stores = StoresFor(n * row_bytes);
+  ForEachPiece(n, row_bytes, stores, parallel_for, [=](const ChunkPiece& piece) {
+    uint8_t* const to = static_cast<uint8_t*>(out) + piece.begin * row_bytes;
     int64_t filled = 0;
-    for (int64_t i = 0; i < k; ++i) {
-      filled += unowned.Claim(masks[i].mask + begin, owned);
-      const int64_t first = masks[i].dense ? begin : masks[i].offsets[chunk];
-      const uint8_t* const from = static_cast<const uint8_t*>(values[i]) + first * row_bytes;
-      (masks[i].dense ? BlendChunk : ExpandChunk)(owned, count, row_bytes, from, to);
+    Unowned unowned(piece.count);
+    ForEachOwner(
+        masks, k, piece, &unowned,
+        [&](int64_t i, const uint64_t* owned, int64_t count, int64_t row) {
+          const uint8_t* const from = static_cast<const uint8_t*>(values[i]) + row * row_bytes;
+          (masks[i].dense ? BlendChunk : ExpandChunk)(
+              owned, piece.count, row_bytes, from, to, stores);
+          filled += count;
+        });
+    if (filled < piece.count) {
+      SelectChunk(unowned.Owned(), piece.count, row_bytes, to, fill_pattern, to, stores);
     }
-    if (filled < count) SelectChunk(unowned.Owned(), count, row_bytes, to, fill_pattern, to);
   });
 }
 
@@ -99,21 +113,20 @@ void SplitRows(
     const MaskedRows* masks, int64_t k, int64_t n, int64_t row_bytes, const void* data,
     void* const* values, ParallelFor parallel_for) {
   if (row_bytes == 0) return;
-  ForEachChunk(n, k + row_bytes, parallel_for, [=](int64_t chunk, int64_t begin, int64_t count) {
-    const uint8_t* const from = static_cast<const uint8_t*>(data) + begin * row_bytes;
-    Unowned unowned(count);
-    uint64_t owned[kChunkWords];
-    for (int64_t i = 0; i < k; ++i) {
-      unowned.Claim(masks[i].mask + begin, owned);
-      if (values[i] == nullptr) continue;
-      const int64_t first = masks[i].dense ? begin : masks[i].offsets[chunk];
-      uint8_t* const to = static_cast<uint8_t*>(values[i]) + first * row_bytes;
-      if (masks[i].dense) {
-        SelectChunk(owned, count, row_bytes, from, 0, to);
-      } else {
-        CompressChunk(owned, count, row_bytes, from, to);
-      }
-    }
+  const Stores stores = StoresFor(n * row_bytes);
+  ForEachPiece(n, row_bytes, stores, parallel_for, [=](const ChunkPiece& piece) {
+    const uint8_t* const from = static_cast<const uint8_t*>(data) + piece.begin * row_bytes;
+    Unowned unowned(piece.count);
+    ForEachOwner(
+        masks, k, piece, &unowned, [&](int64_t i, const uint64_t* owned, int64_t, int64_t row) {
+          if (values[i] == nullptr) return;
+          uint8_t* const to = static_cast<uint8_t*>(values[i]) + row * row_bytes;
+          if (masks[i].dense) {
+            SelectChunk(owned, piece.count, row_bytes, from, 0, to, stores);
+          } else {
+            CompressChunk(owned, piece.count, row_bytes, from, to, stores);
+          }
+        });
   });
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/fill.h"
 #include "kernels/parallel.h"
 
 namespace caffe2op_mask {
@@ -24,17 +25,34 @@ constexpr uint64_t LowBits(int64_t count) {
   return count >= kWordEntries ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
 }
 
-// Runs f(chunk, begin, count) for the chunks of n entries; an entry moves
-// about `entry_bytes`, from which the share of a thread is reckoned.
+// What a thread works on at a time: entries [begin, begin + count) of one chunk.
+struct ChunkPiece {
+  int64_t chunk;
+  int64_t begin;
+  int64_t count;
+
+  // Entries of the chunk before the piece: some only where rows are long.
+  int64_t before() const { return begin - chunk * kChunkEntries; }
+};
+
+// Runs f(piece) for pieces that cover n entries. An entry moves about
+// `entry_bytes`, from which the share of a thread is reckoned; where chunks of
+// them would be too large a share, a chunk is cut between words.
 template <class F>
-void ForEachChunk(int64_t n, int64_t entry_bytes, ParallelFor parallel_for, const F& f) {
-  parallel_for(
-      0, NumChunks(n), GrainFor(kChunkEntries * entry_bytes), [&](int64_t first, int64_t last) {
-        for (int64_t chunk = first; chunk < last; ++chunk) {
-          const int64_t begin = chunk * kChunkEntries;
-          f(chunk, begin, std::min(kChunkEntries, n - begin));
-        }
-      });
+void ForEachPiece(
+    int64_t n, int64_t entry_bytes, Stores stores, ParallelFor parallel_for, const F& f) {
+  const int64_t unit = kChunkEntries * entry_bytes > kGrainBytes ? kWordEntries : kChunkEntries;
+  const int64_t units = (n + unit - 1) / unit;
+  parallel_for(0, units, GrainFor(unit * entry_bytes), [&](int64_t first, int64_t last) {
+    const int64_t end = std::min(n, last * unit);
+    for (int64_t begin = first * unit; begin < end;) {
+      const int64_t chunk = begin / kChunkEntries;
+      const int64_t next = std::min(end, (chunk + 1) * kChunkEntries);
+      f(ChunkPiece{chunk, begin, next - begin});
+      begin = next;
+    }
+    FinishStores(stores);
+  });
 }
 
 // Replaces counts by the sum of those before each; returns the sum of all.
@@ -50,18 +68,25 @@ inline int64_t ExclusiveSum(int64_t* counts, int64_t n) {
 
 // In what follows `count` <= kChunkEntries is the chunk's entries, `words` holds
 // their bits (bits past `count` are 0), and a row is `row_bytes` > 0 bytes at
-// any address. Sources and destinations do not overlap unless said.
+// any address. Sources and destinations do not overlap unless said. Rows that are
+// no single element are stored as `stores` says; who asks for streaming stores
+// ends with FinishStores.
 
 // Packs mask[0, count). A byte that is not 0 is True, also one no bool holds.
 // Writes only the words that hold entries and returns the number of True.
 int64_t PackChunk(const bool* mask, int64_t count, uint64_t* words);
+
+// Leaves in `owned` what is in `left` too and takes it from there; returns how
+// many bits that are.
+int64_t ClaimChunk(int64_t count, uint64_t* left, uint64_t* owned);
 
 // Number of True in mask[0, n), any n.
 int64_t CountTrue(const bool* mask, int64_t n);
 
 // Rows of set entries, from rows[entry], to out one after the other.
 void CompressChunk(
-    const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out);
+    const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out,
+    Stores stores = Stores::kCached);
 
 // Positions base + entry of set entries, ascending.
 void IndexChunk(const uint64_t* words, int64_t count, int64_t base, int64_t* out);
@@ -69,16 +94,18 @@ void IndexChunk(const uint64_t* words, int64_t count, int64_t base, int64_t* out
 // The inverse of CompressChunk: consecutive `rows` to out[entry] of set
 // entries; the rest of `out` stays.
 void ExpandChunk(
-    const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out);
+    const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out,
+    Stores stores = Stores::kCached);
 
 // rows[entry] to out[entry] of set entries; the rest of `out` stays.
 void BlendChunk(
-    const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out);
+    const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out,
+    Stores stores = Stores::kCached);
 
 // rows[entry] to out[entry] of set entries, the fill (kernels/fill.h) to the
 // others; `rows` may be `out`.
 void SelectChunk(
     const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows,
-    uint64_t fill_pattern, uint8_t* out);
+    uint64_t fill_pattern, uint8_t* out, Stores stores = Stores::kCached);
 
 }  // namespace caffe2op_mask

@@ -1,22 +1,57 @@
 #include "kernels/fill.h"
 
-namespace caffe2op_mask {
+#include <unistd.h>
 
-void FillSpan(uint64_t pattern, int64_t bytes, uint8_t* out) {
-  int64_t i = 0;
-  for (; i + 8 <= bytes; i += 8) std::memcpy(out + i, &pattern, 8);
-  // Elements divide 8 bytes, so the pattern's first bytes are whole elements.
-  std::memcpy(out + i, &pattern, static_cast<size_t>(bytes - i));
+#include <algorithm>
+
+#include "hwy/cache_control.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/fill.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep; includes this file once for each target
+// clang-format off: only behind foreach_target.h
+#include "kernels/fill-inl.h"
+// clang-format on
+
+#if HWY_ONCE
+namespace caffe2op_mask {
+namespace {
+
+HWY_EXPORT(FillBytes);
+HWY_EXPORT(CopyBytes);
+HWY_EXPORT(MaskBytes);
+
+// What one core may count on: where a machine tells of more, many cores share it.
+int64_t LastLevelCacheBytes() {
+  constexpr int64_t kMost = int64_t{32} << 20;
+  const long told = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 or -1 where it does not tell
+  return told > 0 ? std::min<int64_t>(told, kMost) : kMost;
+}
+
+}  // namespace
+
+Stores StoresFor(int64_t output_bytes) {
+  static const int64_t cache = LastLevelCacheBytes();
+  return output_bytes > cache ? Stores::kStreamed : Stores::kCached;
+}
+
+void FinishStores(Stores stores) {
+  if (stores == Stores::kStreamed) hwy::FlushStream();
+}
+
+void FillSpan(uint64_t pattern, int64_t bytes, uint8_t* out, Stores stores) {
+  HWY_DYNAMIC_DISPATCH(FillBytes)(pattern, bytes, out, stores);
+}
+
+void CopySpan(const uint8_t* in, int64_t bytes, uint8_t* out, Stores stores) {
+  HWY_DYNAMIC_DISPATCH(CopyBytes)(in, bytes, out, stores);
 }
 
 void MaskSpan(
     const uint8_t* in, int64_t bytes, int64_t keep_begin, int64_t keep_end, uint64_t fill_pattern,
-    uint8_t* out) {
-  FillSpan(fill_pattern, keep_begin, out);
-  if (in != out && keep_end > keep_begin) {
-    std::memcpy(out + keep_begin, in + keep_begin, static_cast<size_t>(keep_end - keep_begin));
-  }
-  FillSpan(fill_pattern, bytes - keep_end, out + keep_end);
+    uint8_t* out, Stores stores) {
+  HWY_DYNAMIC_DISPATCH(MaskBytes)(in, bytes, keep_begin, keep_end, fill_pattern, out, stores);
 }
 
 }  // namespace caffe2op_mask
+#endif  // HWY_ONCE

@@ -46,6 +46,7 @@ void MaskedFill(
   if (shape.outer() == 0 || columns == 0 || row_bytes == 0) return;
   const auto* const from = static_cast<const uint8_t*>(in);
   auto* const to = static_cast<uint8_t*>(out);
+  const Stores stores = StoresFor(shape.outer() * columns * row_bytes);
   parallel_for(
       0, shape.outer() * columns, GrainFor(row_bytes), [=, &shape](int64_t row, int64_t end) {
         while (row < end) {
@@ -54,9 +55,10 @@ void MaskedFill(
           uint64_t words[kChunkWords];
           PackChunk(mask + shape.MaskOffset(row / columns) + column, count, words);
           const int64_t offset = row * row_bytes;
-          SelectChunk(words, count, row_bytes, from + offset, fill_pattern, to + offset);
+          SelectChunk(words, count, row_bytes, from + offset, fill_pattern, to + offset, stores);
           row += count;
         }
+        FinishStores(stores);
       });
 }
 

@@ -23,6 +23,7 @@ void RepeatedMaskWithFunctor(
   if (left == 0 || row == 0) return;
   const auto* const src = static_cast<const uint8_t*>(in);
   auto* const dst = static_cast<uint8_t*>(out);
+  const Stores stores = StoresFor(left * row);
   // Pieces are ranges of columns, not of rows: one long row also gets every thread.
   parallel_for(0, left * masked_dims, GrainFor(column), [=, &fn](int64_t begin, int64_t end) {
     for (int64_t i = begin / masked_dims; begin < end; ++i) {
@@ -34,9 +35,10 @@ void RepeatedMaskWithFunctor(
       const int64_t offset = i * row + first * column;
       MaskSpan(
           src + offset, (last - first) * column, (keep_begin - first) * column,
-          (keep_end - first) * column, fill_pattern, dst + offset);
+          (keep_end - first) * column, fill_pattern, dst + offset, stores);
       begin = i * masked_dims + last;
     }
+    FinishStores(stores);
   });
 }
 

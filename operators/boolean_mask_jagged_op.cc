@@ -29,10 +29,14 @@ bool BooleanMaskJaggedOp::DoRunWithType() {
       "BooleanMaskJagged: values must be numbers or bool, but are of type ",
       TypeName(values.dtype()), ".");
   const int64_t n = mask.numel();
-  CheckSegmentLengths<Index>("BooleanMaskJagged", lengths, n, &block_begins_);
+  CheckSegmentLengths<Index>("BooleanMaskJagged", lengths, n, &starts_);
   const void* const from = values.raw_data();
   offsets_.resize(static_cast<size_t>(NumChunks(n)));
-  const int64_t kept = ChunkOffsets(keep, n, offsets_.data(), AtParallelFor);
+  Tensor* const masked_lengths = Output(1, lengths.sizes(), at::dtype<Index>());
+  // Counting the segments also tells where each chunk's rows go.
+  const int64_t kept = CountTrueInSegments(
+      keep, n, lengths.data<Index>(), lengths.numel(), starts_.data(),
+      masked_lengths->mutable_data<Index>(), offsets_.data(), AtParallelFor);
 
   std::vector<int64_t> sizes = values.sizes().vec();
   sizes[0] = kept;
@@ -43,10 +47,6 @@ bool BooleanMaskJaggedOp::DoRunWithType() {
   CompressRows(
       keep, n, offsets_.data(), row_bytes, from, masked_values->raw_mutable_data(values.dtype()),
       AtParallelFor);
-  Tensor* const masked_lengths = Output(1, lengths.sizes(), at::dtype<Index>());
-  CountTrueInSegments(
-      keep, lengths.data<Index>(), lengths.numel(), block_begins_.data(),
-      masked_lengths->mutable_data<Index>(), AtParallelFor);
   return true;
 }
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "caffe2/core/operator.h"
+#include "kernels/boolean_mask_lengths.h"
 
 namespace caffe2 {
 namespace mask {
@@ -21,7 +22,7 @@ class BooleanMaskJaggedOp final : public Operator<CPUContext> {
 
  private:
   std::vector<int64_t> offsets_;
-  std::vector<int64_t> block_begins_;
+  std::vector<caffe2op_mask::GroupStart> starts_;
 };
 
 void FillBooleanMaskJaggedSchema(OpSchema& schema);

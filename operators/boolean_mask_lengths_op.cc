@@ -23,11 +23,11 @@ template <typename Index>
 bool BooleanMaskLengthsOp::DoRunWithType() {
   const Tensor& lengths = Input(0);
   const Tensor& mask = Input(1);
-  CheckSegmentLengths<Index>("BooleanMaskLengths", lengths, mask.numel(), &block_begins_);
+  CheckSegmentLengths<Index>("BooleanMaskLengths", lengths, mask.numel(), &starts_);
   Tensor* const counts = Output(0, lengths.sizes(), at::dtype<Index>());
   CountTrueInSegments(
-      mask.data<bool>(), lengths.data<Index>(), lengths.numel(), block_begins_.data(),
-      counts->mutable_data<Index>(), AtParallelFor);
+      mask.data<bool>(), mask.numel(), lengths.data<Index>(), lengths.numel(), starts_.data(),
+      counts->mutable_data<Index>(), /*offsets=*/nullptr, AtParallelFor);
   return true;
 }
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "caffe2/core/operator.h"
+#include "kernels/boolean_mask_lengths.h"
 
 namespace caffe2 {
 namespace mask {
@@ -23,7 +24,7 @@ class BooleanMaskLengthsOp final : public Operator<CPUContext> {
   template <typename Index>
   bool CountRows();
 
-  std::vector<int64_t> block_begins_;
+  std::vector<caffe2op_mask::GroupStart> starts_;
 };
 
 void FillBooleanMaskLengthsSchema(OpSchema& schema);

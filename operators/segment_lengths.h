@@ -14,19 +14,19 @@ namespace caffe2 {
 namespace mask {
 
 // Throws unless `lengths` is 1-D, none is negative and they add up to the
-// `entries` of the mask. Fills `block_begins` for CountTrueInSegments.
+// `entries` of the mask. Fills `starts` for CountTrueInSegments.
 template <typename Index>
 void CheckSegmentLengths(
     const std::string& op, const Tensor& lengths, int64_t entries,
-    std::vector<int64_t>* block_begins) {
+    std::vector<caffe2op_mask::GroupStart>* starts) {
   CAFFE_ENFORCE(
       lengths.dim() == 1, op, ": lengths must have 1 dim, but is of shape ",
       ShapeName(lengths.sizes()), ".");
   const Index* const values = lengths.data<Index>();
   const int64_t segments = lengths.numel();
-  block_begins->resize(static_cast<size_t>(caffe2op_mask::NumSegmentBlocks(segments)));
+  starts->resize(static_cast<size_t>(caffe2op_mask::NumGroups(entries)));
   const caffe2op_mask::LengthsSum sum =
-      caffe2op_mask::SumLengths(values, segments, block_begins->data());
+      caffe2op_mask::SumLengths(values, segments, entries, starts->data());
   CAFFE_ENFORCE(
       sum.negative < 0, op, ": lengths must not be negative, but lengths[", sum.negative, "] is ",
       values[sum.negative < 0 ? 0 : sum.negative], ".");

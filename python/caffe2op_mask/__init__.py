@@ -13,11 +13,11 @@ A process that does not import this package can load the library itself:
     dyndep.InitOpsLibrary(caffe2op_mask.library_path())
 """
 
-from caffe2op_mask._load import library_path, load
+from caffe2op_mask._load import compiler, library_path, load, target_name
 
 # The one place where the version is written; CMake and setup.py read it here.
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "library_path"]
+__all__ = ["__version__", "compiler", "library_path", "target_name"]
 
 load()

@@ -1,5 +1,6 @@
 """Loads the shared library into the process's Caffe2, or says in one sentence why it cannot."""
 
+import ctypes
 import os
 
 _LIBRARY = "libcaffe2op_mask.so"
@@ -57,9 +58,26 @@ def load():
 
 
 def _open(path):
-    import ctypes
+    return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
 
-    ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+
+def _told(name):
+    function = getattr(_open(library_path()), name)
+    function.restype = ctypes.c_char_p
+    return function().decode()
+
+
+def target_name():
+    """The instruction set that kernels run with, as Google Highway names it: "AVX3_DL", "AVX2" ...
+
+    It is the best that the machine has, unless CAFFE2OP_MASK_TARGET named another on loading.
+    """
+    return _told("caffe2op_mask_target")
+
+
+def compiler():
+    """Name and version of the compiler that built the library."""
+    return _told("caffe2op_mask_compiler")
 
 
 def _loaded_copy():

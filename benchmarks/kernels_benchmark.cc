@@ -1,0 +1,308 @@
+// Kernels beside memcpy and beside plain loops, for every target of the machine.
+//
+//   kernels_benchmark --benchmark_filter='Compress/AVX2/.*'
+//
+// Names read Family/Target/parameters. bytes_per_second counts what must move:
+// the mask and the rows kept are read, the output is written; where entries are
+// masked, the lines they share with none that is kept need not be read.
+
+#include <benchmark/benchmark.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/boolean_mask.h"
+#include "kernels/boolean_mask_lengths.h"
+#include "kernels/boolean_unmask.h"
+#include "kernels/chunk.h"
+#include "kernels/masked_fill.h"
+#include "kernels/sequence_mask.h"
+#include "kernels/target.h"
+
+namespace caffe2op_mask {
+namespace {
+
+// As at::parallel_for does: one piece for each thread, as many threads as grains.
+void OmpFor(int64_t begin, int64_t end, int64_t grain, RangeBody body) {
+  const int64_t n = end - begin;
+  const int64_t pieces = std::min<int64_t>(omp_get_max_threads(), (n + grain - 1) / grain);
+  if (pieces <= 1) return SerialFor(begin, end, grain, body);
+#pragma omp parallel num_threads(static_cast <int>(pieces))
+  {
+    const int64_t length = (n + pieces - 1) / pieces;
+    const int64_t first = begin + omp_get_thread_num() * length;
+    if (first < end) body(first, std::min(end, first + length));
+  }
+}
+
+constexpr int64_t kInCache = int64_t{1} << 14;     // entries
+constexpr int64_t kOutOfCache = int64_t{1} << 24;  // entries
+
+struct FreeDeleter {
+  void operator()(uint8_t* memory) const { std::free(memory); }
+};
+using Memory = std::unique_ptr<uint8_t[], FreeDeleter>;
+
+Memory Allocate(int64_t bytes) {
+  const size_t rounded = (static_cast<size_t>(bytes) + 64) / 64 * 64;
+  auto* const memory = static_cast<uint8_t*>(std::aligned_alloc(64, rounded));
+  if (memory == nullptr) {
+    std::fprintf(stderr, "kernels_benchmark needs %zu bytes that are not to be had.\n", rounded);
+    std::exit(1);
+  }
+  std::memset(memory, 1, rounded);
+  return Memory(memory);
+}
+
+// `percent` of entries True, in runs of `run` on average.
+Memory MakeMask(int64_t n, double percent, int64_t run) {
+  Memory mask = Allocate(n);
+  std::mt19937_64 random(1);
+  std::bernoulli_distribution keep(percent / 100);
+  for (int64_t i = 0; i < n;) {
+    const bool kept = keep(random);
+    const int64_t end =
+        std::min(n, i + std::uniform_int_distribution<int64_t>(1, 2 * run - 1)(random));
+    for (; i < end; ++i) mask.get()[i] = kept;
+  }
+  return mask;
+}
+
+const bool* AsMask(const Memory& memory) {
+  return reinterpret_cast<const bool*>(memory.get());
+}
+
+// Bytes of lines of 64 that hold a kept row.
+int64_t BytesOfKeptLines(const bool* mask, int64_t n, int64_t row_bytes) {
+  int64_t lines = 0;
+  int64_t seen = -1;
+  for (int64_t i = 0; i < n; ++i) {
+    if (!mask[i]) continue;
+    const int64_t first = std::max(seen + 1, i * row_bytes / 64);
+    const int64_t last = (i * row_bytes + row_bytes - 1) / 64;
+    if (last >= first) lines += last - first + 1;
+    seen = std::max(seen, last);
+  }
+  return lines * 64;
+}
+
+void SetBytes(benchmark::State& state, int64_t bytes) {
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations()) * bytes);
+}
+
+// ---- what everything is held against
+
+void Memcpy(benchmark::State& state, int64_t bytes) {
+  const Memory in = Allocate(bytes);
+  const Memory out = Allocate(bytes);
+  for (auto _ : state) {
+    std::memcpy(out.get(), in.get(), static_cast<size_t>(bytes));
+    benchmark::ClobberMemory();
+  }
+  SetBytes(state, 2 * bytes);
+}
+
+// The loop that a person would write first.
+template <typename T>
+void CompressLoop(benchmark::State& state, int64_t n, double percent, int64_t run) {
+  const Memory mask = MakeMask(n, percent, run);
+  const Memory in = Allocate(n * int64_t{sizeof(T)});
+  const Memory out = Allocate(n * int64_t{sizeof(T)});
+  const auto* const from = reinterpret_cast<const T*>(in.get());
+  auto* const to = reinterpret_cast<T*>(out.get());
+  int64_t kept = 0;
+  for (auto _ : state) {
+    kept = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      if (mask.get()[i] != 0) to[kept++] = from[i];
+    }
+    benchmark::ClobberMemory();
+  }
+  SetBytes(state, n + BytesOfKeptLines(AsMask(mask), n, sizeof(T)) + kept * int64_t{sizeof(T)});
+}
+
+// ---- kernels
+
+void Compress(benchmark::State& state, int64_t n, int64_t row_bytes, double percent, int64_t run) {
+  const Memory mask = MakeMask(n, percent, run);
+  const Memory in = Allocate(n * row_bytes);
+  const Memory out = Allocate(n * row_bytes);
+  std::vector<int64_t> offsets(static_cast<size_t>(NumChunks(n)));
+  int64_t kept = 0;
+  for (auto _ : state) {
+    kept = ChunkOffsets(AsMask(mask), n, offsets.data(), OmpFor);
+    CompressRows(AsMask(mask), n, offsets.data(), row_bytes, in.get(), out.get(), OmpFor);
+    benchmark::ClobberMemory();
+  }
+  SetBytes(state, n + BytesOfKeptLines(AsMask(mask), n, row_bytes) + kept * row_bytes);
+}
+
+// Two masks that share the positions, compact values.
+void Unmask(benchmark::State& state, int64_t n, int64_t row_bytes, double percent, int64_t run) {
+  const Memory first = MakeMask(n, percent, run);
+  const Memory second = Allocate(n);
+  const Memory values = Allocate(n * row_bytes);
+  const Memory out = Allocate(n * row_bytes);
+  int64_t kept = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    second.get()[i] = first.get()[i] == 0;
+    kept += first.get()[i];
+  }
+  const auto chunks = static_cast<size_t>(NumChunks(n));
+  std::vector<int64_t> offsets(2 * chunks);
+  const void* const rows[] = {values.get(), values.get() + kept * row_bytes};
+  for (auto _ : state) {
+    MaskedRows masks[] = {
+        {AsMask(first), false, offsets.data(), 0},
+        {AsMask(second), false, offsets.data() + chunks, 0}};
+    CountOwned(masks, 2, n, OmpFor);
+    ExpandRows(masks, 2, n, row_bytes, rows, 0, out.get(), OmpFor);
+    benchmark::ClobberMemory();
+  }
+  SetBytes(state, 2 * n + 2 * n * row_bytes);
+}
+
+void Lengths(benchmark::State& state, int64_t n, int64_t length) {
+  const Memory mask = MakeMask(n, 50, 1);
+  const std::vector<int32_t> lengths(static_cast<size_t>(n / length), static_cast<int32_t>(length));
+  std::vector<int32_t> counts(lengths.size());
+  const auto segments = static_cast<int64_t>(lengths.size());
+  const int64_t entries = segments * length;
+  std::vector<GroupStart> starts(static_cast<size_t>(NumGroups(entries)));
+  for (auto _ : state) {
+    SumLengths(lengths.data(), segments, entries, starts.data());
+    CountTrueInSegments(
+        AsMask(mask), entries, lengths.data(), segments, starts.data(), counts.data(), nullptr,
+        OmpFor);
+    benchmark::ClobberMemory();
+  }
+  SetBytes(state, entries + 2 * segments * int64_t{sizeof(int32_t)});
+}
+
+// A causal triangle over matrices of `columns` x `columns`.
+void Upper(benchmark::State& state, int64_t n, int64_t width, int64_t columns, bool in_place) {
+  const int64_t rows = n / columns;
+  const Memory in = Allocate(n * width);
+  const Memory other = Allocate(in_place ? 0 : n * width);
+  void* const out = in_place ? in.get() : other.get();
+  const UpperFunctor functor{0, {1, columns}};
+  for (auto _ : state) {
+    RepeatedMaskWithFunctor(rows, columns, 1, width, in.get(), functor, 0, out, OmpFor);
+    benchmark::ClobberMemory();
+  }
+  const int64_t bytes = rows * columns * width;
+  SetBytes(state, in_place ? bytes / 2 : bytes + bytes / 2);
+}
+
+void MaskedFillOf(benchmark::State& state, int64_t n, int64_t width, double percent, int64_t run) {
+  const Memory mask = MakeMask(n, percent, run);
+  const Memory in = Allocate(n * width);
+  const Memory out = Allocate(n * width);
+  const MaskBroadcast shape(&n, 1, &n, 1);
+  for (auto _ : state) {
+    MaskedFill(AsMask(mask), shape, width, in.get(), 0, out.get(), OmpFor);
+    benchmark::ClobberMemory();
+  }
+  SetBytes(state, n + 2 * n * width);
+}
+
+std::string Percent(double percent) {
+  std::string text = std::to_string(percent);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text + "%";
+}
+
+// Registers a benchmark that forces `target` (null: no kernel in it) and then runs f.
+template <class F>
+void Register(const std::string& name, const char* target, F f) {
+  benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+    if (target != nullptr && (!ForceTarget(target) || std::strcmp(TargetName(), target) != 0)) {
+      state.SkipWithError("the target does not run");
+      return;
+    }
+    f(state);
+    ForceTarget(nullptr);
+  })->UseRealTime();
+}
+
+void RegisterAll() {
+  for (const int64_t n : {kInCache, kOutOfCache}) {
+    const std::string entries = "/entries:" + std::to_string(n);
+    Register("Memcpy/-" + entries + "/bytes:4", nullptr, [=](auto& s) { Memcpy(s, n * 4); });
+    for (const double percent : {1.0, 50.0, 99.0}) {
+      Register(
+          "CompressLoop/-" + entries + "/bytes:4/kept:" + Percent(percent), nullptr,
+          [=](auto& s) { CompressLoop<uint32_t>(s, n, percent, 1); });
+    }
+  }
+  for (const char* const target : TargetNames()) {
+    const std::string on = std::string("/") + target;
+    for (const int64_t n : {kInCache, kOutOfCache}) {
+      const std::string entries = "/entries:" + std::to_string(n);
+      for (const int64_t width : {1, 2, 4, 8, 16}) {
+        const std::string bytes = entries + "/bytes:" + std::to_string(width);
+        for (const double percent : {0.1, 1.0, 10.0, 50.0, 90.0, 99.0, 99.9}) {
+          for (const int64_t run : {1, 32}) {
+            const std::string rest =
+                bytes + "/kept:" + Percent(percent) + "/run:" + std::to_string(run);
+            Register("Compress" + on + rest, target, [=](auto& s) {
+              Compress(s, n, width, percent, run);
+            });
+          }
+        }
+        for (const double percent : {1.0, 50.0, 99.0}) {
+          const std::string rest = bytes + "/kept:" + Percent(percent);
+          Register("Unmask" + on + rest, target, [=](auto& s) { Unmask(s, n, width, percent, 1); });
+          if (width <= 8) {
+            Register("MaskedFill" + on + rest, target, [=](auto& s) {
+              MaskedFillOf(s, n, width, percent, 1);
+            });
+          }
+        }
+        if (width > 8) continue;
+        for (const int64_t columns : {64, 512}) {
+          const std::string rest = bytes + "/columns:" + std::to_string(columns);
+          Register(
+              "Upper" + on + rest, target, [=](auto& s) { Upper(s, n, width, columns, false); });
+          Register("UpperInPlace" + on + rest, target, [=](auto& s) {
+            Upper(s, n, width, columns, true);
+          });
+        }
+      }
+      for (const int64_t length : {1, 16, 100, 10000}) {
+        Register(
+            "Lengths" + on + entries + "/length:" + std::to_string(length), target,
+            [=](auto& s) { Lengths(s, n, length); });
+      }
+      for (const int64_t row : {12, 64, 2048}) {
+        const int64_t rows = n * 4 / row;
+        Register(
+            "CompressRows" + on + "/rows:" + std::to_string(rows) +
+                "/bytes:" + std::to_string(row) + "/kept:50%",
+            target, [=](auto& s) { Compress(s, rows, row, 50, 1); });
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace caffe2op_mask
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::AddCustomContext("best target", caffe2op_mask::TargetName());
+  benchmark::AddCustomContext("compiler", __VERSION__);
+  caffe2op_mask::RegisterAll();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

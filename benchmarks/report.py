@@ -1,0 +1,105 @@
+"""Tables, charts and comparisons of what bench.py measured."""
+
+OURS, STOCK = "caffe2op_mask", "stock Caffe2"
+NOT_PEERS = (OURS, STOCK, "memcpy", "Caffe2 Copy")
+
+
+def _best_peer(result):
+    peers = {name: ms for name, ms in result["ms"].items() if name not in NOT_PEERS}
+    return min(peers.items(), key=lambda item: item[1]) if peers else None
+
+
+def _cells(result):
+    ours = result["ms"][OURS]
+    stock = result["ms"].get(STOCK)
+    peer = _best_peer(result)
+    if result["target"] is None:
+        target = ""
+    else:
+        target = "{:.2g} x {}".format(result["target"], result["reference"])
+        if result["allowance"]:
+            target += " + {:g} ms".format(result["allowance"])
+        target += " = {:.2f} ms: {}".format(
+            result["target_ms"], "met" if ours <= result["target_ms"] else "**missed**")
+    return [
+        result["case"],
+        "{:.2f}".format(ours),
+        "{:.2f} x {}".format(ours / result["reference_ms"], result["reference"]),
+        target,
+        "{:.2f} ({:.1f} x)".format(stock, stock / ours) if stock else "does not run it",
+        "{} {:.2f} ({:.1f} x)".format(peer[0], peer[1], peer[1] / ours) if peer else "",
+        "{:.1f}".format(result["moved"] / ours / 1e6),
+    ]
+
+
+def markdown(figures):
+    """A table of the results, and the machine they are of."""
+    head = ["work", "ms", "ratio", "target", "stock Caffe2, ms", "best other library, ms", "GB/s"]
+    rows = [head, ["---"] * len(head)] + [_cells(result) for result in figures["results"]]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    machine = figures["machine"]
+    lines.append("")
+    lines.append(
+        "{cpu}, {cores} cores, target {target}, {compiler}, {runtime}, caffe2op_mask "
+        "{caffe2op_mask}; ".format(**machine)
+        + "`{}`, best of {} rounds.".format(figures["command"], figures["rounds"]))
+    return "\n".join(lines) + "\n"
+
+
+def chart(figures, path):
+    """How many times as long as ours the others take, for each case."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    results = figures["results"]
+    figure, axes = plt.subplots(figsize=(10, 1.2 + 0.42 * len(results)))
+    for row, result in enumerate(reversed(results)):
+        ours = result["ms"][OURS]
+        points = {STOCK: result["ms"].get(STOCK), "memcpy": result["reference_ms"]}
+        peer = _best_peer(result)
+        points["best other library"] = peer[1] if peer else None
+        for name, color, marker in (
+                (STOCK, "tab:red", "o"), ("best other library", "tab:orange", "s"),
+                ("memcpy", "tab:gray", "|")):
+            if points[name]:
+                axes.scatter(points[name] / ours, row, c=color, marker=marker, s=60,
+                             label=name if row == len(results) - 1 else None)
+    axes.axvline(1, color="tab:blue", label="caffe2op_mask")
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(results)))
+    axes.set_yticklabels([result["case"] for result in reversed(results)], fontsize=8)
+    axes.set_xlabel("time, as a multiple of caffe2op_mask's (to the right: slower)")
+    axes.grid(axis="x", alpha=0.3)
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles))
+    axes.legend(unique.values(), unique.keys(), loc="lower right", fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def compare(before, after, threshold):
+    """Prints how each case's ratio to its reference changed; returns the names that got slower.
+
+    Ratios, not times: the two runs need not be of one day, nor of one machine.
+    """
+    old = {r["case"]: r["ms"][OURS] / r["reference_ms"] for r in before["results"]}
+    slower = []
+    for result in after["results"]:
+        name = result["case"]
+        if name not in old:
+            print("{}: new".format(name))
+            continue
+        new = result["ms"][OURS] / result["reference_ms"]
+        change = new / old[name]
+        verdict = ""
+        if change > threshold:
+            slower.append(name)
+            verdict = "  SLOWER"
+        print("{}: {:.2f} -> {:.2f} x {} ({:+.0f} %){}".format(
+            name, old[name], new, result["reference"], (change - 1) * 100, verdict))
+    print("{} of {} cases slower by more than {:.0f} %.".format(
+        len(slower), len(after["results"]), (threshold - 1) * 100))
+    return slower
