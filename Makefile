@@ -1,12 +1,13 @@
 # make demo   the main job on real text        make bench    timings beside peers
 # make test   every test                       make format   clang-format, in place
 # make setup  .venv with caffe2op_mask in it   make lint     clang-format and clang-tidy, as checks
+# make docs   docs/operators.md                make lock     requirements/, pinned anew
 
 PYTHON := .venv/bin/python
 BUILD := build
 JOBS := $(shell nproc)
 
-.PHONY: setup environment build demo test cpp-test python-test format lint lock clean
+.PHONY: setup environment build demo test cpp-test python-test docs format lint lock clean
 
 setup: build
 
@@ -28,6 +29,9 @@ cpp-test: build
 
 python-test: build
 	@$(PYTHON) -m pytest tests/python
+
+docs: build
+	@$(PYTHON) tools/make_docs.py docs/operators.md
 
 CXX_SOURCES = $(shell git ls-files '*.h' '*.cc')
 

@@ -1,0 +1,138 @@
+#include "kernels/boolean_mask_lengths.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "tests/cpp/guarded_bytes.h"
+#include "tests/cpp/seeded_test.h"
+#include "tests/cpp/sweep.h"
+#include "tests/reference/boolean_mask_lengths.h"
+
+namespace caffe2op_mask {
+namespace {
+
+template <typename Index>
+class BooleanMaskLengthsKernelTest : public SeededTest {
+ protected:
+  void ExpectCounted(const std::vector<Index>& lengths, Pattern pattern) {
+    const auto segments = static_cast<int64_t>(lengths.size());
+    const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
+    std::vector<int64_t> begins(static_cast<size_t>(NumSegmentBlocks(segments)), -1);
+    const LengthsSum sum = SumLengths(lengths.data(), segments, begins.data());
+    EXPECT_EQ(sum.total, total);
+    EXPECT_EQ(sum.negative, -1);
+    EXPECT_EQ(sum.overflow, -1);
+    for (size_t block = 0; block < begins.size(); ++block) {
+      const auto first = lengths.begin() + static_cast<int64_t>(block) * kBlockSegments;
+      EXPECT_EQ(begins[block], std::accumulate(lengths.begin(), first, int64_t{0}));
+    }
+    const Bytes keep = RandomMask(random_, total, pattern);
+    const GuardedBytes mask(keep, random_() % 65);
+    GuardedBytes counts(lengths.size() * sizeof(Index));
+    CountTrueInSegments(
+        mask.mask(), lengths.data(), segments, begins.data(), counts.template as<Index>(),
+        RandomFor(random_, total));
+    Expect(counts, reference::CountTrueInSegments(keep, lengths));
+  }
+
+  void Expect(GuardedBytes& counts, const std::vector<Index>& expected) {
+    counts.ExpectGuards();
+    const auto* const values = counts.as<Index>();
+    ASSERT_EQ(std::vector<Index>(values, values + expected.size()), expected);
+  }
+};
+
+using IndexTypes = ::testing::Types<int32_t, int64_t>;
+TYPED_TEST_SUITE(BooleanMaskLengthsKernelTest, IndexTypes);
+
+TYPED_TEST(BooleanMaskLengthsKernelTest, CountsSegments) {
+  for (const int64_t segments : Counts(this->random_)) {
+    for (const int64_t longest : {0, 1, 16, 70}) {
+      std::vector<TypeParam> lengths(static_cast<size_t>(segments));
+      for (TypeParam& length : lengths) {
+        length = static_cast<TypeParam>(Uniform(this->random_, 0, longest));
+      }
+      const Pattern pattern = Patterns()[this->random_() % Patterns().size()];
+      SCOPED_TRACE(
+          ::testing::Message() << segments << " segments of up to " << longest << ", " << pattern);
+      this->ExpectCounted(lengths, pattern);
+    }
+  }
+}
+
+TYPED_TEST(BooleanMaskLengthsKernelTest, CountsSegmentsOfEveryLength) {
+  std::vector<TypeParam> lengths(260);
+  std::iota(lengths.begin(), lengths.end(), TypeParam{0});
+  for (const Pattern pattern : Patterns()) this->ExpectCounted(lengths, pattern);
+}
+
+TYPED_TEST(BooleanMaskLengthsKernelTest, CountsOneLongSegmentAmongEmptyOnes) {
+  for (const size_t place : {size_t{0}, size_t{4095}, size_t{4096}, size_t{8192}}) {
+    std::vector<TypeParam> lengths(8193, 0);
+    lengths[place] = 100001;
+    this->ExpectCounted(lengths, {0.5, false});
+  }
+}
+
+TYPED_TEST(BooleanMaskLengthsKernelTest, CountsRows) {
+  for (const int64_t columns : {0, 1, 7, 8, 9, 63, 64, 65, 128, 1000, 4097}) {
+    for (const int64_t rows : {0, 1, 2, 33, 200}) {
+      for (const Pattern pattern : Patterns()) {
+        const Bytes keep = RandomMask(this->random_, rows * columns, pattern);
+        const GuardedBytes mask(keep, this->random_() % 65);
+        GuardedBytes counts(static_cast<size_t>(rows) * sizeof(TypeParam));
+        CountTrueInRows(
+            mask.mask(), rows, columns, counts.as<TypeParam>(),
+            RandomFor(this->random_, rows * columns));
+        const std::vector<TypeParam> lengths(
+            static_cast<size_t>(rows), static_cast<TypeParam>(columns));
+        this->Expect(counts, reference::CountTrueInSegments(keep, lengths));
+      }
+    }
+  }
+}
+
+TYPED_TEST(BooleanMaskLengthsKernelTest, NamesTheFirstNegativeLength) {
+  for (const int64_t place : {0, 1, 4095, 4096, 4097, 8192}) {
+    for (const TypeParam negative : {TypeParam{-1}, std::numeric_limits<TypeParam>::min()}) {
+      std::vector<TypeParam> lengths(8193, 1);
+      lengths[static_cast<size_t>(place)] = negative;
+      lengths[8192] = -1;
+      std::vector<int64_t> begins(3);
+      const LengthsSum sum = SumLengths(lengths.data(), 8193, begins.data());
+      EXPECT_EQ(sum.negative, place);
+      EXPECT_EQ(sum.overflow, -1);
+    }
+  }
+}
+
+TEST(SumLengthsTest, NamesTheFirstLengthThatPassesInt64) {
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  int64_t begin = -1;
+  const auto sum = [&](const std::vector<int64_t>& lengths) {
+    return SumLengths(lengths.data(), static_cast<int64_t>(lengths.size()), &begin);
+  };
+  EXPECT_EQ(sum({kMax, 0}).total, kMax);
+  EXPECT_EQ(sum({kMax, 0}).overflow, -1);
+  EXPECT_EQ(sum({kMax, 0, 1}).overflow, 2);
+  EXPECT_EQ(sum({1, kMax, kMax, kMax}).overflow, 1);
+  EXPECT_EQ(sum({kMax / 2 + 1, kMax / 2 + 1, 5}).overflow, 1);
+  // A sum that wraps round to what it should be is still none.
+  EXPECT_EQ(sum({kMax, kMax, 2, 6}).overflow, 1);
+  EXPECT_EQ(sum({3, -1, kMax, kMax}).negative, 1);
+  EXPECT_EQ(sum({3, -1, kMax, kMax}).overflow, -1);
+}
+
+TEST(SumLengthsTest, AddsInt32BeyondInt32) {
+  constexpr int32_t kMax = std::numeric_limits<int32_t>::max();
+  const std::vector<int32_t> lengths{kMax, kMax, kMax};
+  int64_t begin = -1;
+  EXPECT_EQ(SumLengths(lengths.data(), 3, &begin).total, int64_t{3} * kMax);
+  EXPECT_EQ(begin, 0);
+}
+
+}  // namespace
+}  // namespace caffe2op_mask

@@ -1,0 +1,227 @@
+#include "kernels/chunk.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <vector>
+
+#include "tests/cpp/guarded_bytes.h"
+#include "tests/cpp/seeded_test.h"
+#include "tests/cpp/sweep.h"
+#include "tests/reference/boolean_mask.h"
+#include "tests/reference/boolean_unmask.h"
+
+namespace caffe2op_mask {
+namespace {
+
+// The bits of a mask in memory that has no byte to spare.
+class Words {
+ public:
+  explicit Words(const Bytes& mask)
+      : bytes_((mask.size() + 63) / 64 * sizeof(uint64_t)), words_(bytes_.as<uint64_t>()) {
+    std::memset(words_, 0, bytes_.size());
+    for (size_t i = 0; i < mask.size(); ++i) {
+      if (mask[i] != 0) words_[i / 64] |= uint64_t{1} << i % 64;
+    }
+  }
+
+  const uint64_t* data() const { return words_; }
+  Bytes bytes() const { return {bytes_.data(), bytes_.data() + bytes_.size()}; }
+
+ private:
+  GuardedBytes bytes_;
+  uint64_t* words_;
+};
+
+class ChunkTest : public SeededTest {
+ protected:
+  // PackChunk and CountTrue of a mask, `slack` bytes from a page's end.
+  void ExpectPacked(const Bytes& mask, size_t slack) {
+    const GuardedBytes memory(mask, slack);
+    const auto count = static_cast<int64_t>(mask.size());
+    const Words expected(mask);
+    GuardedBytes words(expected.bytes().size());
+    EXPECT_EQ(PackChunk(memory.mask(), count, words.as<uint64_t>()), reference::CountTrue(mask));
+    words.Expect(expected.bytes());
+    EXPECT_EQ(CountTrue(memory.mask(), count), reference::CountTrue(mask));
+  }
+
+  // The four that move rows by words, for one mask and rows of one width.
+  void ExpectMoved(const Bytes& mask, int64_t row_bytes, size_t slack) {
+    const auto count = static_cast<int64_t>(mask.size());
+    const auto width = static_cast<size_t>(row_bytes);
+    const Words words(mask);
+    const Bytes rows = RandomBytes(random_, count * row_bytes);
+    const GuardedBytes from(rows, slack);
+    const Bytes kept = reference::CompressRows(mask, width, rows);
+    {
+      GuardedBytes out(kept.size(), slack);
+      CompressChunk(words.data(), count, row_bytes, from.data(), out.data());
+      out.Expect(kept);
+    }
+    const Bytes before(rows.size(), GuardedBytes::kSentinel);
+    Bytes expected = before;
+    reference::ExpandRows({{mask, true, rows}}, mask.size(), width, {}, &expected);
+    {
+      const GuardedBytes compact(kept, slack);
+      GuardedBytes out(before, slack);
+      ExpandChunk(words.data(), count, row_bytes, compact.data(), out.data());
+      out.Expect(expected);
+    }
+    {
+      GuardedBytes out(before, slack);
+      BlendChunk(words.data(), count, row_bytes, from.data(), out.data());
+      out.Expect(expected);
+    }
+    const uint64_t fill = RandomFill(random_, FillWidth(row_bytes));
+    reference::ExpandRows({{mask, true, rows}}, mask.size(), width, fill, &expected);
+    {
+      GuardedBytes out(before, slack);
+      SelectChunk(words.data(), count, row_bytes, from.data(), fill, out.data());
+      out.Expect(expected);
+    }
+    {
+      GuardedBytes out(rows, slack);
+      SelectChunk(words.data(), count, row_bytes, out.data(), fill, out.data());
+      out.Expect(expected);
+    }
+  }
+
+  void ExpectIndexed(const Bytes& mask, int64_t base) {
+    std::vector<int64_t> expected = reference::CompressIndices(mask);
+    for (int64_t& index : expected) index += base;
+    GuardedBytes out(expected.size() * sizeof(int64_t));
+    IndexChunk(Words(mask).data(), static_cast<int64_t>(mask.size()), base, out.as<int64_t>());
+    out.ExpectGuards();
+    const auto* const indices = out.as<int64_t>();
+    EXPECT_EQ(std::vector<int64_t>(indices, indices + expected.size()), expected);
+  }
+};
+
+TEST(ChunkSizeTest, CountsChunksAndBits) {
+  EXPECT_EQ(NumChunks(0), 0);
+  EXPECT_EQ(NumChunks(1), 1);
+  EXPECT_EQ(NumChunks(4096), 1);
+  EXPECT_EQ(NumChunks(4097), 2);
+  EXPECT_EQ(LowBits(0), 0U);
+  EXPECT_EQ(LowBits(1), 1U);
+  EXPECT_EQ(LowBits(63), ~uint64_t{0} >> 1);
+  EXPECT_EQ(LowBits(64), ~uint64_t{0});
+  int64_t counts[] = {3, 0, 4};
+  EXPECT_EQ(ExclusiveSum(counts, 3), 7);
+  EXPECT_EQ(std::vector<int64_t>(counts, counts + 3), (std::vector<int64_t>{0, 3, 3}));
+  EXPECT_EQ(ExclusiveSum(nullptr, 0), 0);
+}
+
+TEST_F(ChunkTest, EveryChunkIsVisitedOnce) {
+  for (const int64_t n : Counts(random_)) {
+    for (const ParallelFor parallel_for : {SerialFor, ShuffledFor, ThreadedFor}) {
+      std::vector<int64_t> visited(static_cast<size_t>(NumChunks(n)), 0);
+      ForEachChunk(n, 1, parallel_for, [&](int64_t chunk, int64_t begin, int64_t count) {
+        EXPECT_EQ(begin, chunk * kChunkEntries);
+        EXPECT_GT(count, 0);
+        visited[static_cast<size_t>(chunk)] += count;
+      });
+      for (size_t chunk = 0; chunk < visited.size(); ++chunk) {
+        const int64_t left = n - static_cast<int64_t>(chunk) * kChunkEntries;
+        EXPECT_EQ(visited[chunk], std::min(left, kChunkEntries));
+      }
+    }
+  }
+}
+
+TEST_F(ChunkTest, PacksEveryByte) {
+  Bytes mask(256);
+  std::iota(mask.begin(), mask.end(), uint8_t{0});
+  ExpectPacked(mask, 0);
+  for (size_t place = 0; place < 130; ++place) {
+    for (const int byte : {0x00, 0x01, 0x02, 0x10, 0x7F, 0x80, 0xFE, 0xFF}) {
+      mask.assign(130, 0);
+      mask[place] = static_cast<uint8_t>(byte);
+      ExpectPacked(mask, 0);
+      if (HasFailure()) FAIL() << "byte " << byte << " at " << place;
+    }
+  }
+}
+
+TEST_F(ChunkTest, PacksEveryCount) {
+  for (int64_t count = 0; count <= 320; ++count) {
+    for (const Pattern pattern : Patterns()) {
+      for (const size_t slack : {0U, 1U, 3U, 31U}) {
+        ExpectPacked(RandomMask(random_, count, pattern), slack);
+        if (HasFailure()) FAIL() << count << " entries, " << pattern << ", slack " << slack;
+      }
+    }
+  }
+  for (const Pattern pattern : Patterns()) {
+    for (const int64_t count : {4031, 4032, 4033, 4095, 4096}) {
+      ExpectPacked(RandomMask(random_, count, pattern), 0);
+    }
+  }
+}
+
+TEST_F(ChunkTest, CountsMasksOfManyChunks) {
+  for (const int64_t count : Counts(random_)) {
+    for (const Pattern pattern : Patterns()) {
+      const Bytes mask = RandomMask(random_, 9 * count, pattern);
+      const GuardedBytes memory(mask, random_() % 70);
+      EXPECT_EQ(CountTrue(memory.mask(), 9 * count), reference::CountTrue(mask))
+          << 9 * count << " entries, " << pattern;
+    }
+  }
+}
+
+// A table of a vector compress is indexed by bits of the mask: each is tried.
+TEST_F(ChunkTest, MovesRowsByEveryMaskOf8) {
+  for (const int64_t row_bytes : {1, 2, 3, 4, 8, 16}) {
+    for (uint64_t bits = 0; bits < 256; ++bits) {
+      for (const size_t place : {0U, 60U}) {
+        Bytes mask(68, 0);
+        for (size_t i = 0; i < 8; ++i) mask[place + i] = bits >> i & 1;
+        ExpectMoved(mask, row_bytes, 0);
+        if (HasFailure()) FAIL() << "bits " << bits << " at " << place << ", rows of " << row_bytes;
+      }
+    }
+  }
+}
+
+TEST_F(ChunkTest, MovesRowsByEveryRun) {
+  constexpr size_t kEntries = 70;
+  for (const int64_t row_bytes : {1, 2, 4, 8, 12, 16}) {
+    for (size_t begin = 0; begin < kEntries; begin += 1 + random_() % 3) {
+      for (size_t end = begin; end <= kEntries; end += 1 + random_() % 5) {
+        Bytes mask(kEntries, 0);
+        std::fill(mask.begin() + static_cast<int>(begin), mask.begin() + static_cast<int>(end), 1);
+        ExpectMoved(mask, row_bytes, 0);
+        if (HasFailure()) {
+          FAIL() << "True in [" << begin << ", " << end << "), rows of " << row_bytes;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(ChunkTest, MovesRows) {
+  ForEachRowCase(random_, kChunkEntries, [&](const RowCase& one) {
+    ExpectMoved(RandomMask(random_, one.count, one.pattern), one.row_bytes, one.slack);
+  });
+}
+
+TEST_F(ChunkTest, Indexes) {
+  for (const int64_t count : Counts(random_)) {
+    if (count > kChunkEntries) continue;
+    for (const Pattern pattern : Patterns()) {
+      for (const int64_t base : {int64_t{0}, int64_t{4096}, int64_t{1} << 40}) {
+        ExpectIndexed(RandomMask(random_, count, pattern), base);
+      }
+    }
+  }
+  for (uint64_t bits = 0; bits < 256; ++bits) {
+    Bytes mask(16, 0);
+    for (size_t i = 0; i < 8; ++i) mask[3 + i] = bits >> i & 1;
+    ExpectIndexed(mask, 0);
+  }
+}
+
+}  // namespace
+}  // namespace caffe2op_mask

@@ -1,0 +1,122 @@
+#include "kernels/fill.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/cpp/guarded_bytes.h"
+#include "tests/cpp/seeded_test.h"
+#include "tests/cpp/sweep.h"
+#include "tests/reference/fill.h"
+
+namespace caffe2op_mask {
+namespace {
+
+class FillTest : public SeededTest {
+ protected:
+  // MaskSpan out of place and in place, by elements of `width`.
+  void ExpectMasked(int64_t width, int64_t count, int64_t keep_begin, int64_t keep_end) {
+    const Bytes in = RandomBytes(random_, count * width);
+    const uint64_t fill = RandomFill(random_, width);
+    const int64_t begin = keep_begin * width;
+    const int64_t end = keep_end * width;
+    const Bytes expected =
+        reference::MaskSpan(in, static_cast<size_t>(begin), static_cast<size_t>(end), fill);
+    const size_t slack = random_() % 65;
+    const GuardedBytes from(in, slack);
+    GuardedBytes out(in.size(), random_() % 2 == 0 ? 0 : slack);
+    MaskSpan(from.data(), count * width, begin, end, fill, out.data());
+    out.Expect(expected);
+    GuardedBytes same(in, slack);
+    MaskSpan(same.data(), count * width, begin, end, fill, same.data());
+    same.Expect(expected);
+    if (HasFailure()) {
+      FAIL() << count << " elements of " << width << ", kept [" << keep_begin << ", " << keep_end
+             << "), " << slack << " bytes from the page's end";
+    }
+  }
+};
+
+TEST(FillPatternTest, RepeatsTheElement) {
+  EXPECT_EQ(FillPattern(uint8_t{0xAB}), 0xABABABABABABABAB);
+  EXPECT_EQ(FillPattern(int8_t{-1}), ~uint64_t{0});
+  EXPECT_EQ(FillPattern(uint16_t{0x1234}), 0x1234123412341234);
+  EXPECT_EQ(FillPattern(uint32_t{0x12345678}), 0x1234567812345678);
+  EXPECT_EQ(FillPattern(uint64_t{0x123456789ABCDEF0}), 0x123456789ABCDEF0);
+  EXPECT_EQ(FillPattern(1.0F), 0x3F8000003F800000);
+  EXPECT_EQ(FillPattern(1.0), 0x3FF0000000000000);
+  EXPECT_EQ(FillPattern(true), 0x0101010101010101);
+  EXPECT_EQ(FillPattern(0.0F), 0U);
+}
+
+TEST_F(FillTest, Fills) {
+  for (const int64_t width : {1, 2, 4, 8}) {
+    std::vector<int64_t> counts = Counts(random_);
+    for (int64_t count = 0; count < 300; ++count) counts.push_back(count);
+    for (const int64_t count : counts) {
+      for (const size_t slack : {0U, 1U, 2U, 7U, 16U, 33U}) {
+        const uint64_t fill = RandomFill(random_, width);
+        GuardedBytes out(static_cast<size_t>(count * width), slack);
+        FillSpan(fill, count * width, out.data());
+        Bytes expected(out.size());
+        reference::FillBytes(fill, 0, expected.size(), &expected);
+        out.Expect(expected);
+        if (HasFailure()) FAIL() << count << " elements of " << width << ", slack " << slack;
+      }
+    }
+  }
+}
+
+TEST_F(FillTest, FillsMoreThanACache) {
+  constexpr size_t kBytes = (size_t{40} << 20) + 5;
+  GuardedBytes out(kBytes, 3);
+  FillSpan(FillPattern(uint8_t{7}), kBytes, out.data());
+  out.Expect(Bytes(kBytes, 7));
+}
+
+TEST_F(FillTest, MasksEveryInterval) {
+  for (const int64_t width : {1, 2, 4, 8}) {
+    for (const int64_t count : {1, 2, 7, 8, 17, 40}) {
+      for (int64_t begin = 0; begin <= count; ++begin) {
+        for (int64_t end = begin; end <= count; ++end) ExpectMasked(width, count, begin, end);
+      }
+    }
+  }
+}
+
+TEST_F(FillTest, MasksRandomIntervals) {
+  for (const int64_t width : {1, 2, 4, 8}) {
+    for (const int64_t count : Counts(random_)) {
+      for (int i = 0; i < 20; ++i) {
+        const int64_t begin = Uniform(random_, 0, count);
+        ExpectMasked(width, count, begin, Uniform(random_, begin, count));
+      }
+      ExpectMasked(width, count, 0, 0);
+      ExpectMasked(width, count, count, count);
+      ExpectMasked(width, count, 0, count);
+    }
+  }
+}
+
+// Sizes at which a kernel may choose to write past the cache.
+TEST_F(FillTest, MasksLongSpans) {
+  constexpr int64_t kElements = (int64_t{1} << 20) + 3;
+  ExpectMasked(4, kElements, 0, kElements);
+  ExpectMasked(4, kElements, 1, kElements - 1);
+  ExpectMasked(4, kElements, kElements / 2, kElements / 2 + 1);
+  ExpectMasked(2, kElements, kElements / 3, kElements / 2);
+  ExpectMasked(8, kElements, kElements, kElements);
+}
+
+// In place, what is kept is not even written with what it is.
+TEST_F(FillTest, InPlaceLeavesWhatIsKept) {
+  for (const size_t bytes : {size_t{1}, size_t{64}, size_t{5000}}) {
+    const Bytes in = RandomBytes(random_, static_cast<int64_t>(bytes));
+    GuardedBytes same(in);
+    same.MakeReadOnly();
+    const auto size = static_cast<int64_t>(bytes);
+    MaskSpan(same.data(), size, 0, size, 0, same.data());
+    same.Expect(in);
+  }
+}
+
+}  // namespace
+}  // namespace caffe2op_mask

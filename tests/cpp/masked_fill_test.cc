@@ -1,0 +1,110 @@
+#include "kernels/masked_fill.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <numeric>
+#include <vector>
+
+#include "tests/cpp/guarded_bytes.h"
+#include "tests/cpp/seeded_test.h"
+#include "tests/cpp/sweep.h"
+#include "tests/reference/masked_fill.h"
+
+namespace caffe2op_mask {
+namespace {
+
+using Dims = std::vector<int64_t>;
+
+int64_t Size(const Dims& dims) {
+  return std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
+}
+
+class MaskedFillTest : public SeededTest {
+ protected:
+  // Out of place and in place.
+  void ExpectFilled(const Dims& data_dims, const Dims& mask_dims, int64_t width) {
+    SCOPED_TRACE(
+        ::testing::Message() << "data " << ::testing::PrintToString(data_dims) << " of " << width
+                             << " bytes, mask " << ::testing::PrintToString(mask_dims));
+    const MaskBroadcast shape(
+        data_dims.data(), static_cast<int64_t>(data_dims.size()), mask_dims.data(),
+        static_cast<int64_t>(mask_dims.size()));
+    EXPECT_EQ(shape.outer() * shape.columns() * shape.repeat(), Size(data_dims));
+    const Bytes keep =
+        RandomMask(random_, Size(mask_dims), Patterns()[random_() % Patterns().size()]);
+    const Bytes in = RandomBytes(random_, Size(data_dims) * width);
+    const uint64_t fill = RandomFill(random_, width);
+    const Bytes expected =
+        reference::MaskedFill(keep, data_dims, mask_dims, static_cast<size_t>(width), in, fill);
+    const size_t slack = random_() % 3 * 19;
+    const GuardedBytes mask(keep, slack);
+    const GuardedBytes from(in, slack);
+    GuardedBytes out(in.size(), slack);
+    const ParallelFor parallel_for = RandomFor(random_, Size(data_dims));
+    MaskedFill(mask.mask(), shape, width, from.data(), fill, out.data(), parallel_for);
+    out.Expect(expected);
+    GuardedBytes same(in, slack);
+    MaskedFill(mask.mask(), shape, width, same.data(), fill, same.data(), parallel_for);
+    same.Expect(expected);
+  }
+
+  int64_t Width() { return int64_t{1} << random_() % 4; }
+};
+
+// All that can happen to a dim: of size 0 or 1 or more, in the mask or not.
+TEST_F(MaskedFillTest, EveryBroadcastOfUpToFiveDims) {
+  for (int time = 0; time < 6000; ++time) {
+    Dims data_dims(random_() % 6);
+    const bool empty = random_() % 10 == 0;
+    for (int64_t& dim : data_dims) dim = Uniform(random_, empty ? 0 : 1, 6);
+    Dims mask_dims = data_dims;
+    mask_dims.resize(random_() % (data_dims.size() + 1));
+    for (int64_t& dim : mask_dims) dim = random_() % 2 == 0 ? 1 : dim;
+    ExpectFilled(data_dims, mask_dims, Width());
+    if (HasFailure()) return;
+  }
+}
+
+TEST_F(MaskedFillTest, RowsOfEveryLength) {
+  for (const int64_t n : Counts(random_)) {
+    ExpectFilled({n}, {n}, Width());
+    ExpectFilled({n, 3}, {n}, Width());
+    ExpectFilled({2, n}, {1, n}, Width());
+    ExpectFilled({3, n, 2}, {3, 1}, Width());
+    ExpectFilled({3, n, 2}, {3, n, 1}, Width());
+    ExpectFilled({2, n, 2}, {2, 1, 2}, Width());
+    ExpectFilled({n, 5}, {1, 5}, Width());
+    if (HasFailure()) return;
+  }
+}
+
+TEST_F(MaskedFillTest, OneEntryForAll) {
+  ExpectFilled({300, 40}, {}, 4);
+  ExpectFilled({300, 40}, {1}, 4);
+  ExpectFilled({300, 40}, {1, 1}, 4);
+  ExpectFilled({}, {}, 8);
+}
+
+TEST_F(MaskedFillTest, LargeData) {
+  for (const int64_t width : {1, 2, 4, 8}) {
+    ExpectFilled({200, 1001}, {200, 1001}, width);
+    ExpectFilled({20, 3, 1001}, {20, 1, 1001}, width);
+    ExpectFilled({1000, 129}, {1000}, width);
+  }
+}
+
+TEST_F(MaskedFillTest, PiecesAreApart) {
+  const Dims data_dims{7, 900, 3};
+  const Dims mask_dims{1, 900};
+  const MaskBroadcast shape(data_dims.data(), 3, mask_dims.data(), 2);
+  const Bytes keep = RandomMask(random_, 900, {0.5, true});
+  const GuardedBytes mask(keep);
+  const Bytes in(static_cast<size_t>(Size(data_dims)) * 2, 1);
+  ExpectPiecesApart(in.size(), [&](ParallelFor parallel_for, uint8_t* out) {
+    MaskedFill(mask.mask(), shape, 2, in.data(), 0, out, parallel_for);
+  });
+}
+
+}  // namespace
+}  // namespace caffe2op_mask

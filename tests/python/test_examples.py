@@ -1,0 +1,80 @@
+"""Runs each example as its reader would and compares what it prints with its doc string."""
+
+import ast
+import glob
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+TESTS = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(TESTS))
+EXAMPLES = os.path.join(ROOT, "examples")
+
+# The seven that must be there, whatever else is.
+NAMED = [
+    "boolean_mask_lengths_op_example.py",
+    "boolean_mask_op_example.py",
+    "boolean_unmask_op_example1.py",
+    "boolean_unmask_op_example2.py",
+    "boolean_unmask_op_example3.py",
+    "boolean_unmask_op_example4.py",
+    "sequence_mask_example.py",
+]
+
+# Programs whose output is no fixed text, with the test that each has instead.
+TESTED_ELSEWHERE = {"demo.py": "test_demo.py"}
+
+# Modules that examples import and that do nothing by themselves.
+HELPERS = ["help_topics.py", "topic_net.py"]
+
+
+def expected_output(path):
+    """What stands under "Output:", at the end of the doc string; None where there is no such."""
+    with open(path) as source:
+        doc = ast.get_docstring(ast.parse(source.read())) or ""
+    _, found, output = doc.partition("\nOutput:\n")
+    return textwrap.dedent(output).strip() + "\n" if found else None
+
+
+def programs():
+    paths = glob.glob(os.path.join(EXAMPLES, "**", "*.py"), recursive=True)
+    return sorted(os.path.relpath(path, EXAMPLES).replace(os.sep, "/") for path in paths)
+
+
+RUN_HERE = [name for name in programs() if expected_output(os.path.join(EXAMPLES, name))]
+
+
+@pytest.mark.parametrize("name", RUN_HERE)
+def test_prints_what_its_doc_string_says(name, tmp_path):
+    path = os.path.join(EXAMPLES, name)
+    # From a folder that is not the project's: an example stands on its own.
+    run = subprocess.run(
+        [sys.executable, path],
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == expected_output(path)
+
+
+def test_every_example_is_tested():
+    assert set(NAMED) <= set(RUN_HERE)
+    untested = set(programs()) - set(RUN_HERE) - set(TESTED_ELSEWHERE) - set(HELPERS)
+    assert not untested, "give these an Output: section or a test of their own"
+    for name in set(TESTED_ELSEWHERE) & set(programs()):
+        assert name not in RUN_HERE
+        assert os.path.exists(os.path.join(TESTS, TESTED_ELSEWHERE[name])), name
+
+
+def test_an_output_section_is_found_only_where_there_is_one(tmp_path):
+    path = tmp_path / "example.py"
+    path.write_text('"""What it shows.\n\nOutput:\n\n    a\n      b\n"""\n')
+    assert expected_output(str(path)) == "a\n  b\n"
+    path.write_text('"""Output: none of it."""\n')
+    assert expected_output(str(path)) is None

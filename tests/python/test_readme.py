@@ -1,0 +1,101 @@
+"""What README.md shows and says of loading, run."""
+
+import os
+import re
+import subprocess
+import sys
+
+import caffe2.python._import_c_extension as runtime
+import fresh_process
+import pytest
+from caffe2.python import workspace
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+with open(os.path.join(ROOT, "README.md")) as lines:
+    README = lines.read()
+
+
+def test_the_program_prints_what_is_under_it():
+    (found,) = re.finditer(r"^```python\n(.*?)^```\n\n```\n(.*?)^```\n", README, re.M | re.S)
+    program, expected = found.groups()
+    assert len([line for line in program.splitlines() if line]) <= 15
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == expected
+
+
+def test_the_table_has_every_operator():
+    names = re.findall(r"^\| \[(\w+)\]\(docs/operators\.md#", README, re.M)
+    ours = [
+        name
+        for name in workspace.RegisteredOperators()
+        if runtime.OpSchema.get(name) is not None
+        and runtime.OpSchema.get(name).file == "registry/register.cc"
+        and not name.endswith("Gradient")
+    ]
+    assert sorted(names) == sorted(ours)
+
+
+# A 2-D mask tells whose operator runs: stock refuses it.
+WHOSE = """
+    import caffe2op_mask
+    import numpy as np
+    from caffe2.python import core, workspace
+    workspace.FeedBlob("data", np.ones((2, 2), dtype=np.float32))
+    workspace.FeedBlob("mask", np.ones((2, 2), dtype=bool))
+    net = core.Net("net")
+    net.BooleanMask(["data", "mask"], ["kept"], engine="{engine}")
+    net.AddGradientOperators({{"kept": "kept"}})
+    try:
+        workspace.RunNetOnce(net)
+        print("ours")
+    except RuntimeError as error:
+        print("stock" if "2 vs 1" in str(error) else error)
+    forward, backward = net.Proto().op
+    print(backward.type, backward.engine)
+    unmask = core.CreateOperator("BooleanUnmask", ["mask", "values"], ["data"])
+    print(core.GradientRegistry.GetGradientForOp(unmask, ["data_grad"])[1])
+"""
+
+
+@pytest.mark.parametrize(
+    "override, engine, whose",
+    [
+        ("1", "", "ours"),
+        ("0", "", "stock"),
+        ("0", "MASK", "ours"),
+        ("1", "DEFAULT", "stock"),
+    ],
+)
+def test_whose_operator_runs(override, engine, whose):
+    printed = fresh_process.output(WHOSE.format(engine=engine), CAFFE2OP_MASK_OVERRIDE=override)
+    gradients = "BooleanMaskGradient {}\n[None, 'values_grad']\n".format(engine)
+    assert printed == whose + "\n" + gradients
+
+
+def test_a_net_that_exists_keeps_its_operators():
+    source = """
+        import numpy as np
+        from caffe2.python import core, workspace
+        workspace.FeedBlob("data", np.ones((2, 2), dtype=np.float32))
+        workspace.FeedBlob("mask", np.ones((2, 2), dtype=bool))
+        net = core.Net("net")
+        net.BooleanMask(["data", "mask"], ["kept"])
+        workspace.CreateNet(net)
+        import caffe2op_mask
+        try:
+            workspace.RunNet(net)
+        except RuntimeError as error:
+            print("stock" if "2 vs 1" in str(error) else error)
+        workspace.RunNetOnce(net)
+        print(workspace.FetchBlob("kept").tolist())
+    """
+    assert fresh_process.output(source) == "stock\n[1.0, 1.0, 1.0, 1.0]\n"
