@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/boolean_mask.h"
 #include "tests/cpp/guarded_bytes.h"
 #include "tests/cpp/seeded_test.h"
 #include "tests/cpp/sweep.h"
@@ -20,22 +21,28 @@ class BooleanMaskLengthsKernelTest : public SeededTest {
   void ExpectCounted(const std::vector<Index>& lengths, Pattern pattern) {
     const auto segments = static_cast<int64_t>(lengths.size());
     const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
-    std::vector<int64_t> begins(static_cast<size_t>(NumSegmentBlocks(segments)), -1);
-    const LengthsSum sum = SumLengths(lengths.data(), segments, begins.data());
+    std::vector<GroupStart> starts(static_cast<size_t>(NumGroups(total)));
+    const LengthsSum sum = SumLengths(lengths.data(), segments, total, starts.data());
     EXPECT_EQ(sum.total, total);
     EXPECT_EQ(sum.negative, -1);
     EXPECT_EQ(sum.overflow, -1);
-    for (size_t block = 0; block < begins.size(); ++block) {
-      const auto first = lengths.begin() + static_cast<int64_t>(block) * kBlockSegments;
-      EXPECT_EQ(begins[block], std::accumulate(lengths.begin(), first, int64_t{0}));
-    }
     const Bytes keep = RandomMask(random_, total, pattern);
     const GuardedBytes mask(keep, random_() % 65);
     GuardedBytes counts(lengths.size() * sizeof(Index));
     CountTrueInSegments(
-        mask.mask(), lengths.data(), segments, begins.data(), counts.template as<Index>(),
-        RandomFor(random_, total));
+        mask.mask(), total, lengths.data(), segments, starts.data(), counts.template as<Index>(),
+        nullptr, RandomFor(random_, total));
     Expect(counts, reference::CountTrueInSegments(keep, lengths));
+
+    // The same with the offsets of chunks, as for compaction.
+    std::vector<int64_t> offsets(static_cast<size_t>(NumChunks(total)));
+    std::vector<int64_t> expected_offsets(offsets);
+    const int64_t kept = CountTrueInSegments(
+        mask.mask(), total, lengths.data(), segments, starts.data(), counts.template as<Index>(),
+        offsets.data(), RandomFor(random_, total));
+    Expect(counts, reference::CountTrueInSegments(keep, lengths));
+    EXPECT_EQ(kept, ChunkOffsets(mask.mask(), total, expected_offsets.data(), SerialFor));
+    EXPECT_EQ(offsets, expected_offsets);
   }
 
   void Expect(GuardedBytes& counts, const std::vector<Index>& expected) {
@@ -71,8 +78,26 @@ TYPED_TEST(BooleanMaskLengthsKernelTest, CountsSegmentsOfEveryLength) {
 
 TYPED_TEST(BooleanMaskLengthsKernelTest, CountsOneLongSegmentAmongEmptyOnes) {
   for (const size_t place : {size_t{0}, size_t{4095}, size_t{4096}, size_t{8192}}) {
-    std::vector<TypeParam> lengths(8193, 0);
-    lengths[place] = 100001;
+    for (const int64_t length : {kGroupEntries - 1, kGroupEntries, 6 * kGroupEntries + 1}) {
+      std::vector<TypeParam> lengths(8193, 0);
+      lengths[place] = static_cast<TypeParam>(length);
+      this->ExpectCounted(lengths, {0.5, false});
+    }
+  }
+}
+
+// Segments that begin or end where a group or a chunk does, with empty ones between.
+TYPED_TEST(BooleanMaskLengthsKernelTest, CountsSegmentsAtTheEdgesOfGroups) {
+  for (int round = 0; round < 200; ++round) {
+    std::vector<TypeParam> lengths;
+    for (int64_t total = 0; total < 4 * kGroupEntries;) {
+      const int64_t edge = this->random_() % 2 == 0 ? kGroupEntries : kChunkEntries;
+      const int64_t to_edge = edge - total % edge;
+      const int64_t choices[] = {0, 0, 1, to_edge, to_edge - 1, to_edge + 1, to_edge + edge};
+      lengths.push_back(static_cast<TypeParam>(choices[this->random_() % 7]));
+      total += lengths.back();
+    }
+    lengths.resize(lengths.size() + this->random_() % 3, 0);
     this->ExpectCounted(lengths, {0.5, false});
   }
 }
@@ -101,8 +126,7 @@ TYPED_TEST(BooleanMaskLengthsKernelTest, NamesTheFirstNegativeLength) {
       std::vector<TypeParam> lengths(8193, 1);
       lengths[static_cast<size_t>(place)] = negative;
       lengths[8192] = -1;
-      std::vector<int64_t> begins(3);
-      const LengthsSum sum = SumLengths(lengths.data(), 8193, begins.data());
+      const LengthsSum sum = SumLengths(lengths.data(), 8193, 0, nullptr);
       EXPECT_EQ(sum.negative, place);
       EXPECT_EQ(sum.overflow, -1);
     }
@@ -111,9 +135,13 @@ TYPED_TEST(BooleanMaskLengthsKernelTest, NamesTheFirstNegativeLength) {
 
 TEST(SumLengthsTest, NamesTheFirstLengthThatPassesInt64) {
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
-  int64_t begin = -1;
-  const auto sum = [&](const std::vector<int64_t>& lengths) {
-    return SumLengths(lengths.data(), static_cast<int64_t>(lengths.size()), &begin);
+  // However wrong the lengths, starts are those of the mask's entries.
+  const auto sum = [](const std::vector<int64_t>& lengths) {
+    std::vector<GroupStart> starts(2);
+    const LengthsSum result = SumLengths(
+        lengths.data(), static_cast<int64_t>(lengths.size()), 2 * kGroupEntries, starts.data());
+    EXPECT_EQ(starts.size(), 2U);
+    return result;
   };
   EXPECT_EQ(sum({kMax, 0}).total, kMax);
   EXPECT_EQ(sum({kMax, 0}).overflow, -1);
@@ -129,9 +157,7 @@ TEST(SumLengthsTest, NamesTheFirstLengthThatPassesInt64) {
 TEST(SumLengthsTest, AddsInt32BeyondInt32) {
   constexpr int32_t kMax = std::numeric_limits<int32_t>::max();
   const std::vector<int32_t> lengths{kMax, kMax, kMax};
-  int64_t begin = -1;
-  EXPECT_EQ(SumLengths(lengths.data(), 3, &begin).total, int64_t{3} * kMax);
-  EXPECT_EQ(begin, 0);
+  EXPECT_EQ(SumLengths(lengths.data(), 3, 0, nullptr).total, int64_t{3} * kMax);
 }
 
 }  // namespace

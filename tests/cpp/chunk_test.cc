@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 #include <vector>
 
@@ -54,9 +55,10 @@ class ChunkTest : public SeededTest {
     const Bytes rows = RandomBytes(random_, count * row_bytes);
     const GuardedBytes from(rows, slack);
     const Bytes kept = reference::CompressRows(mask, width, rows);
+    const Stores stores = RandomStores(random_);
     {
       GuardedBytes out(kept.size(), slack);
-      CompressChunk(words.data(), count, row_bytes, from.data(), out.data());
+      CompressChunk(words.data(), count, row_bytes, from.data(), out.data(), stores);
       out.Expect(kept);
     }
     const Bytes before(rows.size(), GuardedBytes::kSentinel);
@@ -65,24 +67,24 @@ class ChunkTest : public SeededTest {
     {
       const GuardedBytes compact(kept, slack);
       GuardedBytes out(before, slack);
-      ExpandChunk(words.data(), count, row_bytes, compact.data(), out.data());
+      ExpandChunk(words.data(), count, row_bytes, compact.data(), out.data(), stores);
       out.Expect(expected);
     }
     {
       GuardedBytes out(before, slack);
-      BlendChunk(words.data(), count, row_bytes, from.data(), out.data());
+      BlendChunk(words.data(), count, row_bytes, from.data(), out.data(), stores);
       out.Expect(expected);
     }
     const uint64_t fill = RandomFill(random_, FillWidth(row_bytes));
     reference::ExpandRows({{mask, true, rows}}, mask.size(), width, fill, &expected);
     {
       GuardedBytes out(before, slack);
-      SelectChunk(words.data(), count, row_bytes, from.data(), fill, out.data());
+      SelectChunk(words.data(), count, row_bytes, from.data(), fill, out.data(), stores);
       out.Expect(expected);
     }
     {
       GuardedBytes out(rows, slack);
-      SelectChunk(words.data(), count, row_bytes, out.data(), fill, out.data());
+      SelectChunk(words.data(), count, row_bytes, out.data(), fill, out.data(), stores);
       out.Expect(expected);
     }
   }
@@ -113,19 +115,42 @@ TEST(ChunkSizeTest, CountsChunksAndBits) {
   EXPECT_EQ(ExclusiveSum(nullptr, 0), 0);
 }
 
-TEST_F(ChunkTest, EveryChunkIsVisitedOnce) {
+// Pieces lie in one chunk each and cover everything once; only where entries are
+// long do they begin inside a chunk, and then between words.
+TEST_F(ChunkTest, PiecesCoverEveryEntryOnce) {
   for (const int64_t n : Counts(random_)) {
-    for (const ParallelFor parallel_for : {SerialFor, ShuffledFor, ThreadedFor}) {
-      std::vector<int64_t> visited(static_cast<size_t>(NumChunks(n)), 0);
-      ForEachChunk(n, 1, parallel_for, [&](int64_t chunk, int64_t begin, int64_t count) {
-        EXPECT_EQ(begin, chunk * kChunkEntries);
-        EXPECT_GT(count, 0);
-        visited[static_cast<size_t>(chunk)] += count;
-      });
-      for (size_t chunk = 0; chunk < visited.size(); ++chunk) {
-        const int64_t left = n - static_cast<int64_t>(chunk) * kChunkEntries;
-        EXPECT_EQ(visited[chunk], std::min(left, kChunkEntries));
+    for (const int64_t entry_bytes : {1, 64, 65, 1000, 1 << 20}) {
+      for (const ParallelFor parallel_for : {SerialFor, ShuffledFor, ThreadedFor}) {
+        std::vector<uint8_t> visited(static_cast<size_t>(n), 0);
+        const auto visit = [&](const ChunkPiece& piece) {
+          EXPECT_GT(piece.count, 0);
+          EXPECT_EQ(piece.begin / kChunkEntries, piece.chunk);
+          EXPECT_EQ((piece.begin + piece.count - 1) / kChunkEntries, piece.chunk);
+          EXPECT_EQ(piece.before() % (entry_bytes > 64 ? kWordEntries : kChunkEntries), 0);
+          for (int64_t i = 0; i < piece.count; ++i) ++visited[static_cast<size_t>(piece.begin + i)];
+        };
+        ForEachPiece(n, entry_bytes, Stores::kStreamed, parallel_for, visit);
+        EXPECT_EQ(std::count(visited.begin(), visited.end(), 1), n);
       }
+    }
+  }
+}
+
+TEST_F(ChunkTest, ClaimsWhatIsLeft) {
+  for (const int64_t count : {0, 1, 63, 64, 65, 4096}) {
+    const auto size = static_cast<size_t>((count + 63) / 64);
+    std::vector<uint64_t> left(size);
+    std::vector<uint64_t> owned(size);
+    for (uint64_t& word : left) word = random_();
+    for (uint64_t& word : owned) word = random_();
+    std::vector<uint64_t> new_left(left);
+    std::vector<uint64_t> new_owned(owned);
+    int64_t claimed = 0;
+    for (size_t w = 0; w < size; ++w) claimed += __builtin_popcountll(left[w] & owned[w]);
+    EXPECT_EQ(ClaimChunk(count, new_left.data(), new_owned.data()), claimed);
+    for (size_t w = 0; w < size; ++w) {
+      EXPECT_EQ(new_owned[w], left[w] & owned[w]);
+      EXPECT_EQ(new_left[w], left[w] & ~owned[w]);
     }
   }
 }

@@ -23,10 +23,11 @@ class FillTest : public SeededTest {
     const size_t slack = random_() % 65;
     const GuardedBytes from(in, slack);
     GuardedBytes out(in.size(), random_() % 2 == 0 ? 0 : slack);
-    MaskSpan(from.data(), count * width, begin, end, fill, out.data());
+    const Stores stores = RandomStores(random_);
+    MaskSpan(from.data(), count * width, begin, end, fill, out.data(), stores);
     out.Expect(expected);
     GuardedBytes same(in, slack);
-    MaskSpan(same.data(), count * width, begin, end, fill, same.data());
+    MaskSpan(same.data(), count * width, begin, end, fill, same.data(), stores);
     same.Expect(expected);
     if (HasFailure()) {
       FAIL() << count << " elements of " << width << ", kept [" << keep_begin << ", " << keep_end
@@ -55,7 +56,7 @@ TEST_F(FillTest, Fills) {
       for (const size_t slack : {0U, 1U, 2U, 7U, 16U, 33U}) {
         const uint64_t fill = RandomFill(random_, width);
         GuardedBytes out(static_cast<size_t>(count * width), slack);
-        FillSpan(fill, count * width, out.data());
+        FillSpan(fill, count * width, out.data(), RandomStores(random_));
         Bytes expected(out.size());
         reference::FillBytes(fill, 0, expected.size(), &expected);
         out.Expect(expected);
@@ -65,11 +66,24 @@ TEST_F(FillTest, Fills) {
   }
 }
 
-TEST_F(FillTest, FillsMoreThanACache) {
-  constexpr size_t kBytes = (size_t{40} << 20) + 5;
-  GuardedBytes out(kBytes, 3);
-  FillSpan(FillPattern(uint8_t{7}), kBytes, out.data());
-  out.Expect(Bytes(kBytes, 7));
+TEST_F(FillTest, Copies) {
+  for (int64_t bytes = 0; bytes < 1500; bytes += Uniform(random_, 1, 9)) {
+    for (const size_t slack : {0U, 1U, 31U, 64U}) {
+      for (const Stores stores : {Stores::kCached, Stores::kStreamed}) {
+        const Bytes in = RandomBytes(random_, bytes);
+        const GuardedBytes from(in, random_() % 65);
+        GuardedBytes out(in.size(), slack);
+        CopySpan(from.data(), bytes, out.data(), stores);
+        out.Expect(in);
+      }
+    }
+  }
+}
+
+TEST_F(FillTest, StreamsWhatNoCacheHolds) {
+  EXPECT_EQ(StoresFor(0), Stores::kCached);
+  EXPECT_EQ(StoresFor(1 << 16), Stores::kCached);
+  EXPECT_EQ(StoresFor(int64_t{1} << 30), Stores::kStreamed);
 }
 
 TEST_F(FillTest, MasksEveryInterval) {

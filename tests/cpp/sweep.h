@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/fill.h"
 #include "kernels/parallel.h"
 #include "tests/cpp/guarded_bytes.h"
 #include "tests/cpp/seeded_test.h"
@@ -90,6 +91,10 @@ inline uint64_t RandomFill(Random& random, int64_t width) {
 // The largest element whose fill a row of this width can hold.
 inline int64_t FillWidth(int64_t row_bytes) {
   return row_bytes % 8 == 0 ? 8 : row_bytes % 4 == 0 ? 4 : row_bytes % 2 == 0 ? 2 : 1;
+}
+
+inline Stores RandomStores(Random& random) {
+  return random() % 2 == 0 ? Stores::kCached : Stores::kStreamed;
 }
 
 // Seeds how ShuffledFor and ThreadedFor cut.
