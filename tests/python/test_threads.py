@@ -1,0 +1,117 @@
+"""The same bits whatever the number of threads, for tensors that are worth several."""
+
+import numpy as np
+import pytest
+import torch
+
+import fresh_process
+from op_tester import Case, assert_same, gradient, run_case
+
+N = 3 * 2 ** 19 + 5  # neither a multiple of a chunk nor of a word
+MASK = np.random.RandomState(1).rand(N) < 0.5
+OTHER = np.random.RandomState(2).rand(N) < 0.5
+DATA = np.random.RandomState(3).randn(N).astype("float32")
+SCORES = DATA[: N - 5].reshape(2, -1, 512)
+ROWS = SCORES.shape[0] * SCORES.shape[1]
+LENGTHS = np.full(N // 17 + 1, 17, "int32")
+LENGTHS[-1] = N - LENGTHS[:-1].sum()
+
+CASES = {
+    "compact": ("BooleanMask", Case([DATA, MASK], outputs=2)),
+    "one byte": ("BooleanMask", Case([DATA.view("uint8")[:N], MASK])),
+    "rows": ("BooleanMask", Case([SCORES.reshape(-1, 3), MASK[: 2 ** 19]])),
+    "keep_shape": ("BooleanMask", Case([DATA, MASK], {"keep_shape": 1}, in_place=0)),
+    "lengths": ("BooleanMaskLengths", Case([LENGTHS, MASK])),
+    "rows of a mask": (
+        "BooleanMaskLengths",
+        Case([SCORES, MASK[: N - 5].reshape(2, -1)]),
+    ),
+    "jagged": ("BooleanMaskJagged", Case([DATA, LENGTHS, MASK], outputs=2)),
+    "unmask": (
+        "BooleanUnmask",
+        Case([MASK, DATA[MASK], OTHER, DATA[OTHER & ~MASK]], {"fill_val": 7.0}),
+    ),
+    "dense": ("BooleanUnmask", Case([MASK, DATA, OTHER, DATA], {"fill_val": 7.0})),
+    "sequence": (
+        "SequenceMask",
+        Case([SCORES, np.arange(ROWS, dtype="int32") % 600], {"mode": "sequence", "axis": 2}),
+    ),
+    "causal": ("SequenceMask", Case([SCORES], {"mode": "upper", "axis": 2, "batch": 0})),
+    "one row": ("SequenceMask", Case([DATA], {"mode": "lower", "axis": 0, "diagonal": N // 3})),
+    "mask": ("SequenceMask", Case([SCORES, MASK[:512][None, None]], {"mode": "mask"})),
+}
+
+EXPECTED = {
+    "compact": [DATA[MASK], np.flatnonzero(MASK)],
+    "one byte": [DATA.view("uint8")[:N][MASK]],
+    "rows": [SCORES.reshape(-1, 3)[MASK[: 2 ** 19]]],
+    "keep_shape": [np.where(MASK, DATA, np.float32(0))],
+    "lengths": [np.add.reduceat(MASK, np.arange(0, N, 17), dtype="int32")],
+    "rows of a mask": [MASK[: N - 5].reshape(2, -1).sum(1, dtype="int32")],
+    "jagged": [DATA[MASK], np.add.reduceat(MASK, np.arange(0, N, 17), dtype="int32")],
+    "unmask": [np.where(MASK | OTHER, DATA, np.float32(7))],
+    "dense": [np.where(MASK | OTHER, DATA, np.float32(7))],
+    "sequence": [
+        np.where(
+            np.arange(512) < (np.arange(ROWS) % 600).reshape(2, -1, 1), SCORES, np.float32(-np.inf)
+        )
+    ],
+    "causal": [
+        np.where(np.tri(SCORES.shape[1], 512, dtype=bool), SCORES, np.float32(-np.inf))
+    ],
+    "one row": [np.where(np.arange(N) >= N // 3, DATA, np.float32(-np.inf))],
+    "mask": [np.where(MASK[:512], SCORES, np.float32(0))],
+}
+
+
+@pytest.fixture
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5], indirect=True)
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_forward(name, threads):
+    for actual, expected in zip(run_case(*CASES[name]), EXPECTED[name]):
+        assert_same(actual, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5], indirect=True)
+@pytest.mark.parametrize("name", ["compact", "jagged", "unmask", "dense", "causal"])
+def test_gradient(name, threads):
+    """What comes back stands where it came from, and every other entry is 0."""
+    op_type, case = CASES[name]
+    ones = np.ones_like(EXPECTED[name][0])
+    kept = {
+        "compact": {0: MASK},
+        "jagged": {0: MASK},
+        "unmask": {1: np.ones(MASK.sum()), 3: np.ones((OTHER & ~MASK).sum())},
+        "dense": {1: MASK, 3: OTHER & ~MASK},
+        "causal": {0: np.tile(np.tri(SCORES.shape[1], 512), (2, 1, 1))},
+    }[name]
+    grads = gradient(op_type, case, ones)
+    assert sorted(grads) == sorted(kept)
+    for i, expected in kept.items():
+        assert_same(grads[i], expected.astype("float32"))
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_operators_use_the_threads_they_are_given(threads):
+    """A pool that is not there before the first large tensor is there after it."""
+    source = """
+        import os
+        import numpy as np
+        from caffe2.python import core, workspace
+        import caffe2op_mask
+
+        count = lambda: len(os.listdir("/proc/self/task"))
+        workspace.FeedBlob("data", np.ones((4096, 1024), dtype=np.float32))
+        before = count()
+        workspace.RunOperatorOnce(
+            core.CreateOperator("SequenceMask", ["data"], ["output"], mode="upper"))
+        print(count() - before)
+    """
+    assert fresh_process.output(source, OMP_NUM_THREADS=threads).split() == [str(int(threads) - 1)]
