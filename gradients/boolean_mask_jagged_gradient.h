@@ -8,10 +8,12 @@ namespace caffe2 {
 namespace mask {
 
 // BooleanMaskJagged -> BooleanMaskGradient(mask, d_masked_values): rows return
-// to their places, whatever segment they are of.
+// to their places, whatever segment they are of. By engine MASK, whatever is
+// preferred: the stock operator of this name knows no rows.
 class GetBooleanMaskJaggedGradient : public GradientMakerBase {
   using GradientMakerBase::GradientMakerBase;
   std::vector<OperatorDef> GetGradientDefs() override;
+  bool CopyEngine() const override { return false; }
 };
 
 }  // namespace mask

@@ -1,11 +1,18 @@
 #include "kernels/masked_fill.h"
 
+#include <algorithm>
+
 #include "kernels/chunk.h"
 
 namespace caffe2op_mask {
 
 MaskBroadcast::MaskBroadcast(
     const int64_t* data_dims, int64_t data_rank, const int64_t* mask_dims, int64_t mask_rank) {
+  // Nothing to see; the product of the other dims need not even be an int64.
+  if (std::count(data_dims, data_dims + data_rank, 0) > 0) {
+    outer_ = 0;
+    return;
+  }
   for (int64_t d = data_rank - 1; d >= mask_rank; --d) repeat_ *= data_dims[d];
   // From the inside out, neighbours that step through the mask alike merge.
   std::vector<Dim> dims;
@@ -47,6 +54,27 @@ void MaskedFill(
   const auto* const from = static_cast<const uint8_t*>(in);
   auto* const to = static_cast<uint8_t*>(out);
   const Stores stores = StoresFor(shape.outer() * columns * row_bytes);
+  if (row_bytes > kGrainBytes) {
+    // Few entries, each for much data: threads share the elements, not the entries.
+    const int64_t repeat = shape.repeat();
+    parallel_for(
+        0, shape.outer() * columns * repeat, GrainFor(width),
+        [=, &shape](int64_t begin, int64_t end) {
+          while (begin < end) {
+            const int64_t row = begin / repeat;
+            const int64_t next = std::min(end, (row + 1) * repeat);
+            uint64_t word = 0;
+            PackChunk(mask + shape.MaskOffset(row / columns) + row % columns, 1, &word);
+            const int64_t bytes = (next - begin) * width;
+            const int64_t kept = word == 0 ? 0 : bytes;
+            MaskSpan(
+                from + begin * width, bytes, 0, kept, fill_pattern, to + begin * width, stores);
+            begin = next;
+          }
+          FinishStores(stores);
+        });
+    return;
+  }
   parallel_for(
       0, shape.outer() * columns, GrainFor(row_bytes), [=, &shape](int64_t row, int64_t end) {
         while (row < end) {

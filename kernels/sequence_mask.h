@@ -18,9 +18,9 @@ template <class Functor>
 void RepeatedMaskWithFunctor(
     int64_t left, int64_t masked_dims, int64_t repeated_dims, int64_t width, const void* in,
     const Functor& fn, uint64_t fill_pattern, void* out, ParallelFor parallel_for) {
+  if (left == 0 || masked_dims == 0 || repeated_dims == 0) return;
   const int64_t column = repeated_dims * width;
   const int64_t row = masked_dims * column;
-  if (left == 0 || row == 0) return;
   const auto* const src = static_cast<const uint8_t*>(in);
   auto* const dst = static_cast<uint8_t*>(out);
   const Stores stores = StoresFor(left * row);

@@ -41,7 +41,7 @@ bool BooleanMaskJaggedOp::DoRunWithType() {
   std::vector<int64_t> sizes = values.sizes().vec();
   sizes[0] = kept;
   const int64_t row_bytes =
-      Product(values.sizes(), 1, values.dim()) * static_cast<int64_t>(values.dtype().itemsize());
+      RowBytes(kept, Product(values.sizes(), 1, values.dim()), values.dtype());
   Tensor* const masked_values = Output(0);
   masked_values->Resize(sizes);
   CompressRows(

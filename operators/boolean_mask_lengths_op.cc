@@ -58,7 +58,14 @@ void FillBooleanMaskLengthsSchema(OpSchema& schema) {
         std::vector<TensorShape> out(1);
         out[0].set_data_type(
             in[0].data_type() == TensorProto::INT64 ? TensorProto::INT64 : TensorProto::INT32);
-        if (in[0].dims_size() > 0) out[0].add_dims(in[0].dims(0));
+        // With a mask of rows the mask tells, else the lengths; either may be known alone.
+        const bool rows = !in[1].unknown_shape() && in[1].dims_size() > 1;
+        const TensorShape& told = rows ? in[1] : in[0];
+        if (told.unknown_shape() || told.dims_size() == 0) {
+          out[0].set_unknown_shape(true);
+        } else {
+          out[0].add_dims(told.dims(0));
+        }
         return out;
       })
       .SetDoc(R"DOC(

@@ -54,16 +54,17 @@ bool BooleanMaskOp::Compact() {
   Tensor* const masked = Output(0);
   masked->Resize(sizes);
   void* const to = masked->raw_mutable_data(type);
-  const int64_t item = static_cast<int64_t>(type.itemsize());
+  const int64_t row_bytes = RowBytes(kept, row, type);
   if (IsPlain(type)) {
-    CompressRows(keep, n, offsets_.data(), row * item, from, to, AtParallelFor);
+    CompressRows(keep, n, offsets_.data(), row_bytes, from, to, AtParallelFor);
   } else {
+    const auto* const bytes = reinterpret_cast<const uint8_t*>(keep);
     int64_t written = 0;
     for (int64_t i = 0; i < n; ++i) {
-      if (!keep[i]) continue;
+      if (bytes[i] == 0) continue;
       context_.CopyItemsSameDevice(
-          type, static_cast<size_t>(row), static_cast<const char*>(from) + i * row * item,
-          static_cast<char*>(to) + written++ * row * item);
+          type, static_cast<size_t>(row), static_cast<const char*>(from) + i * row_bytes,
+          static_cast<char*>(to) + written++ * row_bytes);
     }
   }
   if (OutputSize() == 2) {
@@ -128,11 +129,12 @@ bool BooleanMaskGradientOp::DoRunWithType() {
       " True of mask, but is of shape ", ShapeName(d_masked.sizes()), ".");
   std::vector<int64_t> sizes = mask.sizes().vec();
   sizes.insert(sizes.end(), d_masked.sizes().begin() + 1, d_masked.sizes().end());
+  CheckOutputSize("BooleanMaskGradient", "d_data", sizes, d_masked.dtype());
   const int64_t row = Product(d_masked.sizes(), 1, d_masked.dim());
   Tensor* const d_data = Output(0, sizes, at::dtype<T>());
   const void* const values = from;
   ExpandRows(
-      &masked, 1, n, row * static_cast<int64_t>(sizeof(T)), &values, 0, d_data->mutable_data<T>(),
+      &masked, 1, n, RowBytes(n, row, d_masked.dtype()), &values, 0, d_data->mutable_data<T>(),
       AtParallelFor);
   return true;
 }

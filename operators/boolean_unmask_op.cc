@@ -79,6 +79,7 @@ void UnmaskInputs::Read(
   row_ = Product(row_sizes, 0, static_cast<int64_t>(row_sizes.size()));
   data_sizes_ = first.sizes().vec();
   data_sizes_.insert(data_sizes_.end(), row_sizes.begin(), row_sizes.end());
+  CheckOutputSize(op_, "data", data_sizes_, values[0]->dtype());
 
   const int64_t unowned = CountOwned(masks_.data(), this->k(), entries_, AtParallelFor);
   for (size_t i = 0; i < k; ++i) {
@@ -125,14 +126,14 @@ void BooleanUnmaskOp::Expand(uint64_t fill_pattern) {
   data->Resize(inputs_.data_sizes());
   ExpandRows(
       inputs_.masks(), inputs_.k(), inputs_.entries(),
-      inputs_.row() * static_cast<int64_t>(type.itemsize()), values.data(), fill_pattern,
+      RowBytes(inputs_.entries(), inputs_.row(), type), values.data(), fill_pattern,
       data->raw_mutable_data(type), AtParallelFor);
 }
 
 // Elements that are objects (strings) are copied one row at a time, as they know how.
 void BooleanUnmaskOp::ExpandByCopy() {
   const TypeMeta type = Input(1).dtype();
-  const int64_t row_bytes = inputs_.row() * static_cast<int64_t>(type.itemsize());
+  const int64_t row_bytes = RowBytes(inputs_.entries(), inputs_.row(), type);
   std::vector<const char*> next;
   for (int i = 1; i < InputSize(); i += 2)
     next.push_back(static_cast<const char*>(Input(i).raw_data()));
@@ -143,7 +144,7 @@ void BooleanUnmaskOp::ExpandByCopy() {
     bool owned = false;
     for (size_t i = 0; i < next.size(); ++i) {
       const MaskedRows& rows = inputs_.masks()[i];
-      const bool claims = rows.mask[position] && !owned;
+      const bool claims = !owned && reinterpret_cast<const uint8_t*>(rows.mask)[position] != 0;
       if (claims)
         context_.CopyItemsSameDevice(type, static_cast<size_t>(inputs_.row()), next[i], to);
       if (claims || rows.dense) next[i] += row_bytes;
@@ -206,7 +207,8 @@ bool BooleanUnmaskGradientOp::DoRunWithType() {
   }
   SplitRows(
       inputs_.masks(), inputs_.k(), inputs_.entries(),
-      inputs_.row() * static_cast<int64_t>(sizeof(T)), from, d_values.data(), AtParallelFor);
+      RowBytes(inputs_.entries(), inputs_.row(), d_data.dtype()), from, d_values.data(),
+      AtParallelFor);
   return true;
 }
 

@@ -1,6 +1,7 @@
 #include "operators/check.h"
 
 #include <algorithm>
+#include <limits>
 #include <sstream>
 
 namespace caffe2 {
@@ -33,12 +34,34 @@ std::string TypeName(TypeMeta type) {
 
 int64_t Product(at::IntArrayRef sizes, int64_t begin, int64_t end) {
   int64_t product = 1;
-  for (int64_t d = begin; d < end; ++d) product *= sizes[static_cast<size_t>(d)];
-  return product;
+  bool overflow = false;
+  for (int64_t d = begin; d < end; ++d) {
+    const int64_t size = sizes[static_cast<size_t>(d)];
+    if (size == 0) return 0;
+    overflow = overflow || __builtin_mul_overflow(product, size, &product);
+  }
+  return overflow ? std::numeric_limits<int64_t>::max() : product;
+}
+
+void CheckOutputSize(
+    const std::string& op, const std::string& name, at::IntArrayRef sizes, TypeMeta type) {
+  int64_t bytes = 0;
+  CAFFE_ENFORCE(
+      !__builtin_mul_overflow(
+          Product(sizes, 0, static_cast<int64_t>(sizes.size())),
+          static_cast<int64_t>(type.itemsize()), &bytes),
+      op, ": ", name, " would be of shape ", ShapeName(sizes), " and type ", TypeName(type),
+      ", which is more than 2^63 - 1 bytes.");
+}
+
+int64_t RowBytes(int64_t rows, int64_t row, TypeMeta type) {
+  return rows == 0 ? 0 : row * static_cast<int64_t>(type.itemsize());
 }
 
 bool IsPlain(TypeMeta type) {
-  return type.copy() == nullptr && type.itemsize() > 0;
+  // bfloat16 is as plain as the others, but not "fundamental" to the runtime, which
+  // therefore has a function to copy it.
+  return type.itemsize() > 0 && (type.copy() == nullptr || type.Match<at::BFloat16>());
 }
 
 const bool* MaskData(const std::string& op, const std::string& name, const Tensor& mask) {

@@ -15,8 +15,16 @@ std::string ShapeName(at::IntArrayRef sizes);
 // NumPy's name of an element type: "float32", "bool", "bfloat16", "string".
 std::string TypeName(TypeMeta type);
 
-// Product of sizes[begin, end).
+// Product of sizes[begin, end), or the greatest int64 where that is less.
 int64_t Product(at::IntArrayRef sizes, int64_t begin, int64_t end);
+
+// Throws where a tensor of these sizes would have more than 2^63 - 1 bytes.
+void CheckOutputSize(
+    const std::string& op, const std::string& name, at::IntArrayRef sizes, TypeMeta type);
+
+// Bytes of a row of `row` elements; 0 where there is none of it, as a row of a
+// tensor without entries may be of any size.
+int64_t RowBytes(int64_t rows, int64_t row, TypeMeta type);
 
 // True where elements are plain bytes: moved by memcpy, zero when all bits are.
 bool IsPlain(TypeMeta type);

@@ -47,7 +47,8 @@ T ConvertFill(const std::string& op, const Number& number) {
   if constexpr (IsReal<T>()) {
     // By way of float for the 16-bit types, which convert from nothing else.
     using Wide = std::conditional_t<std::is_same<T, double>::value, double, float>;
-    result = static_cast<T>(static_cast<Wide>(value));
+    result =
+        static_cast<T>(number.integral ? static_cast<Wide>(number.i) : static_cast<Wide>(number.f));
     fits = !std::isfinite(value) || std::isfinite(static_cast<double>(static_cast<Wide>(result)));
   } else if (number.integral) {
     fits = number.i >= static_cast<int64_t>(std::numeric_limits<T>::min()) &&

@@ -10,7 +10,9 @@
 extern "C" {
 
 // The instruction set that kernels run with, such as "AVX3_DL" or "AVX2".
-const char* caffe2op_mask_target() { return caffe2op_mask::TargetName(); }
+const char* caffe2op_mask_target() {
+  return caffe2op_mask::TargetName();
+}
 
 // Compiler and version that built the library.
 const char* caffe2op_mask_compiler() {

@@ -75,18 +75,22 @@ bool OverrideStock() {
   return value == nullptr || std::strcmp(value, "0") != 0;
 }
 
+const StockName kStockNames[] = {
+    {"BooleanMask", FillBooleanMaskSchema},
+    {"BooleanMaskGradient", FillBooleanMaskGradientSchema},
+    {"BooleanMaskLengths", FillBooleanMaskLengthsSchema},
+    {"BooleanUnmask", FillBooleanUnmaskSchema},
+    {"SequenceMask", FillSequenceMaskSchema},
+};
+
+void PreferStockNames() {
+  if (!OverrideStock()) return;
+  for (const StockName& stock : kStockNames) SetOpEnginePref(stock.name, {{CPU, {"MASK"}}});
+}
+
 bool RegisterStockNames() {
-  const StockName names[] = {
-      {"BooleanMask", FillBooleanMaskSchema},
-      {"BooleanMaskGradient", FillBooleanMaskGradientSchema},
-      {"BooleanMaskLengths", FillBooleanMaskLengthsSchema},
-      {"BooleanUnmask", FillBooleanUnmaskSchema},
-      {"SequenceMask", FillSequenceMaskSchema},
-  };
-  for (const StockName& stock : names) {
-    SetSchema(stock.name, stock.fill_schema);
-    if (OverrideStock()) SetOpEnginePref(stock.name, {{CPU, {"MASK"}}});
-  }
+  for (const StockName& stock : kStockNames) SetSchema(stock.name, stock.fill_schema);
+  PreferStockNames();
   PreferGradient<GetBooleanMaskGradient>("BooleanMask");
   PreferGradient<GetBooleanUnmaskGradient>("BooleanUnmask");
   PreferGradient<GetSequenceMaskGradient>("SequenceMask");
@@ -98,3 +102,15 @@ const bool kRegistered = RegisterStockNames();
 }  // namespace
 }  // namespace mask
 }  // namespace caffe2
+
+#pragma GCC visibility push(default)
+extern "C" {
+
+// Makes our operators preferred again where somebody has replaced all engine
+// preferences of the process; does nothing with CAFFE2OP_MASK_OVERRIDE=0.
+void caffe2op_mask_prefer() {
+  caffe2::mask::PreferStockNames();
+}
+
+}  // extern "C"
+#pragma GCC visibility pop

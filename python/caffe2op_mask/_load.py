@@ -23,7 +23,7 @@ def load():
     """
     try:
         from caffe2.python import core, workspace
-    except Exception as error:  # a broken runtime raises whatever it likes
+    except (Exception, SystemExit) as error:  # a broken runtime raises whatever it likes, or exits
         raise ImportError(
             "caffe2op_mask needs a Python with Caffe2, such as torch 1.10.2 with numpy, protobuf, "
             "future and six, but importing caffe2.python failed: {}".format(error)
@@ -39,6 +39,7 @@ def load():
                 "already.".format(path, loaded or "of unknown path")
             )
         core.RefreshRegisteredOperators()
+        _stay_preferred(core)
         return
     try:
         # Not dyndep, which passes over a missing file with a printed line.
@@ -55,6 +56,25 @@ def load():
             "another Caffe2.".format(path, " and ".join(missing))
         )
     core.RefreshRegisteredOperators()
+    _stay_preferred(core)
+
+
+def _stay_preferred(core):
+    """Makes ``core.SetEnginePref`` keep our operators preferred.
+
+    It replaces every engine preference of the process at once, and Caffe2's own test classes clear
+    them with it before they run. Stock operators would come back without a word.
+    """
+    if hasattr(core.SetEnginePref, "wrapped"):
+        return
+    set_all = core.SetEnginePref
+
+    def set_engine_pref(per_op_engine_pref, global_engine_pref):
+        set_all(per_op_engine_pref, global_engine_pref)
+        _open(library_path()).caffe2op_mask_prefer()
+
+    set_engine_pref.wrapped = set_all
+    core.SetEnginePref = set_engine_pref
 
 
 def _open(path):

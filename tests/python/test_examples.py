@@ -28,7 +28,7 @@ NAMED = [
 TESTED_ELSEWHERE = {"demo.py": "test_demo.py"}
 
 # Modules that examples import and that do nothing by themselves.
-HELPERS = ["help_topics.py", "topic_net.py"]
+HELPERS = ["attention_picture.py", "help_topics.py", "topic_net.py"]
 
 
 def expected_output(path):

@@ -324,3 +324,39 @@ class TestSchemasAmended(object):
             ]
         )
         assert boolean_args == "['fill_val', 'keep_shape']"
+
+
+@pytest.mark.parametrize("override, expected", [("1", "True True"), ("0", "False False")])
+def test_preference_outlives_a_reset(override, expected):
+    """Caffe2's test classes clear all preferences of engines; that is no wish for stock."""
+    out = fresh_process.output(
+        dedent(IS_OURS)
+        + dedent(
+            """
+            import caffe2op_mask
+            before = is_ours()
+            core.SetEnginePref({}, {})
+            print(before, is_ours())
+            """
+        ),
+        CAFFE2OP_MASK_OVERRIDE=override,
+    )
+    assert out.splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize("target", ["SSE4", "AVX2"])
+def test_target_can_be_forced(target):
+    """The library itself tells what its kernels were compiled for."""
+    out = fresh_process.output(
+        "import caffe2op_mask\nprint(caffe2op_mask.target_name(), caffe2op_mask.compiler())",
+        CAFFE2OP_MASK_TARGET=target,
+    )
+    assert out.splitlines()[-1].split()[:1] == [target]
+
+
+def test_unknown_target_is_told():
+    result = fresh_process.run(
+        "import caffe2op_mask\nprint(caffe2op_mask.target_name())", CAFFE2OP_MASK_TARGET="ABACUS"
+    )
+    assert result.code == 0
+    assert "CAFFE2OP_MASK_TARGET is ABACUS, which this machine" in result.err

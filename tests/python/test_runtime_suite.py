@@ -18,9 +18,6 @@ PROGRAM = """
     from caffe2.python.serialized_test import serialized_test_util
     import caffe2op_mask
 
-    # Each class of the suite clears all preferences of engines first; ours is what it is run for.
-    core.SetEnginePref = lambda *_: None
-
     # The suite also compares with a record of 2018, in which BooleanUnmask has no gradient. That
     # it has one now is the one difference from the record that is meant.
     gradient = serialized_test_util._getGradientOrNone
