@@ -94,7 +94,8 @@ def _sequence_mask(mode, keep, target, in_place=False, dtype=np.float32, inputs=
         "SequenceMask", named, ["data" if in_place else "out"], moved, target, "copy",
         allowance=1.0 if in_place else 0.0,
         peers={} if in_place else {"NumPy putmask": numpy_where},
-        torch_peers=torch_masked, in_place=in_place, stock=arguments.pop("stock", True),
+        torch_peers=torch_masked, in_place=in_place,
+        stock=arguments.pop("stock", True) and not in_place,
         mode=mode, fill_val=-1.0, **arguments)
 
 

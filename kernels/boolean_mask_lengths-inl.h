@@ -37,41 +37,49 @@ HWY_INLINE void CountGroup(
     const bool* mask, int64_t entries, int64_t group, const Index* HWY_RESTRICT lengths,
     int64_t segments, GroupStart* start, Index* HWY_RESTRICT counts, int64_t* offsets) {
   const int64_t end = std::min(entries, (group + 1) * kGroupEntries);
-  int64_t s = start->segment;
-  int64_t left = start->remaining;
-  // Only the first segment can have begun in another group, which then holds its count.
-  const bool carried = left != static_cast<int64_t>(lengths[s]);
-  int64_t count = 0;
+  // Only the first segment can have begun in another group, which then writes its count.
+  const int64_t first = start->segment;
+  const bool carried = start->remaining != static_cast<int64_t>(lengths[first]);
   start->carry = 0;
+  const auto write = [&](int64_t segment, int64_t count) HWY_ATTR {
+    if (carried && segment == first) {
+      start->carry = count;
+    } else {
+      counts[segment] = static_cast<Index>(count);
+    }
+  };
+  int64_t s = first;                // the segment that is open,
+  int64_t left = start->remaining;  // what of it is still to come
+  int64_t count = 0;                // and what was counted in it, of
+  int64_t seen = 0;                 // so many entries in this group.
   uint64_t words[kChunkWords + 1];
   words[kChunkWords] = 0;
   for (int64_t begin = group * kGroupEntries; begin < end; begin += kChunkEntries) {
     const int64_t in_chunk = std::min(kChunkEntries, end - begin);
     const int64_t kept = PackWords(mask + begin, in_chunk, words);
     if (offsets != nullptr) offsets[begin / kChunkEntries] = kept;
-    int64_t position = 0;
-    while (left <= in_chunk - position) {
-      count += CountBits(words, position, left);
-      position += left;
-      if (carried && s == start->segment) {
-        start->carry = count;
-      } else {
-        counts[s] = static_cast<Index>(count);
-      }
-      count = 0;
-      if (++s == segments) return;
-      left = static_cast<int64_t>(lengths[s]);
-      // What comes next belongs to the next group, unless it has no entry to tell.
-      if (begin + position == end && left > 0) return;
+    if (left > in_chunk) {
+      count += kept;
+      seen += in_chunk;
+      left -= in_chunk;
+      continue;
     }
-    count += CountBits(words, position, in_chunk - position);
-    left -= in_chunk - position;
+    write(s, count + CountBits(words, 0, left));
+    int64_t position = left;
+    // Segments that lie in the chunk whole; behind its last entry only empty ones do.
+    for (++s; s < segments; ++s) {
+      const auto length = static_cast<int64_t>(lengths[s]);
+      if (length > in_chunk - position) break;
+      counts[s] = static_cast<Index>(CountBits(words, position, length));
+      position += length;
+    }
+    if (s == segments) return;
+    seen = in_chunk - position;
+    count = CountBits(words, position, seen);
+    left = static_cast<int64_t>(lengths[s]) - seen;
   }
-  if (carried && s == start->segment) {
-    start->carry = count;
-  } else {
-    counts[s] = static_cast<Index>(count);
-  }
+  // A segment that begins where the group ends is the next group's.
+  if (seen > 0) write(s, count);
 }
 
 HWY_INLINE void CountGroup32(

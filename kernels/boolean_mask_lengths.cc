@@ -53,12 +53,24 @@ LengthsSum SumLengths(const Index* lengths, int64_t segments, int64_t entries, G
   int64_t boundary = groups > 0 ? 0 : kMax;  // first entry of the next group
   uint64_t total = 0;
   Index any = 0;  // has the sign bit of every negative length, and is no less than any other
-  for (int64_t s = 0; s < segments; ++s) {
-    any |= lengths[s];
-    total += static_cast<uint64_t>(lengths[s]);
-    for (const auto end = static_cast<int64_t>(total); end > boundary;) {
-      starts[group] = {s, end - boundary, 0};
-      boundary = ++group < groups ? group * kGroupEntries : kMax;
+  // Blocks are added up without looking; few of them hold the boundary of a group.
+  constexpr int64_t kBlock = 64;
+  for (int64_t begin = 0; begin < segments; begin += kBlock) {
+    const int64_t end = std::min(segments, begin + kBlock);
+    uint64_t sum = 0;
+    for (int64_t s = begin; s < end; ++s) {
+      any |= lengths[s];
+      sum += static_cast<uint64_t>(lengths[s]);
+    }
+    uint64_t before = total;
+    total += sum;
+    if (static_cast<int64_t>(total) <= boundary) continue;
+    for (int64_t s = begin; s < end; ++s) {
+      before += static_cast<uint64_t>(lengths[s]);
+      for (const auto reached = static_cast<int64_t>(before); reached > boundary;) {
+        starts[group] = {s, reached - boundary, 0};
+        boundary = ++group < groups ? group * kGroupEntries : kMax;
+      }
     }
   }
   if (any < 0 || (segments > 0 && static_cast<int64_t>(any) > kMax / segments)) {

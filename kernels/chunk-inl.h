@@ -259,6 +259,12 @@ HWY_INLINE void ExpandGroup(uint64_t bits, const T* HWY_RESTRICT from, T* HWY_RE
 template <typename T>
 constexpr int64_t kSparse = sizeof(T) <= 4 ? 256 / int64_t{sizeof(T)} : 64;
 
+// To expand, lines are read in a row anyway: what counts is the work for a word,
+// which by groups is the same however few entries are set, and more of it the
+// wider they are.
+template <typename T>
+constexpr int64_t kSparseExpand = sizeof(T) >= 4 ? 6 : 16;
+
 // Room for the positions of a sparse chunk.
 template <typename T>
 constexpr int64_t kMostPositions = kChunkEntries / kSparse<T> + kWordEntries;
@@ -350,8 +356,8 @@ HWY_INLINE void ExpandElements(
     T* HWY_RESTRICT out) {
   constexpr int64_t kLanes = hn::MaxLanes(Group<T>());
   const int64_t total = CountWords(words, count);
-  if (total * kSparse<T> <= count) {
-    uint16_t positions[kMostPositions<T>];
+  if (total * kSparseExpand<T> <= count) {
+    uint16_t positions[kChunkEntries / kSparseExpand<T> + kWordEntries];
     FlattenWords(words, count, positions);
     for (int64_t i = 0; i < total; ++i) CopyElement(rows + i, out + positions[i]);
     return;
