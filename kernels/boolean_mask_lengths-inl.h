@@ -18,18 +18,36 @@ HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {
 namespace HWY_NAMESPACE {
 
-// Set bits in [begin, begin + length) of words that have one more behind them.
-HWY_INLINE int64_t CountBits(const uint64_t* words, int64_t begin, int64_t length) {
-  const uint64_t* word = words + begin / kWordEntries;
-  const int64_t shift = begin % kWordEntries;
-  // 64 bits from `begin` on, of two words, without a branch for where they lie.
-  const auto bits = [&] { return word[0] >> shift | word[1] << 1 << (63 - shift); };
-  int64_t count = 0;
-  for (; length > kWordEntries; length -= kWordEntries, ++word) {
-    count += __builtin_popcountll(bits());
+// How many entries before any position of a chunk are set, from the word the
+// position is in and the count before that word: the same work for a segment of
+// any length.
+class Ranks {
+ public:
+  // Packs mask[0, count); returns the number of True.
+  HWY_INLINE int64_t Pack(const bool* mask, int64_t count) {
+    const int64_t total = PackWords(mask, count, words_);
+    const int64_t words = (count + kWordEntries - 1) / kWordEntries;
+    words_[words] = 0;  // of the position behind the last entry
+    uint64_t before = 0;
+    for (int64_t w = 0; w <= words; ++w) {
+      before_[w] = before;
+      before += static_cast<uint64_t>(__builtin_popcountll(words_[w]));
+    }
+    return total;
   }
-  return count + __builtin_popcountll(bits() & LowBits(length));
-}
+
+  HWY_INLINE int64_t Before(int64_t position) const {
+    const auto at = static_cast<uint64_t>(position);
+    const uint64_t word = at / kWordEntries;
+    const uint64_t below = (uint64_t{1} << (at % kWordEntries)) - 1;
+    return static_cast<int64_t>(
+        before_[word] + static_cast<uint64_t>(__builtin_popcountll(words_[word] & below)));
+  }
+
+ private:
+  uint64_t words_[kChunkWords + 1];
+  uint64_t before_[kChunkWords + 1];
+};
 
 // Counts the segments of one group; see CountTrueInSegments.
 template <typename Index>
@@ -52,11 +70,10 @@ HWY_INLINE void CountGroup(
   int64_t left = start->remaining;  // what of it is still to come
   int64_t count = 0;                // and what was counted in it, of
   int64_t seen = 0;                 // so many entries in this group.
-  uint64_t words[kChunkWords + 1];
-  words[kChunkWords] = 0;
+  Ranks ranks;
   for (int64_t begin = group * kGroupEntries; begin < end; begin += kChunkEntries) {
     const int64_t in_chunk = std::min(kChunkEntries, end - begin);
-    const int64_t kept = PackWords(mask + begin, in_chunk, words);
+    const int64_t kept = ranks.Pack(mask + begin, in_chunk);
     if (offsets != nullptr) offsets[begin / kChunkEntries] = kept;
     if (left > in_chunk) {
       count += kept;
@@ -64,18 +81,21 @@ HWY_INLINE void CountGroup(
       left -= in_chunk;
       continue;
     }
-    write(s, count + CountBits(words, 0, left));
     int64_t position = left;
+    int64_t before = ranks.Before(position);
+    write(s, count + before);
     // Segments that lie in the chunk whole; behind its last entry only empty ones do.
     for (++s; s < segments; ++s) {
       const auto length = static_cast<int64_t>(lengths[s]);
       if (length > in_chunk - position) break;
-      counts[s] = static_cast<Index>(CountBits(words, position, length));
       position += length;
+      const int64_t upto = ranks.Before(position);
+      counts[s] = static_cast<Index>(upto - before);
+      before = upto;
     }
     if (s == segments) return;
     seen = in_chunk - position;
-    count = CountBits(words, position, seen);
+    count = kept - before;
     left = static_cast<int64_t>(lengths[s]) - seen;
   }
   // A segment that begins where the group ends is the next group's.
