@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 BUILD := build
 JOBS := $(shell nproc)
 
-.PHONY: setup environment build demo test cpp-test python-test docs format lint lock clean
+.PHONY: setup environment build demo test cpp-test python-test bench docs format lint lock clean
 
 setup: build
 
@@ -41,6 +41,12 @@ format:
 lint: build
 	@clang-format --dry-run -Werror $(CXX_SOURCES)
 	@clang-tidy --quiet -p $(BUILD) $(filter %.cc,$(CXX_SOURCES))
+
+# Kernels alone are measured by $(BUILD)/benchmarks/kernels_benchmark, which this builds too.
+bench: build
+	@cmake -S . -B $(BUILD) -DBUILD_BENCHMARKS=ON --log-level=WARNING
+	@cmake --build $(BUILD) --parallel $(JOBS) --target kernels_benchmark -- --no-print-directory
+	@$(PYTHON) benchmarks/bench.py $(BENCH)
 
 lock: environment
 	@$(PYTHON) tools/lock.py requirements/requirements.in requirements/requirements-py39.txt

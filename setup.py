@@ -31,7 +31,7 @@ class BuildLibrary(build_ext):
         build = os.path.join(ROOT, "build") if self.inplace else os.path.abspath(self.build_temp)
         os.makedirs(build, exist_ok=True)
         # In place, the build folder is also the developer's, who decides about tests.
-        options = [] if self.inplace else ["-DBUILD_TESTING=OFF"]
+        options = [] if self.inplace else ["-DBUILD_TESTING=OFF", "-DCAFFE2OP_MASK_BUNDLE=ON"]
         subprocess.check_call(
             [
                 "cmake",

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly PACKAGES=(g++ cmake make ccache libgtest-dev libhwy-dev)
+readonly PACKAGES=(g++ cmake make ccache libbenchmark-dev libgtest-dev libhwy-dev)
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
