@@ -39,9 +39,15 @@ HWY_INLINE uint64_t PackWord(const uint8_t* HWY_RESTRICT mask) {
 
 // Bits of mask[0, count), count < 64; higher bits are 0.
 HWY_INLINE uint64_t PackPartOfWord(const uint8_t* HWY_RESTRICT mask, int64_t count) {
+#if HWY_TARGET <= HWY_AVX3
+  // Loads that are masked in hardware do not touch what is masked.
+  const __m512i entries = _mm512_maskz_loadu_epi8(LowBits(count), mask);
+  return _mm512_test_epi8_mask(entries, entries);
+#else
   uint8_t entries[64] = {};
   std::memcpy(entries, mask, static_cast<size_t>(count));
   return PackWord(entries);
+#endif
 }
 
 // A bool may only be read where it is 0 or 1; the byte under it always.

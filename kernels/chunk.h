@@ -41,6 +41,11 @@ struct ChunkPiece {
 template <class F>
 void ForEachPiece(
     int64_t n, int64_t entry_bytes, Stores stores, ParallelFor parallel_for, const F& f) {
+  if (n <= kChunkEntries && n * entry_bytes <= kGrainBytes) {
+    if (n > 0) f(ChunkPiece{0, 0, n});
+    FinishStores(stores);
+    return;
+  }
   const int64_t unit = kChunkEntries * entry_bytes > kGrainBytes ? kWordEntries : kChunkEntries;
   const int64_t units = (n + unit - 1) / unit;
   parallel_for(0, units, GrainFor(unit * entry_bytes), [&](int64_t first, int64_t last) {

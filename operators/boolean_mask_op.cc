@@ -32,12 +32,10 @@ bool BooleanMaskOp::RunOnDevice() {
   const Tensor& mask = Input(1);
   MaskData("BooleanMask", "mask", mask);
   CheckLeadingDims("BooleanMask", "mask", mask.sizes(), "data", data.sizes());
-  return keep_shape_ ? DispatchAny(this, data) : Compact();
+  return keep_shape_ ? DispatchAny(this, data) : Compact(data, mask);
 }
 
-bool BooleanMaskOp::Compact() {
-  const Tensor& data = Input(0);
-  const Tensor& mask = Input(1);
+bool BooleanMaskOp::Compact(const Tensor& data, const Tensor& mask) {
   CAFFE_ENFORCE(
       !IsInputOutputAlias(0, 0),
       "BooleanMask: masked must not be data itself unless keep_shape is 1.");
@@ -48,7 +46,9 @@ bool BooleanMaskOp::Compact() {
   offsets_.resize(static_cast<size_t>(NumChunks(n)));
   const int64_t kept = ChunkOffsets(keep, n, offsets_.data(), AtParallelFor);
 
-  std::vector<int64_t> sizes{kept};
+  std::vector<int64_t> sizes;
+  sizes.reserve(data.sizes().size());
+  sizes.push_back(kept);
   sizes.insert(sizes.end(), data.sizes().begin() + mask.dim(), data.sizes().end());
   const int64_t row = Product(data.sizes(), mask.dim(), data.dim());
   Tensor* const masked = Output(0);

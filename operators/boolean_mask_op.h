@@ -24,7 +24,7 @@ class BooleanMaskOp final : public Operator<CPUContext> {
 
  private:
   // Without: rows move as bytes, or by their own copy where they are not plain.
-  bool Compact();
+  bool Compact(const Tensor& data, const Tensor& mask);
 
   const bool keep_shape_;
   const Number fill_val_;

@@ -66,7 +66,7 @@ void UnmaskInputs::Read(
         values[i]->dtype() == values[0]->dtype(), op_,
         ": all values must have one type, but values_1 is of type ", TypeName(values[0]->dtype()),
         " and ", Numbered("values_", i), " of type ", TypeName(values[i]->dtype()), ".");
-    masks_[i].mask = MaskData(op_, Numbered("mask_", i), *masks[i]);
+    masks_[i].mask = MaskData(op_.c_str(), Numbered("mask_", i).c_str(), *masks[i]);
     masks_[i].offsets = offsets_.data() + static_cast<int64_t>(i) * chunks;
     const std::vector<int64_t> sizes = RowSizes(i, *masks[i], *values[i]);
     if (i == 0) row_sizes = sizes;
@@ -79,7 +79,7 @@ void UnmaskInputs::Read(
   row_ = Product(row_sizes, 0, static_cast<int64_t>(row_sizes.size()));
   data_sizes_ = first.sizes().vec();
   data_sizes_.insert(data_sizes_.end(), row_sizes.begin(), row_sizes.end());
-  CheckOutputSize(op_, "data", data_sizes_, values[0]->dtype());
+  CheckOutputSize(op_.c_str(), "data", data_sizes_, values[0]->dtype());
 
   const int64_t unowned = CountOwned(masks_.data(), this->k(), entries_, AtParallelFor);
   for (size_t i = 0; i < k; ++i) {

@@ -43,8 +43,7 @@ int64_t Product(at::IntArrayRef sizes, int64_t begin, int64_t end) {
   return overflow ? std::numeric_limits<int64_t>::max() : product;
 }
 
-void CheckOutputSize(
-    const std::string& op, const std::string& name, at::IntArrayRef sizes, TypeMeta type) {
+void CheckOutputSize(const char* op, const char* name, at::IntArrayRef sizes, TypeMeta type) {
   int64_t bytes = 0;
   CAFFE_ENFORCE(
       !__builtin_mul_overflow(
@@ -64,7 +63,7 @@ bool IsPlain(TypeMeta type) {
   return type.itemsize() > 0 && (type.copy() == nullptr || type.Match<at::BFloat16>());
 }
 
-const bool* MaskData(const std::string& op, const std::string& name, const Tensor& mask) {
+const bool* MaskData(const char* op, const char* name, const Tensor& mask) {
   CAFFE_ENFORCE(
       mask.dtype().Match<bool>(), op, ": ", name, " must be of type bool, but is ",
       TypeName(mask.dtype()), ".");
@@ -72,8 +71,8 @@ const bool* MaskData(const std::string& op, const std::string& name, const Tenso
 }
 
 void CheckLeadingDims(
-    const std::string& op, const std::string& mask_name, at::IntArrayRef mask,
-    const std::string& data_name, at::IntArrayRef data) {
+    const char* op, const char* mask_name, at::IntArrayRef mask, const char* data_name,
+    at::IntArrayRef data) {
   CAFFE_ENFORCE(
       mask.size() >= 1 && mask.size() <= data.size() &&
           std::equal(mask.begin(), mask.end(), data.begin()),

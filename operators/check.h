@@ -1,6 +1,7 @@
 #pragma once
 
-// Words and checks that every operator's errors share.
+// Words and checks that every operator's errors share. Names come as const char*:
+// a std::string made at each run would cost more than the check.
 
 #include <string>
 
@@ -19,8 +20,7 @@ std::string TypeName(TypeMeta type);
 int64_t Product(at::IntArrayRef sizes, int64_t begin, int64_t end);
 
 // Throws where a tensor of these sizes would have more than 2^63 - 1 bytes.
-void CheckOutputSize(
-    const std::string& op, const std::string& name, at::IntArrayRef sizes, TypeMeta type);
+void CheckOutputSize(const char* op, const char* name, at::IntArrayRef sizes, TypeMeta type);
 
 // Bytes of a row of `row` elements; 0 where there is none of it, as a row of a
 // tensor without entries may be of any size.
@@ -30,12 +30,12 @@ int64_t RowBytes(int64_t rows, int64_t row, TypeMeta type);
 bool IsPlain(TypeMeta type);
 
 // The data of a bool input; throws where it is of another type.
-const bool* MaskData(const std::string& op, const std::string& name, const Tensor& mask);
+const bool* MaskData(const char* op, const char* name, const Tensor& mask);
 
 // Throws unless the mask's sizes are the first of the data's.
 void CheckLeadingDims(
-    const std::string& op, const std::string& mask_name, at::IntArrayRef mask,
-    const std::string& data_name, at::IntArrayRef data);
+    const char* op, const char* mask_name, at::IntArrayRef mask, const char* data_name,
+    at::IntArrayRef data);
 
 }  // namespace mask
 }  // namespace caffe2

@@ -40,7 +40,7 @@ constexpr bool IsReal() {
 // `number` as a T, rounded to the nearest where T is real; throws where T does
 // not reach so far, or is whole and the number is not.
 template <typename T>
-T ConvertFill(const std::string& op, const Number& number) {
+T ConvertFill(const char* op, const Number& number) {
   const double value = number.AsDouble();
   bool fits = true;
   T result{};

@@ -17,7 +17,7 @@ namespace mask {
 // `entries` of the mask. Fills `starts` for CountTrueInSegments.
 template <typename Index>
 void CheckSegmentLengths(
-    const std::string& op, const Tensor& lengths, int64_t entries,
+    const char* op, const Tensor& lengths, int64_t entries,
     std::vector<caffe2op_mask::GroupStart>* starts) {
   CAFFE_ENFORCE(
       lengths.dim() == 1, op, ": lengths must have 1 dim, but is of shape ",
@@ -40,8 +40,7 @@ void CheckSegmentLengths(
 
 // Calls op->DoRunWithType<Index>() for int32 or int64 lengths.
 template <class Op>
-bool DispatchIndex(
-    Op* op, const std::string& op_name, const std::string& name, const Tensor& tensor) {
+bool DispatchIndex(Op* op, const char* op_name, const char* name, const Tensor& tensor) {
   CAFFE_ENFORCE(
       tensor.dtype().Match<int32_t>() || tensor.dtype().Match<int64_t>(), op_name, ": ", name,
       " must be of type int32 or int64, but is ", TypeName(tensor.dtype()), ".");

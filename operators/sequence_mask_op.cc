@@ -73,7 +73,7 @@ bool SequenceMaskOp::DoRunWithOtherType() {
 }
 
 // Argument `name`, a dim of data counted from the front or, if negative, the back.
-int64_t SequenceMaskOp::Axis(const std::string& name, int64_t axis) {
+int64_t SequenceMaskOp::Axis(const char* name, int64_t axis) {
   const int64_t rank = Input(0).dim();
   CAFFE_ENFORCE(
       axis >= -rank && axis < rank, "SequenceMask: argument ", name, " must be in [", -rank, ", ",
@@ -84,7 +84,7 @@ int64_t SequenceMaskOp::Axis(const std::string& name, int64_t axis) {
 // Which entry of lengths or centers belongs to which row; throws where there is
 // not one for each.
 RowIndex SequenceMaskOp::IndexRows(
-    const std::string& name, const Tensor& index, int64_t axis, int64_t rows) {
+    const char* name, const Tensor& index, int64_t axis, int64_t rows) {
   CAFFE_ENFORCE(
       index.IsType<int32_t>() || index.IsType<int64_t>(), "SequenceMask: ", name,
       " must be of type int32 or int64, but is ", TypeName(index.dtype()), ".");

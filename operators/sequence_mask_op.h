@@ -28,9 +28,9 @@ class SequenceMaskOp final : public Operator<CPUContext> {
   void MaskByShape(uint64_t fill_pattern);
   void MaskByMask(uint64_t fill_pattern);
 
-  int64_t Axis(const std::string& name, int64_t axis);
+  int64_t Axis(const char* name, int64_t axis);
   caffe2op_mask::RowIndex IndexRows(
-      const std::string& name, const Tensor& index, int64_t axis, int64_t rows);
+      const char* name, const Tensor& index, int64_t axis, int64_t rows);
 
   const std::string mode_;
   const std::optional<MaskShape> shape_;  // none with mode = mask
