@@ -53,7 +53,8 @@ def run(names, rounds, torch_python):
         if finished.returncode != 0:
             sys.exit("{} failed:\n{}".format(name, finished.stderr))
         results.append(json.loads(finished.stdout.splitlines()[-1]))
-    return {"machine": machine(), "command": " ".join(["bench.py"] + sys.argv[1:]),
+    arguments = ["PYTHON" if argument == torch_python else argument for argument in sys.argv[1:]]
+    return {"machine": machine(), "command": " ".join(["bench.py"] + arguments),
             "rounds": rounds, "results": results}
 
 

@@ -107,14 +107,14 @@ void CountTrueInRows(
   });
 }
 
-#define INSTANTIATE(Index)                                                                      \
-  template LengthsSum SumLengths(const Index*, int64_t, int64_t, GroupStart*);                  \
-  template int64_t CountTrueInSegments(                                                         \
-      const bool*, int64_t, const Index*, int64_t, GroupStart*, Index*, int64_t*, ParallelFor); \
-  template void CountTrueInRows(const bool*, int64_t, int64_t, Index*, ParallelFor)
-INSTANTIATE(int32_t);
-INSTANTIATE(int64_t);
-#undef INSTANTIATE
+template LengthsSum SumLengths(const int32_t*, int64_t, int64_t, GroupStart*);
+template LengthsSum SumLengths(const int64_t*, int64_t, int64_t, GroupStart*);
+template int64_t CountTrueInSegments(
+    const bool*, int64_t, const int32_t*, int64_t, GroupStart*, int32_t*, int64_t*, ParallelFor);
+template int64_t CountTrueInSegments(
+    const bool*, int64_t, const int64_t*, int64_t, GroupStart*, int64_t*, int64_t*, ParallelFor);
+template void CountTrueInRows(const bool*, int64_t, int64_t, int32_t*, ParallelFor);
+template void CountTrueInRows(const bool*, int64_t, int64_t, int64_t*, ParallelFor);
 
 }  // namespace caffe2op_mask
 #endif  // HWY_ONCE

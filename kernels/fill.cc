@@ -24,8 +24,8 @@ HWY_EXPORT(MaskBytes);
 // What one core may count on: where a machine tells of more, many cores share it.
 int64_t LastLevelCacheBytes() {
   constexpr int64_t kMost = int64_t{32} << 20;
-  const long told = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 or -1 where it does not tell
-  return told > 0 ? std::min<int64_t>(told, kMost) : kMost;
+  const auto told = int64_t{sysconf(_SC_LEVEL3_CACHE_SIZE)};  // 0 or -1 where it does not tell
+  return told > 0 ? std::min(told, kMost) : kMost;
 }
 
 }  // namespace

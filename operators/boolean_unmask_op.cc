@@ -135,8 +135,9 @@ void BooleanUnmaskOp::ExpandByCopy() {
   const TypeMeta type = Input(1).dtype();
   const int64_t row_bytes = RowBytes(inputs_.entries(), inputs_.row(), type);
   std::vector<const char*> next;
-  for (int i = 1; i < InputSize(); i += 2)
+  for (int i = 1; i < InputSize(); i += 2) {
     next.push_back(static_cast<const char*>(Input(i).raw_data()));
+  }
   Tensor* const data = Output(0);
   data->Resize(inputs_.data_sizes());
   auto* to = static_cast<char*>(data->raw_mutable_data(type));
@@ -145,8 +146,9 @@ void BooleanUnmaskOp::ExpandByCopy() {
     for (size_t i = 0; i < next.size(); ++i) {
       const MaskedRows& rows = inputs_.masks()[i];
       const bool claims = !owned && reinterpret_cast<const uint8_t*>(rows.mask)[position] != 0;
-      if (claims)
+      if (claims) {
         context_.CopyItemsSameDevice(type, static_cast<size_t>(inputs_.row()), next[i], to);
+      }
       if (claims || rows.dense) next[i] += row_bytes;
       owned = owned || claims;
     }
@@ -201,6 +203,7 @@ bool BooleanUnmaskGradientOp::DoRunWithType() {
       ShapeName(inputs_.data_sizes()), ", but is of shape ", ShapeName(d_data.sizes()), ".");
   const T* const from = d_data.data<T>();
   std::vector<void*> d_values;
+  d_values.reserve(values.size());
   for (int i = 0; i < OutputSize(); ++i) {
     d_values.push_back(Output(i, values[static_cast<size_t>(i)]->sizes(), at::dtype<T>())
                            ->template mutable_data<T>());

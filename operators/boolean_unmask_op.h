@@ -14,7 +14,7 @@ namespace mask {
 // its gradient.
 class UnmaskInputs {
  public:
-  UnmaskInputs(const OperatorDef& def);
+  explicit UnmaskInputs(const OperatorDef& def);
 
   // `masks` and `values` pair up. Throws where their shapes do not go together,
   // or a position is without an owner and `has_fill` is false.

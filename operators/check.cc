@@ -74,7 +74,7 @@ void CheckLeadingDims(
     const char* op, const char* mask_name, at::IntArrayRef mask, const char* data_name,
     at::IntArrayRef data) {
   CAFFE_ENFORCE(
-      mask.size() >= 1 && mask.size() <= data.size() &&
+      !mask.empty() && mask.size() <= data.size() &&
           std::equal(mask.begin(), mask.end(), data.begin()),
       op, ": ", mask_name, " must have at least one dim and the leading dims of ", data_name,
       ", but ", mask_name, " is of shape ", ShapeName(mask), " and ", data_name, " of shape ",
