@@ -74,7 +74,7 @@ def chart(figures, path):
     axes.grid(axis="x", alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles))
-    axes.legend(unique.values(), unique.keys(), loc="lower right", fontsize=8)
+    axes.legend(unique.values(), unique.keys(), loc="upper right", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)

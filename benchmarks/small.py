@@ -1,4 +1,4 @@
-"""What an operator costs where there is next to nothing to do: nets of 1000 operators on 100 entries.
+"""What an operator costs where there is little to do: nets of 1000 operators on 100 entries.
 
     python benchmarks/small.py
 
@@ -14,7 +14,6 @@ import time
 import numpy as np
 
 COUNT = 1000
-ENTRIES = 100
 
 SMALL = {
     "BooleanMask": (["data", "mask"], {}),
@@ -28,23 +27,23 @@ SMALL = {
 }
 
 
-def feed():
+def feed(entries):
     from caffe2.python import workspace
 
     random = np.random.RandomState(1)
-    mask = random.rand(ENTRIES) < 0.5
-    data = random.rand(ENTRIES).astype(np.float32)
+    mask = random.rand(entries) < 0.5
+    data = random.rand(entries).astype(np.float32)
     blobs = {
         "data": data,
         "mask": mask,
         "kept": data[mask],
         "other_mask": ~mask,
         "other": data[~mask],
-        "rows": data[:96].reshape(12, 8),
-        "row_mask": mask[:12].copy(),
-        "lengths": np.full(20, 5, dtype=np.int32),
-        "matrix": data.reshape(10, 10),
-        "row_lengths": random.randint(0, 11, size=10).astype(np.int32),
+        "rows": data[: entries // 8 * 8].reshape(-1, 8),
+        "row_mask": mask[: entries // 8].copy(),
+        "lengths": np.full(entries // 5, 5, dtype=np.int32),
+        "matrix": data.reshape(-1, 10),
+        "row_lengths": random.randint(0, 11, size=entries // 10).astype(np.int32),
     }
     for name, value in blobs.items():
         workspace.FeedBlob(name, value)
@@ -63,11 +62,11 @@ def nets(prefix):
     return names
 
 
-def measure(rounds):
+def measure(entries, rounds):
     """Nanoseconds for one operator: name -> (stock, ours)."""
     from caffe2.python import workspace
 
-    feed()
+    feed(entries)
     stock = nets("stock")
     import caffe2op_mask  # noqa: F401: stock nets must exist before this line
 
@@ -85,11 +84,13 @@ def measure(rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--entries", type=int, default=100, help="a multiple of 10")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--json", help="file to write the figures to")
     options = parser.parse_args()
-    figures = measure(options.rounds)
-    print("| operator on {} entries | stock, ns | caffe2op_mask, ns | ratio |".format(ENTRIES))
+    figures = measure(options.entries, options.rounds)
+    print("| operator on {} entries | stock, ns | caffe2op_mask, ns | ratio |".format(
+        options.entries))
     print("| --- | --- | --- | --- |")
     for name, (stock, ours) in figures.items():
         print("| {} | {:.0f} | {:.0f} | {:.2f} |".format(name, stock, ours, ours / stock))

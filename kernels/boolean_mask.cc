@@ -21,8 +21,8 @@ void CompressRows(
   ForEachPiece(n, row_bytes, stores, parallel_for, [=](const ChunkPiece& piece) {
     uint64_t words[kChunkWords];
     if (PackChunk(mask + piece.begin, piece.count, words) == 0) return;
-    const int64_t row =
-        offsets[piece.chunk] + CountTrue(mask + piece.begin - piece.before(), piece.before());
+    int64_t row = offsets[piece.chunk];
+    if (piece.before() > 0) row += CountTrue(mask + piece.begin - piece.before(), piece.before());
     CompressChunk(
         words, piece.count, row_bytes, from + piece.begin * row_bytes, to + row * row_bytes,
         stores);

@@ -50,7 +50,7 @@ void ForEachOwner(
   uint64_t owned[kChunkWords];
   for (int64_t i = 0; i < k; ++i) {
     const bool* const mask = masks[i].mask + piece.begin;
-    const int64_t skipped = before.Claim(mask - piece.before(), owned);
+    const int64_t skipped = piece.before() == 0 ? 0 : before.Claim(mask - piece.before(), owned);
     const int64_t count = unowned->Claim(mask, owned);
     f(i, owned, count, masks[i].dense ? piece.begin : masks[i].offsets[piece.chunk] + skipped);
   }

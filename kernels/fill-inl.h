@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/fill.h"
@@ -31,15 +32,26 @@ HWY_INLINE int64_t ToAligned(const uint8_t* address, int64_t vector) {
       -reinterpret_cast<uintptr_t>(address) & static_cast<uintptr_t>(vector - 1));
 }
 
+// Calls f(offset, step) for steps of 8, then 4, 2 and 1 bytes; step() is a constant,
+// so that a memcpy of it is one move and no call.
+template <class F>
+HWY_INLINE void InSteps(int64_t bytes, const F& f) {
+  int64_t i = 0;
+  for (; i + 8 <= bytes; i += 8) f(i, std::integral_constant<size_t, 8>());
+  if ((bytes & 4) != 0) f(i, std::integral_constant<size_t, 4>());
+  i += bytes & 4;
+  if ((bytes & 2) != 0) f(i, std::integral_constant<size_t, 2>());
+  i += bytes & 2;
+  if ((bytes & 1) != 0) f(i, std::integral_constant<size_t, 1>());
+}
+
 HWY_INLINE void FillBytes(
     uint64_t pattern, int64_t bytes, uint8_t* HWY_RESTRICT out, Stores stores) {
   const Bytes d;
   const auto vector = static_cast<int64_t>(hn::Lanes(d));
   if (bytes < vector) {
-    int64_t i = 0;
-    for (; i + 8 <= bytes; i += 8) std::memcpy(out + i, &pattern, 8);
     // Elements divide 8 bytes, so the pattern's first bytes are whole elements.
-    for (; i < bytes; ++i) out[i] = static_cast<uint8_t>(pattern >> (8 * (i & 7)));
+    InSteps(bytes, [&](int64_t i, auto step) { std::memcpy(out + i, &pattern, step()); });
     return;
   }
   auto fill = hn::BitCast(d, hn::Set(Words(), pattern));
@@ -67,6 +79,10 @@ HWY_INLINE void FillBytes(
 
 HWY_INLINE void CopyBytes(
     const uint8_t* HWY_RESTRICT in, int64_t bytes, uint8_t* HWY_RESTRICT out, Stores stores) {
+  if (bytes < 64) {
+    InSteps(bytes, [&](int64_t i, auto step) { std::memcpy(out + i, in + i, step()); });
+    return;
+  }
   if (stores == Stores::kCached || bytes < kLeastStreamed) {
     std::memcpy(out, in, static_cast<size_t>(bytes));
     return;
@@ -96,6 +112,29 @@ HWY_INLINE void MaskBytes(
     CopyBytes(in + keep_begin, keep_end - keep_begin, out + keep_begin, stores);
   }
   if (keep_end < bytes) FillBytes(fill_pattern, bytes - keep_end, out + keep_end, stores);
+}
+
+HWY_INLINE void MaskEach(
+    const uint8_t* in, int64_t bytes, const Interval* HWY_RESTRICT kept, int64_t unit,
+    int64_t count, uint64_t fill_pattern, uint8_t* out, Stores stores) {
+#if HWY_TARGET <= HWY_AVX3
+  // A span that fits into a register: what is masked is neither loaded nor, in place, stored.
+  if (bytes <= 64) {
+    const auto below = [](int64_t end)
+                           HWY_ATTR { return _bzhi_u64(~uint64_t{0}, static_cast<unsigned>(end)); };
+    const uint64_t span = below(bytes);
+    const __m512i fill = _mm512_set1_epi64(static_cast<int64_t>(fill_pattern));
+    for (int64_t i = 0; i < count; ++i, in += bytes, out += bytes) {
+      const uint64_t keep = below(kept[i].end * unit) & ~below(kept[i].begin * unit);
+      const __m512i merged = in == out ? fill : _mm512_mask_loadu_epi8(fill, keep, in);
+      _mm512_mask_storeu_epi8(out, in == out ? span & ~keep : span, merged);
+    }
+    return;
+  }
+#endif
+  for (int64_t i = 0; i < count; ++i, in += bytes, out += bytes) {
+    MaskBytes(in, bytes, kept[i].begin * unit, kept[i].end * unit, fill_pattern, out, stores);
+  }
 }
 
 }  // namespace HWY_NAMESPACE

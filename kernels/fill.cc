@@ -20,6 +20,7 @@ namespace {
 HWY_EXPORT(FillBytes);
 HWY_EXPORT(CopyBytes);
 HWY_EXPORT(MaskBytes);
+HWY_EXPORT(MaskEach);
 
 // What one core may count on: where a machine tells of more, many cores share it.
 int64_t LastLevelCacheBytes() {
@@ -51,6 +52,12 @@ void MaskSpan(
     const uint8_t* in, int64_t bytes, int64_t keep_begin, int64_t keep_end, uint64_t fill_pattern,
     uint8_t* out, Stores stores) {
   HWY_DYNAMIC_DISPATCH(MaskBytes)(in, bytes, keep_begin, keep_end, fill_pattern, out, stores);
+}
+
+void MaskSpans(
+    const uint8_t* in, int64_t bytes, const Interval* kept, int64_t unit, int64_t count,
+    uint64_t fill_pattern, uint8_t* out, Stores stores) {
+  HWY_DYNAMIC_DISPATCH(MaskEach)(in, bytes, kept, unit, count, fill_pattern, out, stores);
 }
 
 }  // namespace caffe2op_mask

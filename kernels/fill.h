@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/functors.h"
+
 namespace caffe2op_mask {
 
 // An element of 1, 2, 4 or 8 bytes repeated to 8, so that code which fills need
@@ -44,5 +46,11 @@ void CopySpan(const uint8_t* in, int64_t bytes, uint8_t* out, Stores stores = St
 void MaskSpan(
     const uint8_t* in, int64_t bytes, int64_t keep_begin, int64_t keep_end, uint64_t fill_pattern,
     uint8_t* out, Stores stores = Stores::kCached);
+
+// The same for `count` spans of `bytes` on end, the i-th keeping what `kept[i]`
+// says in units of `unit` bytes.
+void MaskSpans(
+    const uint8_t* in, int64_t bytes, const Interval* kept, int64_t unit, int64_t count,
+    uint64_t fill_pattern, uint8_t* out, Stores stores = Stores::kCached);
 
 }  // namespace caffe2op_mask

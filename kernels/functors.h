@@ -45,7 +45,11 @@ struct RowIndex {
   int64_t repeat = 1;
   int64_t period = std::numeric_limits<int64_t>::max();
 
-  int64_t operator()(int64_t row) const { return row / repeat % period; }
+  // Divisions are most of what a short row costs; the common case has none.
+  int64_t operator()(int64_t row) const {
+    const int64_t entry = repeat == 1 ? row : row / repeat;
+    return entry < period ? entry : entry % period;
+  }
 };
 
 // Keeps columns j < lengths[row].

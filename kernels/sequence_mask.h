@@ -20,23 +20,31 @@ void RepeatedMaskWithFunctor(
     const Functor& fn, uint64_t fill_pattern, void* out, ParallelFor parallel_for) {
   if (left == 0 || masked_dims == 0 || repeated_dims == 0) return;
   const int64_t column = repeated_dims * width;
-  const int64_t row = masked_dims * column;
   const auto* const src = static_cast<const uint8_t*>(in);
   auto* const dst = static_cast<uint8_t*>(out);
-  const Stores stores = StoresFor(left * row);
+  const Stores stores = StoresFor(left * masked_dims * column);
   // Pieces are ranges of columns, not of rows: one long row also gets every thread.
   parallel_for(0, left * masked_dims, GrainFor(column), [=, &fn](int64_t begin, int64_t end) {
-    for (int64_t i = begin / masked_dims; begin < end; ++i) {
+    // Whole rows go in blocks: what it costs to get to the kernel is paid once for each.
+    constexpr int64_t kBlock = 64;
+    Interval kept[kBlock];
+    while (begin < end) {
+      const int64_t i = begin / masked_dims;
       const int64_t first = begin - i * masked_dims;
       const int64_t last = std::min(end - i * masked_dims, masked_dims);
-      const Interval kept = fn(i, masked_dims);
-      const int64_t keep_begin = std::clamp(kept.begin, first, last);
-      const int64_t keep_end = std::clamp(kept.end, keep_begin, last);
-      const int64_t offset = i * row + first * column;
-      MaskSpan(
-          src + offset, (last - first) * column, (keep_begin - first) * column,
-          (keep_end - first) * column, fill_pattern, dst + offset, stores);
-      begin = i * masked_dims + last;
+      int64_t rows = 1;
+      if (last - first == masked_dims) {
+        rows = std::min(kBlock, (end - begin) / masked_dims);
+        for (int64_t r = 0; r < rows; ++r) kept[r] = fn(i + r, masked_dims);
+      } else {
+        const Interval row_kept = fn(i, masked_dims);
+        kept[0].begin = std::clamp(row_kept.begin, first, last) - first;
+        kept[0].end = std::clamp(row_kept.end, kept[0].begin + first, last) - first;
+      }
+      MaskSpans(
+          src + begin * column, (last - first) * column, kept, column, rows, fill_pattern,
+          dst + begin * column, stores);
+      begin += rows * (last - first);
     }
     FinishStores(stores);
   });

@@ -127,7 +127,9 @@ bool BooleanMaskGradientOp::DoRunWithType() {
       d_masked.size(0) == masked.owned,
       "BooleanMaskGradient: d_masked must have one row for each of the ", masked.owned,
       " True of mask, but is of shape ", ShapeName(d_masked.sizes()), ".");
-  std::vector<int64_t> sizes = mask.sizes().vec();
+  std::vector<int64_t> sizes;
+  sizes.reserve(mask.sizes().size() + d_masked.sizes().size());
+  sizes.insert(sizes.end(), mask.sizes().begin(), mask.sizes().end());
   sizes.insert(sizes.end(), d_masked.sizes().begin() + 1, d_masked.sizes().end());
   CheckOutputSize("BooleanMaskGradient", "d_data", sizes, d_masked.dtype());
   const int64_t row = Product(d_masked.sizes(), 1, d_masked.dim());

@@ -22,13 +22,14 @@ bool Dispatch(Op* op, const Tensor& tensor, TensorTypes<Ts...> /*types*/) {
   return listed ? DispatchHelper<TensorTypes<Ts...>>::call(op, tensor) : op->DoRunWithOtherType();
 }
 
+// float32 comes first: types are tried in this order.
 template <class Op>
 bool DispatchAny(Op* op, const Tensor& tensor) {
   return Dispatch(
       op, tensor,
       TensorTypes<
-          bool, uint8_t, int8_t, uint16_t, int16_t, int32_t, int64_t, at::Half, at::BFloat16, float,
-          double>());
+          float, double, at::Half, at::BFloat16, int32_t, int64_t, bool, uint8_t, int8_t, uint16_t,
+          int16_t>());
 }
 
 template <typename T>
