@@ -11,7 +11,7 @@ namespace caffe2op_mask {
 
 // Threads share the entries of the mask, in groups, not the segments, of which
 // one may be as long as all others together.
-constexpr int64_t kGroupEntries = 4 * kChunkEntries;
+constexpr int64_t kGroupEntries = 16 * kChunkEntries;
 
 constexpr int64_t NumGroups(int64_t entries) {
   return (entries + kGroupEntries - 1) / kGroupEntries;

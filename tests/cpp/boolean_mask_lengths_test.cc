@@ -88,7 +88,7 @@ TYPED_TEST(BooleanMaskLengthsKernelTest, CountsOneLongSegmentAmongEmptyOnes) {
 
 // Segments that begin or end where a group or a chunk does, with empty ones between.
 TYPED_TEST(BooleanMaskLengthsKernelTest, CountsSegmentsAtTheEdgesOfGroups) {
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < 40; ++round) {
     std::vector<TypeParam> lengths;
     for (int64_t total = 0; total < 4 * kGroupEntries;) {
       const int64_t edge = this->random_() % 2 == 0 ? kGroupEntries : kChunkEntries;
