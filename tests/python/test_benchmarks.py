@@ -1,0 +1,66 @@
+"""Benchmarks run, hold results against each other, and compare two runs as they say."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+BENCHMARKS = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "benchmarks"
+)
+
+
+def run(program, *arguments):
+    return subprocess.run(
+        [sys.executable, os.path.join(BENCHMARKS, program)] + list(arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    """One small case, measured in earnest: it checks that stock's output has the same bytes."""
+    folder = str(tmp_path_factory.mktemp("bench"))
+    result = run("bench.py", "--only", "one mask and a fill", "--rounds", "2", "--output", folder)
+    assert result.returncode == 0, result.stderr
+    assert sorted(os.listdir(folder)) == ["bench.json", "bench.md", "bench.png"]
+    with open(os.path.join(folder, "bench.json")) as lines:
+        return json.load(lines)
+
+
+def test_a_case_is_measured_beside_peers(figures):
+    (result,) = figures["results"]
+    assert {"caffe2op_mask", "memcpy", "NumPy out[mask] = v"} <= set(result["ms"])
+    assert all(ms > 0 for ms in result["ms"].values())
+    assert figures["machine"]["target"] and figures["machine"]["compiler"]
+
+
+@pytest.mark.parametrize("factor, status", [(1.1, 0), (1.5, 1)])
+def test_compare_fails_when_a_case_got_slower(figures, tmp_path, factor, status):
+    slower = copy.deepcopy(figures)
+    slower["results"][0]["ms"]["caffe2op_mask"] *= factor
+    paths = []
+    for name, content in (("before", figures), ("after", slower)):
+        paths.append(str(tmp_path / name))
+        with open(paths[-1], "w") as out:
+            json.dump(content, out)
+    result = run("bench.py", "--compare", paths[0], paths[1], "--threshold", "1.2")
+    assert result.returncode == status, result.stderr
+    assert "{} of 1 cases slower by more than 20 %.".format(status) in result.stdout
+
+
+def test_a_case_that_does_not_exist():
+    result = run("bench.py", "--only", "Abacus")
+    assert result.returncode == 2
+    assert "no case has 'Abacus' in its name" in result.stderr
+
+
+def test_small_operators():
+    result = run("small.py", "--rounds", "1")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("\n| ") == 9  # a rule, and one line for each of eight operators
