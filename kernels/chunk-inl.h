@@ -172,11 +172,12 @@ template <typename T>
 using Group =
     std::conditional_t<kNative<T> || (sizeof(T) >= 4), hn::ScalableTag<T>, hn::CappedTag<T, 8>>;
 
-template <typename T>
-HWY_INLINE hn::Mask<Group<T>> GroupMask(uint64_t bits) {
-  uint8_t bytes[8];
+// The mask of a tag's lanes from its bits.
+template <class D>
+HWY_INLINE hn::Mask<D> MaskOf(D d, uint64_t bits) {
+  uint8_t bytes[8];  // LoadMaskBits may read 8
   std::memcpy(bytes, &bits, 8);
-  return hn::LoadMaskBits(Group<T>(), bytes);
+  return hn::LoadMaskBits(d, bytes);
 }
 
 // Lane j of the result is lane indices[j] of v, for the up to 8 lanes of a group.
@@ -242,7 +243,7 @@ HWY_INLINE void ExpandGroup(uint64_t bits, const T* HWY_RESTRICT from, T* HWY_RE
   const auto old = hn::LoadU(d, to);
 #if HWY_TARGET <= HWY_AVX3
   if constexpr (kNative<T>) {
-    const auto mask = GroupMask<T>(bits).raw;
+    const auto mask = MaskOf(d, bits).raw;
     if constexpr (sizeof(T) == 8) {
       hn::StoreU(hn::Vec<Group<T>>{_mm512_mask_expand_epi64(old.raw, mask, v.raw)}, d, to);
     } else if constexpr (sizeof(T) == 4) {
@@ -261,7 +262,7 @@ HWY_INLINE void ExpandGroup(uint64_t bits, const T* HWY_RESTRICT from, T* HWY_RE
   if constexpr (!kNative<T>) {
     static constexpr RankTable kTable;
     const auto moved = MoveLanes(v, kTable.ranks[bits & 255]);
-    hn::StoreU(hn::IfThenElse(GroupMask<T>(bits), moved, old), d, to);
+    hn::StoreU(hn::IfThenElse(MaskOf(d, bits), moved, old), d, to);
   }
 }
 
@@ -353,8 +354,16 @@ HWY_INLINE void CompressElements(
       CopyWord(rows + base, out);
       out += kWordEntries;
     } else if (end - out < kept + kLanes || count - base < kWordEntries) {
-      // A whole group would write past the chunk's output or read past its input.
-      ForEachBit(word, base, [&](int64_t entry) { CopyElement(rows + entry, out++); });
+      // Near the end a group may write past the chunk's output or read past its input.
+      for (int64_t i = 0; i < std::min(kWordEntries, count - base); i += kLanes) {
+        const uint64_t bits = word >> i & LowBits(kLanes);
+        if (end - out >= kLanes && count - base - i >= kLanes) {
+          CompressGroup(bits, rows + base + i, out);
+          out += __builtin_popcountll(bits);
+        } else {
+          ForEachBit(bits, base + i, [&](int64_t entry) { CopyElement(rows + entry, out++); });
+        }
+      }
     } else {
       for (int64_t i = 0; i < kWordEntries; i += kLanes) {
         const uint64_t bits = word >> i & LowBits(kLanes);
@@ -386,7 +395,15 @@ HWY_INLINE void ExpandElements(
       CopyWord(rows, out + base);
       rows += kWordEntries;
     } else if (end - rows < kept + kLanes || count - base < kWordEntries) {
-      ForEachBit(word, base, [&](int64_t entry) { CopyElement(rows++, out + entry); });
+      for (int64_t i = 0; i < std::min(kWordEntries, count - base); i += kLanes) {
+        const uint64_t bits = word >> i & LowBits(kLanes);
+        if (end - rows >= kLanes && count - base - i >= kLanes) {
+          ExpandGroup(bits, rows, out + base + i);
+          rows += __builtin_popcountll(bits);
+        } else {
+          ForEachBit(bits, base + i, [&](int64_t entry) { CopyElement(rows++, out + entry); });
+        }
+      }
     } else {
       for (int64_t i = 0; i < kWordEntries; i += kLanes) {
         const uint64_t bits = word >> i & LowBits(kLanes);
@@ -409,33 +426,26 @@ HWY_INLINE void MergeElements(
   const bool stream =
       kFill && stores == Stores::kStreamed && rows != out &&
       ToAligned(reinterpret_cast<const uint8_t*>(out), kLanes * int64_t{sizeof(T)}) == 0;
+  const auto merge = [&](int64_t at) HWY_ATTR {
+    const uint64_t bits = words[at / kWordEntries] >> (at % kWordEntries) & LowBits(kLanes);
+    const auto mask = MaskOf(d, bits);
+    const auto v = hn::LoadU(d, rows + at);
+    if (stream) {
+      hn::Stream(hn::IfThenElse(mask, v, fills), d, out + at);
+    } else {
+      hn::StoreU(hn::IfThenElse(mask, v, kFill ? fills : hn::LoadU(d, out + at)), d, out + at);
+    }
+  };
   int64_t base = 0;
   for (; base + kWordEntries <= count; base += kWordEntries) {
     const uint64_t word = words[base / kWordEntries];
     if (word == ~uint64_t{0} && !stream) {
       if (rows != out) CopyWord(rows + base, out + base);
     } else if (word != 0 || kFill) {
-      uint8_t bits[16] = {};  // LoadMaskBits may read 8 bytes
-      std::memcpy(bits, &word, 8);
-      for (int64_t i = 0; i < kWordEntries; i += kLanes) {
-        uint8_t part[8] = {};
-        hn::Mask<decltype(d)> mask;
-        if constexpr (kLanes >= 8) {
-          mask = hn::LoadMaskBits(d, bits + i / 8);
-        } else {
-          part[0] = static_cast<uint8_t>(word >> i & LowBits(kLanes));
-          mask = hn::LoadMaskBits(d, part);
-        }
-        T* const to = out + base + i;
-        const auto v = hn::LoadU(d, rows + base + i);
-        if (stream) {
-          hn::Stream(hn::IfThenElse(mask, v, fills), d, to);
-        } else {
-          hn::StoreU(hn::IfThenElse(mask, v, kFill ? fills : hn::LoadU(d, to)), d, to);
-        }
-      }
+      for (int64_t i = 0; i < kWordEntries; i += kLanes) merge(base + i);
     }
   }
+  for (; base + kLanes <= count; base += kLanes) merge(base);
   for (; base < count; ++base) {
     if ((words[base / kWordEntries] >> (base % kWordEntries) & 1) != 0) {
       if (rows != out) CopyElement(rows + base, out + base);
