@@ -222,7 +222,7 @@ HWY_INLINE V CompressLanes(uint64_t bits, V v) {
     }
   }
 #endif
-  // Also where Highway has a Compress: its own tables took four times as long here.
+  // Also where Highway has a Compress: its tables were slower where this was measured.
   static constexpr PositionTable kTable;
   return MoveLanes(v, kTable.positions[bits & 255]);
 }
@@ -281,10 +281,6 @@ constexpr int64_t kSparse = sizeof(T) <= 4 ? 256 / int64_t{sizeof(T)} : 64;
 template <typename T>
 constexpr int64_t kSparseExpand = sizeof(T) >= 4 ? 6 : 16;
 
-// Room for the positions of a sparse chunk.
-template <typename T>
-constexpr int64_t kMostPositions = kChunkEntries / kSparse<T> + kWordEntries;
-
 // Positions of the set bits of a chunk, ascending. `positions` has room for 64
 // more than there are. In a sparse mask the number of bits of a word cannot be
 // predicted, so up to some number of them are extracted without asking.
@@ -332,89 +328,77 @@ HWY_INLINE void CopyWord(const T* HWY_RESTRICT from, T* HWY_RESTRICT to) {
   std::memcpy(to, from, 64 * sizeof(T));
 }
 
+// What moves between rows that lie spread, one for each entry, and rows that lie
+// compact, one for each set entry; to compress and to expand differ in nothing else.
 template <typename T>
-HWY_INLINE void CompressElements(
-    const uint64_t* HWY_RESTRICT words, int64_t count, const T* HWY_RESTRICT rows,
-    T* HWY_RESTRICT out) {
+struct ToCompact {
+  using Spread = const T*;
+  using Compact = T*;
+  static constexpr int64_t kSparseChunk = kSparse<T>;
+  static HWY_INLINE void Element(const T* spread, T* compact) { CopyElement(spread, compact); }
+  static HWY_INLINE void Word(const T* spread, T* compact) { CopyWord(spread, compact); }
+  static HWY_INLINE void Group(uint64_t bits, const T* spread, T* compact) {
+    CompressGroup(bits, spread, compact);
+  }
+};
+
+template <typename T>
+struct ToSpread {
+  using Spread = T*;
+  using Compact = const T*;
+  static constexpr int64_t kSparseChunk = kSparseExpand<T>;
+  static HWY_INLINE void Element(T* spread, const T* compact) { CopyElement(compact, spread); }
+  static HWY_INLINE void Word(T* spread, const T* compact) { CopyWord(compact, spread); }
+  static HWY_INLINE void Group(uint64_t bits, T* spread, const T* compact) {
+    ExpandGroup(bits, compact, spread);
+  }
+};
+
+// Moves the elements of set entries: Move is ToCompact<T> or ToSpread<T>.
+template <typename T, class Move>
+HWY_INLINE void MoveElements(
+    const uint64_t* HWY_RESTRICT words, int64_t count, typename Move::Spread HWY_RESTRICT spread,
+    typename Move::Compact HWY_RESTRICT compact) {
   constexpr int64_t kLanes = hn::MaxLanes(Group<T>());
   const int64_t total = CountWords(words, count);
-  if (total * kSparse<T> <= count) {
-    uint16_t positions[kMostPositions<T>];
+  if (total * Move::kSparseChunk <= count) {
+    uint16_t positions[kChunkEntries / Move::kSparseChunk + kWordEntries];
     FlattenWords(words, count, positions);
-    for (int64_t i = 0; i < total; ++i) CopyElement(rows + positions[i], out + i);
+    for (int64_t i = 0; i < total; ++i) Move::Element(spread + positions[i], compact + i);
     return;
   }
-  const T* const end = out + total;
+  const auto end = compact + total;
   for (int64_t base = 0; base < count; base += kWordEntries) {
     const uint64_t word = words[base / kWordEntries];
     const int kept = __builtin_popcountll(word);
     if (kept == 0) continue;
     if (kept == kWordEntries && !kNative<T>) {
       // Moving lanes natively costs less than a wrong guess here would.
-      CopyWord(rows + base, out);
-      out += kWordEntries;
-    } else if (end - out < kept + kLanes || count - base < kWordEntries) {
-      // Near the end a group may write past the chunk's output or read past its input.
+      Move::Word(spread + base, compact);
+      compact += kWordEntries;
+    } else if (end - compact < kept + kLanes || count - base < kWordEntries) {
+      // Near the end a group may reach past what the chunk has, on either side.
       for (int64_t i = 0; i < std::min(kWordEntries, count - base); i += kLanes) {
         const uint64_t bits = word >> i & LowBits(kLanes);
-        if (end - out >= kLanes && count - base - i >= kLanes) {
-          CompressGroup(bits, rows + base + i, out);
-          out += __builtin_popcountll(bits);
+        if (end - compact >= kLanes && count - base - i >= kLanes) {
+          Move::Group(bits, spread + base + i, compact);
+          compact += __builtin_popcountll(bits);
         } else {
-          ForEachBit(bits, base + i, [&](int64_t entry) { CopyElement(rows + entry, out++); });
+          ForEachBit(
+              bits, base + i, [&](int64_t entry) { Move::Element(spread + entry, compact++); });
         }
       }
     } else {
       for (int64_t i = 0; i < kWordEntries; i += kLanes) {
         const uint64_t bits = word >> i & LowBits(kLanes);
-        CompressGroup(bits, rows + base + i, out);
-        out += __builtin_popcountll(bits);
+        Move::Group(bits, spread + base + i, compact);
+        compact += __builtin_popcountll(bits);
       }
     }
   }
 }
 
-template <typename T>
-HWY_INLINE void ExpandElements(
-    const uint64_t* HWY_RESTRICT words, int64_t count, const T* HWY_RESTRICT rows,
-    T* HWY_RESTRICT out) {
-  constexpr int64_t kLanes = hn::MaxLanes(Group<T>());
-  const int64_t total = CountWords(words, count);
-  if (total * kSparseExpand<T> <= count) {
-    uint16_t positions[kChunkEntries / kSparseExpand<T> + kWordEntries];
-    FlattenWords(words, count, positions);
-    for (int64_t i = 0; i < total; ++i) CopyElement(rows + i, out + positions[i]);
-    return;
-  }
-  const T* const end = rows + total;
-  for (int64_t base = 0; base < count; base += kWordEntries) {
-    const uint64_t word = words[base / kWordEntries];
-    const int kept = __builtin_popcountll(word);
-    if (kept == 0) continue;
-    if (kept == kWordEntries && !kNative<T>) {
-      CopyWord(rows, out + base);
-      rows += kWordEntries;
-    } else if (end - rows < kept + kLanes || count - base < kWordEntries) {
-      for (int64_t i = 0; i < std::min(kWordEntries, count - base); i += kLanes) {
-        const uint64_t bits = word >> i & LowBits(kLanes);
-        if (end - rows >= kLanes && count - base - i >= kLanes) {
-          ExpandGroup(bits, rows, out + base + i);
-          rows += __builtin_popcountll(bits);
-        } else {
-          ForEachBit(bits, base + i, [&](int64_t entry) { CopyElement(rows++, out + entry); });
-        }
-      }
-    } else {
-      for (int64_t i = 0; i < kWordEntries; i += kLanes) {
-        const uint64_t bits = word >> i & LowBits(kLanes);
-        ExpandGroup(bits, rows, out + base + i);
-        rows += __builtin_popcountll(bits);
-      }
-    }
-  }
-}
-
-// out = rows where set, else what `otherwise` says: the fill, or out as it was.
+// out = rows where set, else the fill or, without kFill, out as it was.
 template <typename T, bool kFill>
 HWY_INLINE void MergeElements(
     const uint64_t* HWY_RESTRICT words, int64_t count, const T* rows, T fill, T* out,
@@ -479,7 +463,8 @@ HWY_INLINE void CompressWords(
   DispatchRow(row_bytes, [&](auto element) HWY_ATTR {
     using T = decltype(element);
     if constexpr (std::is_integral<T>::value) {
-      CompressElements(words, count, reinterpret_cast<const T*>(rows), reinterpret_cast<T*>(out));
+      MoveElements<T, ToCompact<T>>(
+          words, count, reinterpret_cast<const T*>(rows), reinterpret_cast<T*>(out));
     } else if constexpr (std::is_same<T, Bytes16>::value) {
       for (int64_t base = 0; base < count; base += kWordEntries) {
         ForEachBit(words[base / kWordEntries], base, [&](int64_t entry) {
@@ -503,7 +488,8 @@ HWY_INLINE void ExpandWords(
   DispatchRow(row_bytes, [&](auto element) HWY_ATTR {
     using T = decltype(element);
     if constexpr (std::is_integral<T>::value) {
-      ExpandElements(words, count, reinterpret_cast<const T*>(rows), reinterpret_cast<T*>(out));
+      MoveElements<T, ToSpread<T>>(
+          words, count, reinterpret_cast<T*>(out), reinterpret_cast<const T*>(rows));
     } else if constexpr (std::is_same<T, Bytes16>::value) {
       for (int64_t base = 0; base < count; base += kWordEntries) {
         ForEachBit(words[base / kWordEntries], base, [&](int64_t entry) {
@@ -564,7 +550,7 @@ HWY_INLINE void IndexWords(
     const uint64_t* words, int64_t count, int64_t base, int64_t* HWY_RESTRICT out) {
   const int64_t total = CountWords(words, count);
   if (total * kSparse<int64_t> <= count) {
-    uint16_t positions[kMostPositions<int64_t>];
+    uint16_t positions[kChunkEntries / kSparse<int64_t> + kWordEntries];
     FlattenWords(words, count, positions);
     for (int64_t i = 0; i < total; ++i) out[i] = base + positions[i];
     return;
