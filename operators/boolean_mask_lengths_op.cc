@@ -14,7 +14,8 @@ bool BooleanMaskLengthsOp::RunOnDevice() {
   const Tensor& lengths = Input(0);
   const Tensor& mask = Input(1);
   MaskData("BooleanMaskLengths", "mask", mask);
-  CAFFE_ENFORCE(mask.dim() >= 1, "BooleanMaskLengths: mask must have at least one dim.");
+  CAFFE_ENFORCE(
+      mask.dim() >= 1, "BooleanMaskLengths: mask must have at least one dim, but is of shape [].");
   if (mask.dim() == 1) return DispatchIndex(this, "BooleanMaskLengths", "lengths", lengths);
   return lengths.dtype().Match<int64_t>() ? CountRows<int64_t>() : CountRows<int32_t>();
 }

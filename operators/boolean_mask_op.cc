@@ -115,8 +115,11 @@ bool BooleanMaskGradientOp::DoRunWithType() {
     MaskedFill(keep, shape, sizeof(T), from, 0, d_data->mutable_data<T>(), AtParallelFor);
     return true;
   }
-  CAFFE_ENFORCE(mask.dim() >= 1, "BooleanMaskGradient: mask must have at least one dim.");
-  CAFFE_ENFORCE(d_masked.dim() >= 1, "BooleanMaskGradient: d_masked must have at least one dim.");
+  CAFFE_ENFORCE(
+      mask.dim() >= 1, "BooleanMaskGradient: mask must have at least one dim, but is of shape [].");
+  CAFFE_ENFORCE(
+      d_masked.dim() >= 1,
+      "BooleanMaskGradient: d_masked must have at least one dim, but is of shape [].");
   CAFFE_ENFORCE(
       !IsInputOutputAlias(1, 0),
       "BooleanMaskGradient: d_data must not be d_masked itself unless keep_shape is 1.");

@@ -41,7 +41,9 @@ std::vector<int64_t> UnmaskInputs::RowSizes(size_t i, const Tensor& mask, const 
       layout_ != Layout::kDense || aligned, op_, ": with layout = dense ", Numbered("values_", i),
       " must have the leading dims of ", Numbered("mask_", i), ", ", ShapeName(mask_sizes),
       ", but is of shape ", ShapeName(sizes), ".");
-  CAFFE_ENFORCE(!sizes.empty(), op_, ": ", Numbered("values_", i), " must have at least one dim.");
+  CAFFE_ENFORCE(
+      !sizes.empty(), op_, ": ", Numbered("values_", i),
+      " must have at least one dim, but is of shape [].");
   masks_[i].dense = aligned && layout_ != Layout::kCompact;
   return {sizes.begin() + (masks_[i].dense ? mask.dim() : 1), sizes.end()};
 }
@@ -51,7 +53,7 @@ void UnmaskInputs::Read(
     bool has_fill) {
   const size_t k = masks.size();
   const Tensor& first = *masks[0];
-  CAFFE_ENFORCE(first.dim() >= 1, op_, ": mask_1 must have at least one dim.");
+  CAFFE_ENFORCE(first.dim() >= 1, op_, ": mask_1 must have at least one dim, but is of shape [].");
   entries_ = first.numel();
   const int64_t chunks = NumChunks(entries_);
   masks_.resize(k);
