@@ -1,0 +1,58 @@
+#pragma once
+
+// A smaller tensor as NumPy broadcasts it to a larger shape, without a copy: its
+// dims are those of the larger shape counted from the back, or 1, or absent.
+
+#include <cstdint>
+#include <vector>
+
+namespace caffe2op_mask {
+
+// The larger shape is seen as rows, its last dim, counted over all dims before.
+// Each belongs to one row of the smaller tensor, which may serve many.
+class RowBroadcast {
+ public:
+  // The smaller tensor is a single entry.
+  RowBroadcast() = default;
+
+  // Dims as checked by the caller; see CanBroadcast.
+  RowBroadcast(const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank);
+
+  int64_t rows() const { return small_rows_ * repeats_; }
+  int64_t columns() const { return columns_; }
+
+  // 1, or 0 where the smaller tensor has one entry for all columns.
+  int64_t column_stride() const { return column_stride_; }
+
+  // Where the row's entries begin in the smaller tensor: the entry of column j is
+  // the one at Offset(row) + j * column_stride().
+  int64_t Offset(int64_t row) const;
+
+  // The other way round, for what sums over a broadcast: each row of the smaller
+  // tensor serves `repeats()` rows of the larger one.
+  int64_t small_rows() const { return small_rows_; }
+  int64_t small_columns() const { return column_stride_ == 0 ? 1 : columns_; }
+  int64_t repeats() const { return repeats_; }
+
+  // The k-th of the rows that small_row serves; its entries begin at
+  // small_row * small_columns().
+  int64_t Row(int64_t small_row, int64_t k) const;
+
+ private:
+  struct Dim {
+    int64_t size;
+    int64_t stride;      // in entries of the smaller tensor; 0 where it repeats
+    int64_t row_stride;  // in rows of the larger shape
+  };
+
+  std::vector<Dim> dims_;  // before the last, innermost first, neighbours merged
+  int64_t columns_ = 1;
+  int64_t column_stride_ = 0;
+  int64_t small_rows_ = 1;
+  int64_t repeats_ = 1;
+};
+
+// True where NumPy would broadcast the smaller shape to exactly the larger one.
+bool CanBroadcast(const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank);
+
+}  // namespace caffe2op_mask

@@ -1,0 +1,99 @@
+#include "kernels/broadcast.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <numeric>
+#include <vector>
+
+#include "tests/cpp/seeded_test.h"
+
+namespace caffe2op_mask {
+namespace {
+
+using Dims = std::vector<int64_t>;
+
+int64_t Size(const Dims& dims) {
+  return std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
+}
+
+bool CanBroadcast(const Dims& dims, const Dims& small) {
+  return caffe2op_mask::CanBroadcast(
+      dims.data(), static_cast<int64_t>(dims.size()), small.data(),
+      static_cast<int64_t>(small.size()));
+}
+
+// Index by index, as the definition has it: where entry `flat` of the larger
+// shape is found in the smaller tensor.
+int64_t SmallEntry(const Dims& dims, const Dims& small, int64_t flat) {
+  int64_t entry = 0;
+  int64_t stride = 1;
+  for (size_t back = 1; back <= dims.size(); ++back) {
+    const int64_t size = dims[dims.size() - back];
+    const int64_t index = flat % size;
+    flat /= size;
+    if (back > small.size()) continue;
+    const int64_t small_size = small[small.size() - back];
+    if (small_size != 1) entry += index * stride;
+    stride *= small_size;
+  }
+  return entry;
+}
+
+class BroadcastTest : public SeededTest {};
+
+TEST_F(BroadcastTest, EveryBroadcastOfUpToFiveDims) {
+  for (int time = 0; time < 5000; ++time) {
+    Dims dims(1 + random_() % 5);
+    for (int64_t& dim : dims) dim = Uniform(random_, 1, 4);
+    Dims small(dims.end() - static_cast<int64_t>(random_() % (dims.size() + 1)), dims.end());
+    for (int64_t& dim : small) dim = random_() % 2 == 0 ? 1 : dim;
+    SCOPED_TRACE(
+        ::testing::Message() << ::testing::PrintToString(small) << " to "
+                             << ::testing::PrintToString(dims));
+    ASSERT_TRUE(CanBroadcast(dims, small));
+    const RowBroadcast broadcast(
+        dims.data(), static_cast<int64_t>(dims.size()), small.data(),
+        static_cast<int64_t>(small.size()));
+    ASSERT_EQ(broadcast.columns(), dims.back());
+    ASSERT_EQ(broadcast.rows() * broadcast.columns(), Size(dims));
+    ASSERT_EQ(broadcast.small_rows() * broadcast.small_columns(), Size(small));
+    for (int64_t flat = 0; flat < Size(dims); ++flat) {
+      const int64_t row = flat / dims.back();
+      const int64_t column = flat % dims.back();
+      ASSERT_EQ(
+          broadcast.Offset(row) + column * broadcast.column_stride(),
+          SmallEntry(dims, small, flat));
+    }
+    // Each row is served once, by the row of the smaller tensor that it reads.
+    std::vector<int> served(static_cast<size_t>(broadcast.rows()));
+    for (int64_t small_row = 0; small_row < broadcast.small_rows(); ++small_row) {
+      for (int64_t k = 0; k < broadcast.repeats(); ++k) {
+        const int64_t row = broadcast.Row(small_row, k);
+        ASSERT_EQ(broadcast.Offset(row), small_row * broadcast.small_columns());
+        ++served[static_cast<size_t>(row)];
+      }
+    }
+    ASSERT_EQ(served, std::vector<int>(served.size(), 1));
+  }
+}
+
+TEST_F(BroadcastTest, OneEntryServesAll) {
+  const RowBroadcast one;
+  EXPECT_EQ(one.Offset(0), 0);
+  EXPECT_EQ(one.column_stride(), 0);
+}
+
+TEST_F(BroadcastTest, WhatNumPyRefuses) {
+  EXPECT_TRUE(CanBroadcast({2, 3}, {}));
+  EXPECT_TRUE(CanBroadcast({2, 3}, {3}));
+  EXPECT_TRUE(CanBroadcast({0, 3}, {1, 3}));
+  EXPECT_FALSE(CanBroadcast({2, 3}, {2}));
+  EXPECT_FALSE(CanBroadcast({2, 3}, {3, 3}));
+  EXPECT_FALSE(CanBroadcast({3}, {1, 3}));  // the result would have another rank
+  EXPECT_FALSE(CanBroadcast({1, 3}, {2, 3}));
+  EXPECT_FALSE(CanBroadcast({2, 3}, {2, 0}));
+}
+
+}  // namespace
+}  // namespace caffe2op_mask
