@@ -193,7 +193,7 @@ void Upper(benchmark::State& state, int64_t n, int64_t width, int64_t columns, b
   const Memory in = Allocate(n * width);
   const Memory other = Allocate(in_place ? 0 : n * width);
   void* const out = in_place ? in.get() : other.get();
-  const UpperFunctor functor{0, {1, columns}};
+  const UpperFunctor functor{0, RowIndex{1, columns}};
   for (auto _ : state) {
     RepeatedMaskWithFunctor(rows, columns, 1, width, in.get(), functor, 0, out, OmpFor);
     benchmark::ClobberMemory();

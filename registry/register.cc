@@ -9,11 +9,13 @@
 #include "gradients/boolean_mask_gradient.h"
 #include "gradients/boolean_mask_jagged_gradient.h"
 #include "gradients/boolean_unmask_gradient.h"
+#include "gradients/masked_softmax_gradient.h"
 #include "gradients/sequence_mask_gradient.h"
 #include "operators/boolean_mask_jagged_op.h"
 #include "operators/boolean_mask_lengths_op.h"
 #include "operators/boolean_mask_op.h"
 #include "operators/boolean_unmask_op.h"
+#include "operators/masked_softmax_op.h"
 #include "operators/sequence_mask_op.h"
 
 // A module tells the runtime its name and is looked up by a symbol of that name,
@@ -39,6 +41,11 @@ OPERATOR_SCHEMA(BooleanMaskJagged).FillUsing(mask::FillBooleanMaskJaggedSchema);
 REGISTER_GRADIENT(BooleanMaskJagged, mask::GetBooleanMaskJaggedGradient);
 REGISTER_CPU_GRADIENT_OPERATOR(BooleanUnmaskGradient, mask::BooleanUnmaskGradientOp);
 GRADIENT_OPERATOR_SCHEMA(BooleanUnmaskGradient).FillUsing(mask::FillBooleanUnmaskGradientSchema);
+REGISTER_CPU_OPERATOR(MaskedSoftmax, mask::MaskedSoftmaxOp);
+OPERATOR_SCHEMA(MaskedSoftmax).FillUsing(mask::FillMaskedSoftmaxSchema);
+REGISTER_GRADIENT(MaskedSoftmax, mask::GetMaskedSoftmaxGradient);
+REGISTER_CPU_GRADIENT_OPERATOR(MaskedSoftmaxGradient, mask::MaskedSoftmaxGradientOp);
+GRADIENT_OPERATOR_SCHEMA(MaskedSoftmaxGradient).FillUsing(mask::FillMaskedSoftmaxGradientSchema);
 
 namespace mask {
 namespace {

@@ -24,6 +24,8 @@ STOCK = {
 OWN = {
     "BooleanMaskJagged": Entry((3, 3), (2, 2), "BooleanMaskGradient"),
     "BooleanUnmaskGradient": Entry((3, MANY), (1, MANY), None),
+    "MaskedSoftmax": Entry((1, 5), (1, 1), "MaskedSoftmaxGradient"),
+    "MaskedSoftmaxGradient": Entry((2, 7), (1, 2), None),
 }
 ALL = dict(STOCK, **OWN)
 
