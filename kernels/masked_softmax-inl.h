@@ -25,34 +25,6 @@ namespace caffe2op_mask {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Which of the next lanes a mask keeps; nothing behind `count` is read.
-template <class D>
-HWY_INLINE auto LoadKept(D d, const bool* mask, int64_t count) {
-  using DB = hn::Rebind<uint8_t, D>;
-  const auto* const bytes = reinterpret_cast<const uint8_t*>(mask);
-  hn::VFromD<DB> kept;
-  if (count >= LanesOf(d)) {
-    kept = hn::LoadU(DB(), bytes);
-  } else {
-    HWY_ALIGN uint8_t part[hn::MaxLanes(DB())] = {};
-    InSteps(count, [&](int64_t i, auto step) { std::memcpy(part + i, bytes + i, step()); });
-    kept = hn::LoadU(DB(), part);
-  }
-  const hn::Rebind<uint32_t, D> du32;
-  const auto wide = hn::PromoteTo(du32, kept);
-  if constexpr (sizeof(hn::TFromD<D>) == 4) {
-    return hn::RebindMask(d, hn::Ne(wide, hn::Zero(du32)));
-  } else {
-    const hn::RebindToUnsigned<D> du;
-    return hn::RebindMask(d, hn::Ne(hn::PromoteTo(du, wide), hn::Zero(du)));
-  }
-}
-
-template <class D, typename T>
-HWY_INLINE hn::VFromD<D> LoadSome(D d, const T* from, int64_t count) {
-  return count == LanesOf(d) ? LoadReal(d, from) : LoadPart(d, from, count);
-}
-
 // `v` where the next lanes are kept and exist, `other` elsewhere.
 template <class D, class V = hn::VFromD<D>>
 HWY_INLINE V Keep(D d, V v, V other, const bool* mask, int64_t count) {
@@ -145,7 +117,9 @@ HWY_INLINE bool IsEmpty(D d, const W* HWY_RESTRICT packed, int64_t entries, W ma
 template <class D, typename W>
 HWY_INLINE double ExpAndSum(D d, W* HWY_RESTRICT packed, int64_t entries, W max) {
   const auto greatest = hn::Set(d, max);
-  auto sum = hn::Zero(d);
+  // From 1, which no exponential is above, a sum tells in two steps what it lost.
+  const auto one = hn::Set(d, W{1});
+  auto sum = one;
   auto lost = hn::Zero(d);
   for (int64_t i = 0; i < entries; i += LanesOf(d)) {
     const auto score = hn::Load(d, packed + i);
@@ -155,12 +129,12 @@ HWY_INLINE double ExpAndSum(D d, W* HWY_RESTRICT packed, int64_t entries, W max)
     const auto e = ExpOf<true>(d, x, low);
     hn::Store(e, d, packed + i);
     const auto next = hn::Add(sum, e);
-    lost = hn::Add(lost, hn::Add(hn::Sub(sum, next), e));
+    lost = hn::Add(lost, hn::Sub(e, hn::Sub(next, sum)));
     sum = next;
   }
   HWY_ALIGN W sums[hn::MaxLanes(D())];
   HWY_ALIGN W rests[hn::MaxLanes(D())];
-  hn::Store(sum, d, sums);
+  hn::Store(hn::Sub(sum, one), d, sums);
   hn::Store(lost, d, rests);
   double total = 0;
   for (int64_t i = 0; i < LanesOf(d); ++i) total += double{sums[i]} + double{rests[i]};

@@ -41,10 +41,9 @@ HWY_AFTER_NAMESPACE();
 
 #include <algorithm>
 #include <limits>
-#include <new>
 #include <vector>
 
-#include "hwy/aligned_allocator.h"
+#include "kernels/aligned_buffer.h"
 
 namespace caffe2op_mask {
 namespace {
@@ -80,17 +79,17 @@ template <typename T>
 class RowBuffer {
  public:
   RowBuffer(int64_t columns, Stores stores) {
-    constexpr size_t kVector = HWY_ALIGNMENT / sizeof(Wide<T>);
-    const auto room = static_cast<size_t>(columns) + kVector;
-    memory_ = hwy::AllocateAligned<Wide<T>>(2 * room);
-    if (memory_ == nullptr) throw std::bad_alloc();
-    scratch_ = {memory_.get(), reinterpret_cast<T*>(memory_.get() + room), stores};
+    const int64_t room = columns + kLongestVector;
+    memory_ = AlignedBuffer<Wide<T>>(2 * room);
+    scratch_ = {memory_.data(), reinterpret_cast<T*>(memory_.data() + room), stores};
   }
 
   const RowScratch<T>& scratch() const { return scratch_; }
 
  private:
-  hwy::AlignedFreeUniquePtr<Wide<T>[]> memory_;
+  static constexpr int64_t kLongestVector = 16;  // in floats, of AVX-512
+
+  AlignedBuffer<Wide<T>> memory_;
   RowScratch<T> scratch_;
 };
 

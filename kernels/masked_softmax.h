@@ -35,10 +35,11 @@ struct Scores {
 // What a row becomes that has nothing kept, or whose kept scores are all -inf.
 enum class EmptyRow { kZero, kNaN, kUniform };
 
-// y[r, j] = exp(score - max) / sum over what is kept, 0 where masked. Within 2 ulp
-// of the exact softmax of the scores, each rounded once to Wide<T>, whatever their
-// size and number, and the rounding to T. A kept NaN or +inf makes NaN of all that
-// its row keeps. `y` is `x` or does not overlap it.
+// y[r, j] = exp(score - max) / sum over what is kept, 0 where masked. The scores are
+// rounded to Wide<T>, once where the target can. Of their exact softmax, whatever their
+// size and number, y is within 2 ulp of float, within 3 on a target without fused
+// multiply-add, within 8 ulp of double, and then rounded to T. A kept NaN or +inf makes
+// NaN of all that its row keeps. `y` is `x` or does not overlap it.
 template <typename T>
 void MaskedSoftmax(
     const Scores<T>& scores, const ScoreMask& mask, EmptyRow empty_row, T* y,

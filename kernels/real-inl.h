@@ -156,6 +156,44 @@ HWY_INLINE void StorePart(D d, hn::VFromD<D> v, T* to, int64_t count) {
   std::memcpy(to, part, static_cast<size_t>(count) * sizeof(T));
 }
 
+// The first `count` <= Lanes(d) elements.
+template <class D, typename T>
+HWY_INLINE hn::VFromD<D> LoadSome(D d, const T* from, int64_t count) {
+  return count == LanesOf(d) ? LoadReal(d, from) : LoadPart(d, from, count);
+}
+
+template <class D, typename T>
+HWY_INLINE void StoreSome(D d, hn::VFromD<D> v, T* to, int64_t count) {
+  if (count == LanesOf(d)) {
+    StoreReal(d, v, to);
+  } else {
+    StorePart(d, v, to, count);
+  }
+}
+
+// Which of the first `count` <= Lanes(d) entries a mask keeps; nothing behind is read.
+template <class D>
+HWY_INLINE auto LoadKept(D d, const bool* mask, int64_t count) {
+  using DB = hn::Rebind<uint8_t, D>;
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(mask);
+  hn::VFromD<DB> kept;
+  if (count >= LanesOf(d)) {
+    kept = hn::LoadU(DB(), bytes);
+  } else {
+    HWY_ALIGN uint8_t part[hn::MaxLanes(DB())] = {};
+    std::memcpy(part, bytes, static_cast<size_t>(count));
+    kept = hn::LoadU(DB(), part);
+  }
+  const hn::Rebind<uint32_t, D> du32;
+  const auto wide = hn::PromoteTo(du32, kept);
+  if constexpr (sizeof(hn::TFromD<D>) == 4) {
+    return hn::RebindMask(d, hn::Ne(wide, hn::Zero(du32)));
+  } else {
+    const hn::RebindToUnsigned<D> du;
+    return hn::RebindMask(d, hn::Ne(hn::PromoteTo(du, wide), hn::Zero(du)));
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace caffe2op_mask
 HWY_AFTER_NAMESPACE();

@@ -9,12 +9,14 @@
 #include "gradients/boolean_mask_gradient.h"
 #include "gradients/boolean_mask_jagged_gradient.h"
 #include "gradients/boolean_unmask_gradient.h"
+#include "gradients/masked_attention_gradient.h"
 #include "gradients/masked_softmax_gradient.h"
 #include "gradients/sequence_mask_gradient.h"
 #include "operators/boolean_mask_jagged_op.h"
 #include "operators/boolean_mask_lengths_op.h"
 #include "operators/boolean_mask_op.h"
 #include "operators/boolean_unmask_op.h"
+#include "operators/masked_attention_op.h"
 #include "operators/masked_softmax_op.h"
 #include "operators/sequence_mask_op.h"
 
@@ -41,6 +43,12 @@ OPERATOR_SCHEMA(BooleanMaskJagged).FillUsing(mask::FillBooleanMaskJaggedSchema);
 REGISTER_GRADIENT(BooleanMaskJagged, mask::GetBooleanMaskJaggedGradient);
 REGISTER_CPU_GRADIENT_OPERATOR(BooleanUnmaskGradient, mask::BooleanUnmaskGradientOp);
 GRADIENT_OPERATOR_SCHEMA(BooleanUnmaskGradient).FillUsing(mask::FillBooleanUnmaskGradientSchema);
+REGISTER_CPU_OPERATOR(MaskedAttention, mask::MaskedAttentionOp);
+OPERATOR_SCHEMA(MaskedAttention).FillUsing(mask::FillMaskedAttentionSchema);
+REGISTER_GRADIENT(MaskedAttention, mask::GetMaskedAttentionGradient);
+REGISTER_CPU_GRADIENT_OPERATOR(MaskedAttentionGradient, mask::MaskedAttentionGradientOp);
+GRADIENT_OPERATOR_SCHEMA(MaskedAttentionGradient)
+    .FillUsing(mask::FillMaskedAttentionGradientSchema);
 REGISTER_CPU_OPERATOR(MaskedSoftmax, mask::MaskedSoftmaxOp);
 OPERATOR_SCHEMA(MaskedSoftmax).FillUsing(mask::FillMaskedSoftmaxSchema);
 REGISTER_GRADIENT(MaskedSoftmax, mask::GetMaskedSoftmaxGradient);

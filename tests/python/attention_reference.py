@@ -92,11 +92,11 @@ def kept(
 
 
 def first_position(q_rows, k_rows, extras, align="top_left"):
-    """Where the first query stands among the keys: one number, or one for each of the batch."""
+    """Where the first query stands among the keys: one number, or one for each length."""
     if align == "top_left":
         return 0
-    if extras.lengths is not None and extras.lengths.ndim == 1:
-        return before_last(extras.lengths, 4) - q_rows
+    if extras.lengths is not None:
+        return before_last(np.clip(extras.lengths, 0, k_rows), 4) - q_rows
     return k_rows - q_rows
 
 
@@ -177,7 +177,7 @@ def _torch_softmax(logits, keep):
     return _shown(counts, torch.softmax(_shown(alive, shown), -1)), counts
 
 
-def _torch_attention(q, k, v, bias, keep, scale, softcap):
+def _torch_attention(q, k, v, bias, keep, scale, softcap, empty_row):
     """One product for each pair of a query and a key, as what one keeps another may mask."""
     groups = q.shape[1] // max(k.shape[1], 1)
     pair = keep[..., None]
@@ -188,8 +188,13 @@ def _torch_attention(q, k, v, bias, keep, scale, softcap):
     weights, counts = _torch_softmax(
         scores if bias is None else scores + _shown(keep, bias), keep
     )
-    values = _shown(counts[..., None], v.repeat_interleave(groups, 1)[:, :, None])
-    return (weights[..., None] * values).sum(-2)
+    every_value = v.repeat_interleave(groups, 1)
+    values = _shown(counts[..., None], every_value[:, :, None])
+    output = (weights[..., None] * values).sum(-2)
+    if empty_row == "uniform":
+        alive = counts.any(-1, keepdim=True)
+        output = torch.where(alive, output, every_value.mean(-2, keepdim=True))
+    return output
 
 
 def _leaf(array):
@@ -228,7 +233,7 @@ def masked_attention_gradient(
     if extras.bias is not None:
         bias = leaves[2 + len(inputs)] = _leaf(extras.bias)
     output = _torch_attention(
-        leaves[0], leaves[1], leaves[2], bias, keep, scale_of(q, scale), softcap
+        leaves[0], leaves[1], leaves[2], bias, keep, scale_of(q, scale), softcap, empty_row
     )
     return _backward(output, d_output, leaves)
 
@@ -268,6 +273,27 @@ def run_gradient(op_type, case, d_output, dtype="float32"):
     workspace.FeedBlob("d_output", as_type(d_output, dtype))
     workspace.RunOperatorsOnce(grad_ops)
     return {i: workspace.FetchTorch(grad).clone() for i, grad in enumerate(grads) if grad}
+
+
+@contextmanager
+def threads(count):
+    """A number of threads for the operators that run inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """For modules that import it: tensors are small, and several threads would wait for each other.
+
+    What more threads do is tested on larger ones.
+    """
+    with threads(1):
+        yield
 
 
 def expected(op_type, case, dtype="float32"):
@@ -358,17 +384,6 @@ def used(keep, shape):
 def poisoned(array, used_entries, poison):
     """The array with ``poison`` wherever nobody should look."""
     return np.where(used_entries, array, poison)
-
-
-@contextmanager
-def threads(count):
-    """A number of threads for the operators that run inside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def assert_refused(op_type, case, message):

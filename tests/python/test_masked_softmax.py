@@ -25,6 +25,7 @@ from attention_reference import (
     mask_options,
     masked_softmax,
     masked_softmax_gradient,
+    one_thread,  # noqa: F401  a fixture
     poisoned,
     quarters,
     read_extras,

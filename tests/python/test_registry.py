@@ -24,6 +24,8 @@ STOCK = {
 OWN = {
     "BooleanMaskJagged": Entry((3, 3), (2, 2), "BooleanMaskGradient"),
     "BooleanUnmaskGradient": Entry((3, MANY), (1, MANY), None),
+    "MaskedAttention": Entry((3, 7), (1, 2), "MaskedAttentionGradient"),
+    "MaskedAttentionGradient": Entry((6, 11), (3, 4), None),
     "MaskedSoftmax": Entry((1, 5), (1, 1), "MaskedSoftmaxGradient"),
     "MaskedSoftmaxGradient": Entry((2, 7), (1, 2), None),
 }
@@ -61,7 +63,7 @@ def test_gradient_and_its_engine(name, engine):
     """A gradient operator is of the engine of the operator that it is the gradient of."""
     entry = ALL[name]
     inputs = ["input_{}".format(i) for i in range(max(2, entry.inputs[0]))]
-    outputs = ["output_{}".format(i) for i in range(entry.outputs[0])]
+    outputs = ["output_{}".format(i) for i in range(entry.outputs[1])]
     op = core.CreateOperator(name, inputs, outputs, engine=engine)
     d_outputs = ["output_0_grad"] + [None] * (len(outputs) - 1)
     (grad_op,), grads = core.GradientRegistry.GetGradientForOp(op, d_outputs)
@@ -69,7 +71,8 @@ def test_gradient_and_its_engine(name, engine):
     # A name of our own may have a gradient that stock has too, and then not mean that one.
     assert grad_op.engine == engine or (name in OWN and grad_op.engine == "MASK")
     assert grad_op.is_gradient_op
-    assert [grad is not None for grad in grads].count(True) == 1
+    differentiable = 3 if name == "MaskedAttention" else 1
+    assert [grad is not None for grad in grads].count(True) == differentiable
 
 
 @pytest.mark.parametrize("name", sorted(name for name in ALL if not ALL[name].gradient))
