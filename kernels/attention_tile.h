@@ -10,8 +10,8 @@
 
 namespace caffe2op_mask {
 
-// Columns that rows of a tile are rounded up to.
-constexpr int64_t kTileLanes = 64;
+// Entries at whose multiples rows of a tile begin.
+constexpr int64_t kTileAlignment = 16;
 
 // Scores of `rows` queries with `columns` keys that follow one another, and which of
 // them are kept.
@@ -19,7 +19,7 @@ template <typename T>
 struct ScoreTile {
   int64_t rows;
   int64_t columns;
-  int64_t stride;        // between rows of `scores`, a multiple of kTileLanes
+  int64_t stride;        // between rows of `scores`, a multiple of kTileAlignment
   Wide<T>* scores;       // scale * Q K^T, to be overwritten
   const Interval* kept;  // of each row, in columns of the tile
   // Of each row from the tile's first column on, or null where there is none; bias

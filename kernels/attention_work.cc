@@ -5,8 +5,7 @@
 namespace caffe2op_mask {
 
 template <typename T>
-AttentionWork<T>::AttentionWork(const Attention<T>& attention, const Runner<W>& runner)
-    : attention_(attention), runner_(runner) {
+AttentionWork<T>::AttentionWork(const Attention<T>& attention) : attention_(attention) {
   const int64_t rows = std::min(kTileQueries, UnitRows(attention));
   const int64_t keys = std::min(kTileKeys, attention.keys);
   const auto count = static_cast<size_t>(rows);
@@ -20,7 +19,8 @@ AttentionWork<T>::AttentionWork(const Attention<T>& attention, const Runner<W>& 
     bias_rows_.resize(count);
     tile_bias_.resize(count);
   }
-  tile_.stride = TilesOf(keys, kTileLanes) * kTileLanes;
+  // Not a power of 2, at which a column's entries would fall on few lines of the cache.
+  tile_.stride = TilesOf(keys, kPanel) * kPanel + kTileAlignment;
   scores_ = AlignedBuffer<W>(rows * tile_.stride);
   tile_.scores = scores_.data();
   tile_.kept = tile_kept_.data();
@@ -30,6 +30,7 @@ AttentionWork<T>::AttentionWork(const Attention<T>& attention, const Runner<W>& 
   wide_q_ = RoomToWiden<T>(rows * attention.depth);
   wide_k_ = RoomToWiden<T>(keys * attention.depth);
   wide_v_ = RoomToWiden<T>(keys * attention.value_depth);
+  packed_ = AlignedBuffer<W>(PackedSize(keys, std::max(attention.depth, attention.value_depth)));
 }
 
 template <typename T>
@@ -105,11 +106,20 @@ bool AttentionWork<T>::SetKeys(int64_t begin, int64_t end) {
 }
 
 template <typename T>
+void AttentionWork<T>::Products(W alpha, const W* a, const W* rows, int64_t depth, W* products) {
+  // To pack costs as much as the products of a few rows.
+  constexpr int64_t kWorthPacking = 4;
+  if (rows_ < kWorthPacking) {
+    RowProducts(rows_, tile_.columns, depth, alpha, a, rows, products, tile_.stride);
+  } else {
+    PackTransposed(rows, tile_.columns, depth, packed_.data());
+    PackedProduct(rows_, tile_.columns, depth, alpha, a, packed_.data(), products, tile_.stride);
+  }
+}
+
+template <typename T>
 const ScoreTile<T>& AttentionWork<T>::Scores() {
-  const int64_t depth = attention_.depth;
-  Multiply(
-      false, true, rows_, tile_.columns, depth, attention_.scale, q_, depth, k_, depth, 0,
-      tile_.scores, tile_.stride);
+  Products(attention_.scale, q_, k_, attention_.depth, tile_.scores);
   return tile_;
 }
 

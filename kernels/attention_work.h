@@ -14,6 +14,7 @@
 #include "kernels/attention_tile.h"
 #include "kernels/chunk.h"
 #include "kernels/masked_attention.h"
+#include "kernels/tile_product.h"
 
 namespace caffe2op_mask {
 
@@ -60,7 +61,7 @@ class AttentionWork {
  public:
   using W = Wide<T>;
 
-  AttentionWork(const Attention<T>& attention, const Runner<W>& runner);
+  explicit AttentionWork(const Attention<T>& attention);
 
   // Turns to rows [first, first + rows) of a unit; those whose `lse`, unless it is
   // null, is known to be -inf keep nothing.
@@ -83,13 +84,6 @@ class AttentionWork {
     }
   }
 
-  // c = alpha a b + beta c
-  void Multiply(
-      bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, W alpha, const W* a,
-      int64_t lda, const W* b, int64_t ldb, W beta, W* c, int64_t ldc) const {
-    runner_.gemm(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-  }
-
   const Attention<T>& attention() const { return attention_; }
   int64_t unit() const { return unit_; }
   int64_t rows() const { return rows_; }
@@ -103,9 +97,13 @@ class AttentionWork {
   const W* k() const { return k_; }
   const W* v();
 
+ protected:
+  // products[i, j] = alpha * (a[i] times rows[j]) for the tile's rows and keys, of
+  // `depth` entries each, as the tile's scores lie.
+  void Products(W alpha, const W* a, const W* rows, int64_t depth, W* products);
+
  private:
   const Attention<T>& attention_;
-  const Runner<W>& runner_;
 
   int64_t unit_ = 0;
   int64_t rows_ = 0;
@@ -126,23 +124,25 @@ class AttentionWork {
   AlignedBuffer<W> wide_q_;
   AlignedBuffer<W> wide_k_;
   AlignedBuffer<W> wide_v_;
+  AlignedBuffer<W> packed_;
 };
 
 // Calls f(work, task) for each task, on as many threads as they are worth. Which thread
 // takes which is left to chance: tasks differ in cost, as what is kept differs.
 template <class Work, typename T, class F>
 void ForEachTask(
-    const Attention<T>& attention, const Runner<Wide<T>>& runner, int64_t tasks, const F& f) {
+    const Attention<T>& attention, int64_t tasks, int64_t threads, ParallelFor parallel_for,
+    const F& f) {
   constexpr double kWorthAThread = 1 << 20;  // multiplications
   const double cost = static_cast<double>(Units(attention)) *
                       static_cast<double>(UnitRows(attention)) *
                       static_cast<double>(attention.keys) *
                       static_cast<double>(attention.depth + attention.value_depth);
-  const double worth = std::min(cost / kWorthAThread, static_cast<double>(runner.threads));
+  const double worth = std::min(cost / kWorthAThread, static_cast<double>(threads));
   const int64_t workers = std::min(tasks, std::max<int64_t>(static_cast<int64_t>(worth), 1));
   std::atomic<int64_t> next{0};
-  runner.parallel_for(0, workers, 1, [&](int64_t, int64_t) {
-    Work work(attention, runner);
+  parallel_for(0, workers, 1, [&](int64_t, int64_t) {
+    Work work(attention);
     for (int64_t task = next++; task < tasks; task = next++) f(&work, task);
   });
 }

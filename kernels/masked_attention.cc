@@ -14,8 +14,8 @@ class Forward : public AttentionWork<T> {
  public:
   using W = Wide<T>;
 
-  Forward(const Attention<T>& attention, const Runner<W>& runner)
-      : AttentionWork<T>(attention, runner),
+  explicit Forward(const Attention<T>& attention)
+      : AttentionWork<T>(attention),
         rows_(std::min(kTileQueries, UnitRows(attention))),
         max_(rows_),
         sum_(rows_),
@@ -33,9 +33,9 @@ class Forward : public AttentionWork<T> {
     this->ForEachTile(0, in.keys, [&] {
       const ScoreTile<T>& tile = this->Scores();
       SoftmaxTile(tile, max_.data(), sum_.data(), started ? output : nullptr, depth);
-      this->Multiply(
-          false, false, rows, depth, tile.columns, 1, tile.scores, tile.stride, this->v(), depth,
-          started ? W{1} : W{0}, output, depth);
+      TileProduct(
+          rows, depth, tile.columns, 1, {tile.scores, tile.stride, 1}, this->v(), depth, started,
+          output, depth);
       started = true;
     });
     for (int64_t r = 0; r < rows; ++r) {
@@ -98,22 +98,23 @@ class Forward : public AttentionWork<T> {
 
 template <typename T>
 void MaskedAttention(
-    const Attention<T>& attention, T* o, Wide<T>* lse, const Runner<Wide<T>>& runner) {
+    const Attention<T>& attention, T* o, Wide<T>* lse, int64_t threads, ParallelFor parallel_for) {
   const int64_t unit_rows = UnitRows(attention);
   const int64_t tiles = TilesOf(unit_rows, kTileQueries);
   const int64_t tasks = Units(attention) * tiles;
-  ForEachTask<Forward<T>>(attention, runner, tasks, [&](Forward<T>* work, int64_t task) {
+  const auto run = [&](Forward<T>* work, int64_t task) {
     // Backwards, since the later rows of a causal mask keep more: the small tasks come
     // last and fill the gaps.
     const int64_t tile = tasks - 1 - task;
     const int64_t first = tile % tiles * kTileQueries;
     work->Run(tile / tiles, first, std::min(kTileQueries, unit_rows - first), o, lse);
-  });
+  };
+  ForEachTask<Forward<T>>(attention, tasks, threads, parallel_for, run);
 }
 
-template void MaskedAttention(const Attention<Float16>&, Float16*, float*, const Runner<float>&);
-template void MaskedAttention(const Attention<BFloat16>&, BFloat16*, float*, const Runner<float>&);
-template void MaskedAttention(const Attention<float>&, float*, float*, const Runner<float>&);
-template void MaskedAttention(const Attention<double>&, double*, double*, const Runner<double>&);
+template void MaskedAttention(const Attention<Float16>&, Float16*, float*, int64_t, ParallelFor);
+template void MaskedAttention(const Attention<BFloat16>&, BFloat16*, float*, int64_t, ParallelFor);
+template void MaskedAttention(const Attention<float>&, float*, float*, int64_t, ParallelFor);
+template void MaskedAttention(const Attention<double>&, double*, double*, int64_t, ParallelFor);
 
 }  // namespace caffe2op_mask

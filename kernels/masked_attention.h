@@ -16,21 +16,6 @@
 
 namespace caffe2op_mask {
 
-// c = alpha a b + beta c for matrices by rows, a of m x k and b of k x n once
-// transposed as told; with beta = 0 what c holds is not read.
-template <typename W>
-using Gemm = void (*)(
-    bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, W alpha, const W* a,
-    int64_t lda, const W* b, int64_t ldb, W beta, W* c, int64_t ldc);
-
-// What attention asks of a runtime. The product is called on several threads at once.
-template <typename W>
-struct Runner {
-  ParallelFor parallel_for;
-  int64_t threads;  // that parallel_for has
-  Gemm<W> gemm;
-};
-
 // q [batch, heads, queries, depth], k [batch, kv_heads, keys, depth] and
 // v [batch, kv_heads, keys, value_depth]; heads is a multiple of kv_heads, and each
 // of these serves heads / kv_heads heads that follow one another. Rows of mask and
@@ -58,10 +43,11 @@ struct Attention {
 // o [batch, heads, queries, value_depth] = softmax of what is kept of the scores,
 // times v; lse [batch, heads, queries], unless null, the logarithm of the sum of
 // their exponentials, -inf for an empty row. What is masked has no effect, NaN
-// included. Beyond its results it holds O(threads * (value_depth + depth)) entries.
+// included. `threads` is how many parallel_for has; results do not depend on it. Beyond
+// its results it holds O(threads * (value_depth + depth)) entries.
 template <typename T>
 void MaskedAttention(
-    const Attention<T>& attention, T* o, Wide<T>* lse, const Runner<Wide<T>>& runner);
+    const Attention<T>& attention, T* o, Wide<T>* lse, int64_t threads, ParallelFor parallel_for);
 
 template <typename T>
 struct AttentionGradient {
@@ -86,6 +72,6 @@ struct AttentionOutputs {
 template <typename T>
 void MaskedAttentionGradient(
     const Attention<T>& attention, const AttentionOutputs<T>& outputs,
-    const AttentionGradient<T>& gradient, const Runner<Wide<T>>& runner);
+    const AttentionGradient<T>& gradient, int64_t threads, ParallelFor parallel_for);
 
 }  // namespace caffe2op_mask

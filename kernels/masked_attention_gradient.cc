@@ -15,8 +15,8 @@ class Backward : public AttentionWork<T> {
  public:
   using W = Wide<T>;
 
-  Backward(const Attention<T>& attention, const Runner<W>& runner)
-      : AttentionWork<T>(attention, runner),
+  explicit Backward(const Attention<T>& attention)
+      : AttentionWork<T>(attention),
         rows_(std::min(kTileQueries, UnitRows(attention))),
         delta_(rows_),
         dp_(rows_ * this->stride()),
@@ -54,18 +54,16 @@ class Backward : public AttentionWork<T> {
   void AddValueGradient(W* dv) {
     const ScoreTile<T>& tile = this->tile();
     const int64_t depth = this->attention().value_depth;
-    this->Multiply(
-        true, false, tile.columns, depth, tile.rows, 1, tile.scores, tile.stride, d_o_, depth, 1,
-        dv, depth);
+    TileProduct(
+        tile.columns, depth, tile.rows, 1, {tile.scores, 1, tile.stride}, d_o_, depth, true, dv,
+        depth);
   }
 
   // ds = p (dp - delta) of the tile: the gradient of its scores with their bias.
   W* ScoreGradients() {
     const ScoreTile<T>& tile = this->tile();
     const int64_t depth = this->attention().value_depth;
-    this->Multiply(
-        false, true, tile.rows, tile.columns, depth, 1, d_o_, depth, this->v(), depth, 0,
-        dp_.data(), tile.stride);
+    this->Products(1, d_o_, this->v(), depth, dp_.data());
     ScoreGradientTile(tile, delta_.data(), dp_.data());
     return dp_.data();
   }
@@ -83,18 +81,17 @@ class Backward : public AttentionWork<T> {
   void AddQueryGradient(const W* ds) {
     const ScoreTile<T>& tile = this->tile();
     const int64_t depth = this->attention().depth;
-    this->Multiply(
-        false, false, tile.rows, depth, tile.columns, 1, ds, tile.stride, this->k(), depth, 1,
-        dq_.data(), depth);
+    TileProduct(
+        tile.rows, depth, tile.columns, 1, {ds, tile.stride, 1}, this->k(), depth, true, dq_.data(),
+        depth);
   }
 
   // Adds ds^T q to the tile's rows of dk.
   void AddKeyGradient(const W* ds, W* dk) {
     const ScoreTile<T>& tile = this->tile();
     const int64_t depth = this->attention().depth;
-    this->Multiply(
-        true, false, tile.columns, depth, tile.rows, 1, ds, tile.stride, this->q(), depth, 1, dk,
-        depth);
+    TileProduct(
+        tile.columns, depth, tile.rows, 1, {ds, 1, tile.stride}, this->q(), depth, true, dk, depth);
   }
 
  private:
@@ -140,8 +137,12 @@ class Gradients {
 
   Gradients(
       const Attention<T>& attention, const AttentionOutputs<T>& outputs,
-      const AttentionGradient<T>& gradient, const Runner<W>& runner)
-      : in_(attention), outputs_(outputs), out_(gradient), runner_(runner) {}
+      const AttentionGradient<T>& gradient, int64_t threads, ParallelFor parallel_for)
+      : in_(attention),
+        outputs_(outputs),
+        out_(gradient),
+        threads_(threads),
+        parallel_for_(parallel_for) {}
 
   void Run() {
     const int64_t units = Units(in_);
@@ -150,24 +151,26 @@ class Gradients {
     // A unit by one thread takes five products a tile, since dq, dk and dv come from
     // one computation of the scores. Where threads would be idle, or sums must be
     // kept wider than the results, rows and keys go their own ways, with seven.
-    if (std::is_same<T, W>::value && units >= runner_.threads) {
-      ForEachTask<Backward<T>>(
-          in_, runner_, units, [&](Backward<T>* work, int64_t unit) { UnitGradient(work, unit); });
+    if (std::is_same<T, W>::value && units >= threads_) {
+      ForEach(units, [&](Backward<T>* work, int64_t unit) { UnitGradient(work, unit); });
     } else {
-      ForEachTask<Backward<T>>(
-          in_, runner_, units * row_tiles, [&](Backward<T>* work, int64_t task) {
-            SetTile(work, task / row_tiles, task % row_tiles);
-            QueryGradient(work);
-          });
-      ForEachTask<Backward<T>>(
-          in_, runner_, units * key_tiles, [&](Backward<T>* work, int64_t task) {
-            KeyGradient(work, task / key_tiles, task % key_tiles * kTileKeys);
-          });
+      ForEach(units * row_tiles, [&](Backward<T>* work, int64_t task) {
+        SetTile(work, task / row_tiles, task % row_tiles);
+        QueryGradient(work);
+      });
+      ForEach(units * key_tiles, [&](Backward<T>* work, int64_t task) {
+        KeyGradient(work, task / key_tiles, task % key_tiles * kTileKeys);
+      });
     }
     if (out_.dbias != nullptr) BiasGradient();
   }
 
  private:
+  template <class F>
+  void ForEach(int64_t tasks, const F& f) const {
+    ForEachTask<Backward<T>>(in_, tasks, threads_, parallel_for_, f);
+  }
+
   void SetTile(Backward<T>* work, int64_t unit, int64_t tile) const {
     const int64_t first = tile * kTileQueries;
     work->SetRows(unit, first, std::min(kTileQueries, UnitRows(in_) - first), outputs_);
@@ -299,7 +302,7 @@ class Gradients {
     const int64_t row_parts = by_query ? row_tiles : 1;
     const int64_t key_parts = by_key ? TilesOf(in_.keys, kTileKeys) : 1;
     const int64_t tasks = dims[0] * dims[1] * row_parts * key_parts;
-    ForEachTask<Backward<T>>(in_, runner_, tasks, [&](Backward<T>* work, int64_t task) {
+    ForEach(tasks, [&](Backward<T>* work, int64_t task) {
       const int64_t key_part = task % key_parts;
       const int64_t row_part = task / key_parts % row_parts;
       const int64_t head_of_bias = task / (key_parts * row_parts);
@@ -348,7 +351,8 @@ class Gradients {
   const Attention<T>& in_;
   const AttentionOutputs<T>& outputs_;
   const AttentionGradient<T>& out_;
-  const Runner<W>& runner_;
+  const int64_t threads_;
+  const ParallelFor parallel_for_;
 };
 
 }  // namespace
@@ -356,21 +360,21 @@ class Gradients {
 template <typename T>
 void MaskedAttentionGradient(
     const Attention<T>& attention, const AttentionOutputs<T>& outputs,
-    const AttentionGradient<T>& gradient, const Runner<Wide<T>>& runner) {
-  Gradients<T>(attention, outputs, gradient, runner).Run();
+    const AttentionGradient<T>& gradient, int64_t threads, ParallelFor parallel_for) {
+  Gradients<T>(attention, outputs, gradient, threads, parallel_for).Run();
 }
 
 template void MaskedAttentionGradient(
     const Attention<Float16>&, const AttentionOutputs<Float16>&, const AttentionGradient<Float16>&,
-    const Runner<float>&);
+    int64_t, ParallelFor);
 template void MaskedAttentionGradient(
     const Attention<BFloat16>&, const AttentionOutputs<BFloat16>&,
-    const AttentionGradient<BFloat16>&, const Runner<float>&);
+    const AttentionGradient<BFloat16>&, int64_t, ParallelFor);
 template void MaskedAttentionGradient(
     const Attention<float>&, const AttentionOutputs<float>&, const AttentionGradient<float>&,
-    const Runner<float>&);
+    int64_t, ParallelFor);
 template void MaskedAttentionGradient(
     const Attention<double>&, const AttentionOutputs<double>&, const AttentionGradient<double>&,
-    const Runner<double>&);
+    int64_t, ParallelFor);
 
 }  // namespace caffe2op_mask

@@ -6,7 +6,6 @@
 
 #include "operators/check.h"
 #include "operators/element_types.h"
-#include "operators/gemm.h"
 #include "operators/parallel.h"
 
 namespace caffe2 {
@@ -17,11 +16,6 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the ker
 namespace {
 
 constexpr const char* kScores = "the scores";
-
-template <typename W>
-Runner<W> AtRunner() {
-  return {AtParallelFor, at::get_num_threads(), Gemm};
-}
 
 // Throws unless `tensor` is of the sizes that are told, of which -1 is any, and of
 // the type of Q.
@@ -137,7 +131,7 @@ bool MaskedAttentionOp::DoRunWithType() {
   if (in.kv_heads == 0) return true;
   MaskedAttention(
       in, MutableRealData<T>(o), lse == nullptr ? nullptr : lse->template mutable_data<W>(),
-      AtRunner<W>());
+      at::get_num_threads(), AtParallelFor);
   return true;
 }
 
@@ -207,7 +201,7 @@ bool MaskedAttentionGradientOp::DoRunWithType() {
     }
     return true;
   }
-  MaskedAttentionGradient(in, outputs, gradient, AtRunner<W>());
+  MaskedAttentionGradient(in, outputs, gradient, at::get_num_threads(), AtParallelFor);
   return true;
 }
 
