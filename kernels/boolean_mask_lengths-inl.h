@@ -85,13 +85,23 @@ HWY_INLINE int64_t CountGroup(
     int64_t before = ranks.Before(position);
     write(s, count + before);
     // Segments that lie in the chunk whole; behind its last entry only empty ones do.
-    for (++s; s < segments; ++s) {
-      const auto length = static_cast<int64_t>(lengths[s]);
-      if (length > in_chunk - position) break;
+    const auto whole = [&](int64_t length) HWY_ATTR {
       position += length;
       const int64_t upto = ranks.Before(position);
-      counts[s] = static_cast<Index>(upto - before);
+      counts[s++] = static_cast<Index>(upto - before);
       before = upto;
+    };
+    // Several are asked at once whether they do, until one does not.
+    constexpr int64_t kAtOnce = 4;
+    ++s;
+    while (s + kAtOnce <= segments) {
+      int64_t sum = 0;
+      for (int64_t i = 0; i < kAtOnce; ++i) sum += static_cast<int64_t>(lengths[s + i]);
+      if (sum > in_chunk - position) break;
+      for (int64_t i = 0; i < kAtOnce; ++i) whole(static_cast<int64_t>(lengths[s]));
+    }
+    while (s < segments && static_cast<int64_t>(lengths[s]) <= in_chunk - position) {
+      whole(static_cast<int64_t>(lengths[s]));
     }
     if (s == segments) return carry;
     seen = in_chunk - position;
