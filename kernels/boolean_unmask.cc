@@ -57,6 +57,10 @@ void ForEachOwner(
   }
 }
 
+// Rows so short that no chunk of them is cut, and that fits into the first-level cache.
+constexpr int64_t kShortRow = 8;
+static_assert(kChunkEntries * kShortRow <= kGrainBytes, "a piece is a whole chunk");
+
 }  // namespace
 
 int64_t CountOwned(MaskedRows* masks, int64_t k, int64_t n, ParallelFor parallel_for) {
@@ -99,8 +103,8 @@ void ExpandRows(
   const bool alone = k == 1 && !masks[0].dense;
   ForEachPiece(n, row_bytes, stores, parallel_for, [=](const ChunkPiece& piece) {
     uint8_t* const to = static_cast<uint8_t*>(out) + piece.begin * row_bytes;
-    if (alone && row_bytes <= 16) {
-      // Short rows: all of the piece is filled, to be still in the cache when rows come.
+    if (alone && row_bytes <= kShortRow) {
+      // All of the chunk is filled, to be still in the cache when rows come.
       uint64_t owned[kChunkWords];
       const int64_t count = PackChunk(masks[0].mask + piece.begin, piece.count, owned);
       const int64_t row = masks[0].offsets[piece.chunk];

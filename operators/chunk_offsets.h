@@ -1,6 +1,6 @@
 #pragma once
 
-#include <c10/util/SmallVector.h>
+#include <ATen/SmallVector.h>
 
 #include "kernels/chunk.h"
 
