@@ -17,8 +17,9 @@ std::vector<OperatorDef> GetMaskedSoftmaxGradient::GetGradientDefs() {
   }
   for (int i = 1; i < def_.input_size(); ++i) inputs.push_back(I(i));
   std::vector<std::string> outputs{GI(0)};
-  if (arguments.GetSingleArgument<bool>("has_bias", false))
+  if (arguments.GetSingleArgument<bool>("has_bias", false)) {
     outputs.push_back(GI(def_.input_size() - 1));
+  }
   return SingleGradientDef("MaskedSoftmaxGradient", "", inputs, outputs);
 }
 

@@ -7,6 +7,8 @@
 #include "kernels/attention_tile-inl.h"
 // clang-format on
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a type does not stand in parentheses.
+
 // Highway exports functions, not templates: one of each for each element type.
 HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {
@@ -106,3 +108,5 @@ CAFFE2OP_MASK_TILE_OF(double)
 
 }  // namespace caffe2op_mask
 #endif  // HWY_ONCE
+
+// NOLINTEND(bugprone-macro-parentheses)

@@ -133,7 +133,7 @@ template <class Work, typename T, class F>
 void ForEachTask(
     const Attention<T>& attention, int64_t tasks, int64_t threads, ParallelFor parallel_for,
     const F& f) {
-  constexpr double kWorthAThread = 1 << 20;  // multiplications
+  constexpr double kWorthAThread = 1 << 22;  // multiplications
   const double cost = static_cast<double>(Units(attention)) *
                       static_cast<double>(UnitRows(attention)) *
                       static_cast<double>(attention.keys) *

@@ -261,8 +261,9 @@ class Gradients {
     for (int64_t row = first; row < first + UnitRows(in_); ++row) {
       if (IsEmptyRow(row) || !KeepsKey(in_, row, key)) continue;
       const EntryGradient<T> entry = GradientOfEntry(in_, outputs_, row, key);
-      for (int64_t i = 0; i < in_.depth; ++i)
+      for (int64_t i = 0; i < in_.depth; ++i) {
         dk[i] += entry.ds * Entry(in_.q + row * in_.depth + i);
+      }
       for (int64_t i = 0; i < in_.value_depth; ++i) {
         dv[i] += entry.p * Entry(outputs_.d_o + row * in_.value_depth + i);
       }

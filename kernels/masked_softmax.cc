@@ -7,6 +7,8 @@
 #include "kernels/masked_softmax-inl.h"
 // clang-format on
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a type does not stand in parentheses.
+
 // Highway exports functions, not templates: one of each for each element type.
 HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {
@@ -186,3 +188,5 @@ CAFFE2OP_MASK_SOFTMAX_OF(double)
 
 }  // namespace caffe2op_mask
 #endif  // HWY_ONCE
+
+// NOLINTEND(bugprone-macro-parentheses)

@@ -7,6 +7,8 @@
 #include "kernels/tile_product-inl.h"
 // clang-format on
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a type does not stand in parentheses.
+
 // Highway exports functions, not templates: one of each for float and double.
 HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {
@@ -69,3 +71,5 @@ CAFFE2OP_MASK_PRODUCT_OF(double)
 
 }  // namespace caffe2op_mask
 #endif  // HWY_ONCE
+
+// NOLINTEND(bugprone-macro-parentheses)
