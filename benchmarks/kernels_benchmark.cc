@@ -4,7 +4,8 @@
 //
 // Names read Family/Target/parameters. bytes_per_second counts what must move:
 // the mask and the rows kept are read, the output is written; where entries are
-// masked, the lines they share with none that is kept need not be read.
+// masked, the lines they share with none that is kept need not be read. What computes
+// tells flop/s instead, a product and a sum as two.
 
 #include <benchmark/benchmark.h>
 #include <omp.h>
@@ -26,6 +27,7 @@
 #include "kernels/masked_fill.h"
 #include "kernels/sequence_mask.h"
 #include "kernels/target.h"
+#include "kernels/tile_product.h"
 
 namespace caffe2op_mask {
 namespace {
@@ -213,6 +215,38 @@ void MaskedFillOf(benchmark::State& state, int64_t n, int64_t width, double perc
   SetBytes(state, n + 2 * n * width);
 }
 
+void SetFlops(benchmark::State& state, int64_t flops) {
+  state.counters["flop/s"] =
+      benchmark::Counter(static_cast<double>(flops), benchmark::Counter::kIsIterationInvariantRate);
+}
+
+// Attention's products of a tile with values of `columns` entries, by one thread.
+void TileProductOf(benchmark::State& state, int64_t rows, int64_t columns, int64_t terms) {
+  const std::vector<float> a(static_cast<size_t>(rows * terms), 1);
+  const std::vector<float> b(static_cast<size_t>(terms * columns), 1);
+  std::vector<float> c(static_cast<size_t>(rows * columns));
+  for (auto _ : state) {
+    TileProduct(
+        rows, columns, terms, 1, {a.data(), terms, 1}, b.data(), columns, false, c.data(), columns);
+    benchmark::ClobberMemory();
+  }
+  SetFlops(state, 2 * rows * columns * terms);
+}
+
+// Its scores: keys are packed for each tile.
+void PackedProductOf(benchmark::State& state, int64_t rows, int64_t columns, int64_t terms) {
+  const std::vector<float> a(static_cast<size_t>(rows * terms), 1);
+  const std::vector<float> keys(static_cast<size_t>(columns * terms), 1);
+  std::vector<float> packed(static_cast<size_t>(PackedSize(columns, terms)));
+  std::vector<float> c(static_cast<size_t>(rows * columns));
+  for (auto _ : state) {
+    PackTransposed(keys.data(), columns, terms, packed.data());
+    PackedProduct(rows, columns, terms, 1, a.data(), packed.data(), c.data(), columns);
+    benchmark::ClobberMemory();
+  }
+  SetFlops(state, 2 * rows * columns * terms);
+}
+
 std::string Percent(double percent) {
   std::string text = std::to_string(percent);
   text.erase(text.find_last_not_of('0') + 1);
@@ -245,6 +279,12 @@ void RegisterAll() {
   }
   for (const char* const target : TargetNames()) {
     const std::string on = std::string("/") + target;
+    for (const int64_t depth : {32, 64, 128}) {
+      const std::string tile = on + "/rows:64/keys:256/depth:" + std::to_string(depth);
+      Register("TileProduct" + tile, target, [=](auto& s) { TileProductOf(s, 64, depth, 256); });
+      Register(
+          "PackedProduct" + tile, target, [=](auto& s) { PackedProductOf(s, 64, 256, depth); });
+    }
     for (const int64_t n : {kInCache, kOutOfCache}) {
       const std::string entries = "/entries:" + std::to_string(n);
       for (const int64_t width : {1, 2, 4, 8, 16}) {

@@ -153,8 +153,11 @@ void ForEachTask(
 
 template <typename T>
 Wide<T> Entry(const T* from) {
-  Wide<T> wide;
-  return *Widened(from, 1, &wide);
+  if constexpr (std::is_same<T, Wide<T>>::value) {
+    return *from;
+  } else {
+    return ToFloat(*from);
+  }
 }
 
 // Whether a row keeps a key, which may also not be in its interval.

@@ -68,7 +68,8 @@ struct AttentionOutputs {
   const Wide<T>* d_lse;  // null where there is none
 };
 
-// Gradients by computing the probabilities again.
+// Gradients by computing the probabilities again. Results do not depend on `threads`,
+// but that sums of dk and dv may round otherwise where what is masked is not finite.
 template <typename T>
 void MaskedAttentionGradient(
     const Attention<T>& attention, const AttentionOutputs<T>& outputs,

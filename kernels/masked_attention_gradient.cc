@@ -297,8 +297,8 @@ class Gradients {
   // tiles that read it: with two products each, but no sums to share.
   void BiasGradient() const {
     const int64_t* const dims = out_.bias_dims;
-    const bool by_query = dims[2] > 1;
-    const bool by_key = dims[3] > 1;
+    const bool by_query = dims[2] != 1;
+    const bool by_key = dims[3] != 1;
     const int64_t row_tiles = TilesOf(in_.queries, kTileQueries);
     const int64_t row_parts = by_query ? row_tiles : 1;
     const int64_t key_parts = by_key ? TilesOf(in_.keys, kTileKeys) : 1;

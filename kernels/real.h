@@ -4,6 +4,7 @@
 // there and back.
 
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 namespace caffe2op_mask {
@@ -28,5 +29,28 @@ void ToFloat(const BFloat16* from, int64_t count, float* to);
 // ranges do not overlap.
 void FromFloat(const float* from, int64_t count, Float16* to);
 void FromFloat(const float* from, int64_t count, BFloat16* to);
+
+// The same for one element, where there are few.
+inline float ToFloat(BFloat16 element) {
+  const uint32_t bits = uint32_t{element.bits} << 16;
+  float value = 0;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+inline float ToFloat(Float16 element) {
+  // As in kernels/real-inl.h: a product moves the exponent's bias, subnormal numbers'
+  // too; infinity and NaN have all ones there.
+  const uint32_t magnitude = element.bits & 0x7FFFU;
+  uint32_t bits = magnitude << 13;
+  float value = 0;
+  std::memcpy(&value, &bits, sizeof(value));
+  value *= 5.192296858534828e33F;  // 2^112
+  std::memcpy(&bits, &value, sizeof(value));
+  if (magnitude >= 0x7C00U) bits |= 0x7F800000U;
+  bits |= (element.bits & 0x8000U) << 16;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
 
 }  // namespace caffe2op_mask

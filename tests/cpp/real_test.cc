@@ -46,6 +46,26 @@ std::vector<float> Widened(const std::vector<T>& from) {
   return to;
 }
 
+// One element alone widens as many do; of NaN, to some NaN.
+template <typename T>
+void ExpectWidenedAlone() {
+  const std::vector<T> all = AllOf<T>();
+  const std::vector<float> widened = Widened(all);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const float alone = ToFloat(all[i]);
+    if (std::isnan(widened[i])) {
+      ASSERT_TRUE(std::isnan(alone)) << std::hex << all[i].bits;
+    } else {
+      ASSERT_EQ(BitsOf(alone), BitsOf(widened[i])) << std::hex << all[i].bits;
+    }
+  }
+}
+
+TEST(RealTest, OneElementAlone) {
+  ExpectWidenedAlone<Float16>();
+  ExpectWidenedAlone<BFloat16>();
+}
+
 // FromFloat gives what the reference does; of NaN, some NaN of its sign.
 template <typename T>
 void ExpectNarrowed(const std::vector<float>& from) {

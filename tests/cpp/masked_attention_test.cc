@@ -1,0 +1,578 @@
+#include "kernels/masked_attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "tests/cpp/guarded_bytes.h"
+#include "tests/cpp/scores_testing.h"
+#include "tests/cpp/seeded_test.h"
+#include "tests/cpp/sweep.h"
+#include "tests/reference/masked_attention.h"
+#include "tests/reference/rounded.h"
+
+namespace caffe2op_mask {
+namespace {
+
+// batch, heads of k and v, heads of q for each of these, queries, keys, and the depths
+// of k and v.
+struct Sizes {
+  int64_t batch;
+  int64_t kv_heads;
+  int64_t group;
+  int64_t queries;
+  int64_t keys;
+  int64_t depth;
+  int64_t value_depth;
+
+  int64_t heads() const { return kv_heads * group; }
+  int64_t rows() const { return batch * heads() * queries; }
+  Dims scores() const { return {batch, heads(), queries, keys}; }
+};
+
+std::ostream& operator<<(std::ostream& out, const Sizes& s) {
+  return out << s.batch << " x " << s.kv_heads << " heads for " << s.group << " each, " << s.queries
+             << " queries of " << s.depth << ", " << s.keys << " keys, values of " << s.value_depth;
+}
+
+// What the two passes are given.
+template <typename T>
+struct Case {
+  Sizes sizes;
+  Shape shape;
+  std::vector<Broadcast> mask_broadcast;  // one, or none where there is no mask
+  Bytes mask;
+  std::vector<Broadcast> bias_broadcast;
+  std::vector<T> bias;
+  std::vector<T> q;
+  std::vector<T> k;
+  std::vector<T> v;
+  std::vector<T> d_o;
+  std::vector<Wide<T>> d_lse;  // none, or one for each row
+  Wide<T> scale = 1;
+  Wide<T> softcap = 0;
+  EmptyRow empty_row = EmptyRow::kZero;
+  size_t slack = 0;
+
+  std::vector<bool> Kept() const {
+    std::vector<bool> kept;
+    for (int64_t row = 0; row < sizes.rows(); ++row) {
+      for (int64_t j = 0; j < sizes.keys; ++j) {
+        kept.push_back(
+            shape.Keeps(row, j) &&
+            (mask_broadcast.empty() || mask[mask_broadcast[0].entries[kept.size()]] != 0));
+      }
+    }
+    return kept;
+  }
+
+  reference::AttentionInputs Reference() const {
+    const auto size = [](int64_t n) { return static_cast<size_t>(n); };
+    return {
+        size(sizes.batch),
+        size(sizes.heads()),
+        size(sizes.kv_heads),
+        size(sizes.queries),
+        size(sizes.keys),
+        size(sizes.depth),
+        size(sizes.value_depth),
+        ToDouble(q),
+        ToDouble(k),
+        ToDouble(v),
+        double{scale},
+        double{softcap},
+        ToDouble(bias),
+        bias_broadcast.empty() ? std::vector<size_t>() : bias_broadcast[0].entries,
+        Kept(),
+        empty_row};
+  }
+};
+
+// The memory of a case, none of which may be written, and the arguments that lie in it.
+template <typename T>
+struct Inputs {
+  explicit Inputs(const Case<T>& c)
+      : q(c.q, c.slack),
+        k(c.k, c.slack),
+        v(c.v, c.slack),
+        bias(c.bias, c.slack),
+        mask(c.mask, c.slack),
+        d_o(c.d_o, c.slack),
+        d_lse(c.d_lse, c.slack) {
+    const Sizes& s = c.sizes;
+    attention = {s.batch,       s.heads(), s.kv_heads, s.queries,  s.keys,  s.depth,
+                 s.value_depth, q.data(),  k.data(),   v.data(),   c.scale, c.softcap,
+                 nullptr,       {},        {},         c.empty_row};
+    attention.mask.shape = c.shape.functor;
+    if (!c.mask_broadcast.empty()) {
+      attention.mask.mask = mask.mask();
+      attention.mask.mask_rows = c.mask_broadcast[0].rows;
+    }
+    if (!c.bias_broadcast.empty()) {
+      attention.bias = bias.data();
+      attention.bias_rows = c.bias_broadcast[0].rows;
+    }
+    for (Guarded<T>* const memory : {&q, &k, &v, &bias, &d_o}) memory->MakeReadOnly();
+    mask.MakeReadOnly();
+    d_lse.MakeReadOnly();
+  }
+
+  Guarded<T> q;
+  Guarded<T> k;
+  Guarded<T> v;
+  Guarded<T> bias;
+  GuardedBytes mask;
+  Guarded<T> d_o;
+  Guarded<Wide<T>> d_lse;
+  Attention<T> attention;
+};
+
+template <typename T>
+struct Results {
+  std::vector<T> o;
+  std::vector<Wide<T>> lse;
+  std::vector<T> dq;
+  std::vector<T> dk;
+  std::vector<T> dv;
+  std::vector<T> dbias;
+
+  Bytes AllBytes() const {
+    Bytes all = ToBytes(lse);
+    for (const std::vector<T>* const values : {&o, &dq, &dk, &dv, &dbias}) {
+      const Bytes bytes = ToBytes(*values);
+      all.insert(all.end(), bytes.begin(), bytes.end());
+    }
+    return all;
+  }
+};
+
+// Both passes, the backward one from what the forward one gave.
+template <typename T>
+Results<T> RunBoth(const Case<T>& c, int64_t threads, ParallelFor parallel_for) {
+  Inputs<T> in(c);
+  Guarded<T> o(c.d_o.size(), c.slack);
+  Guarded<Wide<T>> lse(static_cast<size_t>(c.sizes.rows()), c.slack);
+  MaskedAttention(in.attention, o.data(), lse.data(), threads, parallel_for);
+  o.ExpectGuards();
+  lse.ExpectGuards();
+  o.MakeReadOnly();
+  lse.MakeReadOnly();
+  Guarded<T> dq(c.q.size(), c.slack);
+  Guarded<T> dk(c.k.size(), c.slack);
+  Guarded<T> dv(c.v.size(), c.slack);
+  Guarded<T> dbias(c.bias.size(), c.slack);
+  AttentionGradient<T> gradient{dq.data(), dk.data(), dv.data(), nullptr, {}};
+  if (!c.bias_broadcast.empty()) {
+    gradient.dbias = dbias.data();
+    std::copy_n(c.bias_broadcast[0].dims.begin(), 4, gradient.bias_dims);
+  }
+  const AttentionOutputs<T> outputs{
+      o.data(), lse.data(), in.d_o.data(), c.d_lse.empty() ? nullptr : in.d_lse.data()};
+  MaskedAttentionGradient(in.attention, outputs, gradient, threads, parallel_for);
+  for (Guarded<T>* const memory : {&dq, &dk, &dv, &dbias}) memory->ExpectGuards();
+  return {o.values(), lse.values(), dq.values(), dk.values(), dv.values(), dbias.values()};
+}
+
+template <typename T>
+class MaskedAttentionTest : public SeededTest {
+ protected:
+  using W = Wide<T>;
+  static constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+  bool OneIn(uint64_t n) { return caffe2op_mask::OneIn(random_, n); }
+
+  // Numbers alone: what is kept, and how, is for the caller to add.
+  Case<T> DrawNumbers(const Sizes& s) {
+    constexpr double kSpreads[] = {0.1, 1, 1, 6};
+    const double spread = kSpreads[random_() % 4];
+    Case<T> c;
+    c.sizes = s;
+    c.q = RandomReals<T>(random_, s.rows() * s.depth, spread);
+    c.k = RandomReals<T>(random_, s.batch * s.kv_heads * s.keys * s.depth, spread);
+    c.v = RandomReals<T>(random_, s.batch * s.kv_heads * s.keys * s.value_depth, 1);
+    c.d_o = RandomReals<T>(random_, s.rows() * s.value_depth, 1);
+    if (OneIn(2)) c.d_lse = RandomReals<W>(random_, s.rows(), 1);
+    c.scale = static_cast<W>(OneIn(8) ? -0.6 : 1 / std::sqrt(static_cast<double>(s.depth)));
+    if (OneIn(3)) c.softcap = static_cast<W>(OneIn(2) ? 0.5 : 30);
+    c.empty_row = static_cast<EmptyRow>(random_() % 3);
+    constexpr size_t kSlacks[] = {0, 0, 1, 5};
+    c.slack = kSlacks[random_() % 4];
+    return c;
+  }
+
+  void AddMask(const Dims& dims, Case<T>* c) {
+    const Broadcast& broadcast = c->mask_broadcast.emplace_back(c->sizes.scores(), dims);
+    c->mask = RandomMask(random_, broadcast.size, Patterns()[random_() % Patterns().size()]);
+  }
+
+  // Of numbers, and sometimes of -inf, which masks as well.
+  void AddBias(const Dims& dims, Case<T>* c) {
+    const Broadcast& broadcast = c->bias_broadcast.emplace_back(c->sizes.scores(), dims);
+    c->bias = RandomReals<T>(random_, broadcast.size, 2);
+    if (OneIn(2)) return;
+    for (T& v : c->bias) {
+      if (OneIn(7)) v = reference::Nearest<T>(-std::numeric_limits<double>::infinity());
+    }
+  }
+
+  Case<T> DrawCase(const Sizes& s) {
+    Case<T> c = DrawNumbers(s);
+    c.shape = DrawShape(random_, s.rows(), s.queries, s.keys);
+    if (OneIn(2)) AddMask(DrawSmallDims(random_, s.scores()), &c);
+    if (OneIn(2)) AddBias(DrawSmallDims(random_, s.scores()), &c);
+    return c;
+  }
+
+  T DrawSpecial() {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    const double drawn = OneIn(2) ? kNaN : OneIn(2) ? kInfinity : -kInfinity;
+    return reference::Nearest<T>(drawn);
+  }
+
+  // Some entries that are not finite, kept or not. No infinity comes back, since what
+  // it is multiplied by, a difference, may be taken before or after.
+  void Scatter(Case<T>* c) {
+    for (std::vector<T>* const values : {&c->q, &c->k, &c->v, &c->bias, &c->d_o}) {
+      if (values->empty() || !OneIn(3)) continue;
+      for (int i = 0; i < 3; ++i) {
+        T& entry = (*values)[random_() % values->size()];
+        entry = values == &c->d_o ? reference::Nearest<T>(kNaN) : DrawSpecial();
+      }
+    }
+  }
+
+  // Makes everything that has no effect anything but finite.
+  void PoisonWhatIsMasked(Case<T>* c) {
+    const Sizes& s = c->sizes;
+    const reference::AttentionInputs in = c->Reference();
+    std::vector<bool> key_kept(static_cast<size_t>(s.batch * s.kv_heads * s.keys));
+    std::vector<bool> bias_kept(c->bias.size());
+    bool uniform = false;  // whether all of v has an effect
+    const auto poison = [&](std::vector<T>* values, size_t row, int64_t depth) {
+      for (size_t i = 0; i < static_cast<size_t>(depth); ++i) {
+        (*values)[row * static_cast<size_t>(depth) + i] = DrawSpecial();
+      }
+    };
+    for (size_t row = 0; row < in.Rows(); ++row) {
+      bool row_kept = false;
+      for (size_t j = 0; j < in.keys; ++j) {
+        if (!in.kept[row * in.keys + j]) continue;
+        row_kept = true;
+        key_kept[in.FirstKey(row) + j] = true;
+        if (!in.bias.empty()) bias_kept[in.bias_entries[row * in.keys + j]] = true;
+      }
+      if (row_kept) {
+        uniform = uniform || (!in.bias.empty() && in.empty_row == EmptyRow::kUniform);
+        continue;
+      }
+      poison(&c->q, row, s.depth);
+      if (!c->d_lse.empty()) c->d_lse[row] = static_cast<W>(kNaN);
+      if (c->empty_row == EmptyRow::kUniform) {
+        uniform = true;
+      } else {
+        poison(&c->d_o, row, s.value_depth);
+      }
+    }
+    for (size_t key = 0; key < key_kept.size(); ++key) {
+      if (key_kept[key]) continue;
+      poison(&c->k, key, s.depth);
+      if (!uniform) poison(&c->v, key, s.value_depth);
+    }
+    for (size_t i = 0; i < bias_kept.size(); ++i) {
+      if (!bias_kept[i]) c->bias[i] = DrawSpecial();
+    }
+  }
+
+  Results<T> ExpectCase(const Case<T>& c) {
+    constexpr int64_t kThreads[] = {1, 2, 7};
+    return ExpectCase(c, kThreads[random_() % 3]);
+  }
+
+  Results<T> ExpectCase(const Case<T>& c, int64_t threads) {
+    SCOPED_TRACE(::testing::Message() << c.sizes << "; " << threads << " threads");
+    const ParallelFor parallel_for = RandomFor(random_, Size(c.sizes.scores()));
+    const Results<T> got = RunBoth(c, threads, parallel_for);
+    const reference::AttentionInputs in = c.Reference();
+    std::vector<reference::Rounded<W>> o;
+    std::vector<reference::Rounded<W>> lse;
+    for (size_t row = 0; row < in.Rows(); ++row) {
+      const reference::AttentionRow<W> exact = reference::RowOf<W>(in, row);
+      o.insert(o.end(), exact.o.begin(), exact.o.end());
+      lse.push_back(exact.lse);
+    }
+    ExpectNear("o", got.o, o);
+    ExpectNear("lse", got.lse, lse);
+    const auto exact = reference::GradientsOf<T>(in, ToDouble(c.d_o), ToDouble(c.d_lse));
+    ExpectNear("dq", got.dq, exact.dq);
+    ExpectNear("dk", got.dk, exact.dk);
+    ExpectNear("dv", got.dv, exact.dv);
+    ExpectNear("dbias", got.dbias, exact.dbias);
+    return got;
+  }
+
+  // Nothing but numbers comes of it.
+  void ExpectFinite(const Results<T>& results) {
+    for (const auto* const values :
+         {&results.o, &results.dq, &results.dk, &results.dv, &results.dbias}) {
+      for (const T& v : *values) ASSERT_TRUE(std::isfinite(reference::ValueOf(v)));
+    }
+  }
+
+  Sizes SmallSizes() {
+    return {
+        Uniform(random_, 1, 2),
+        Uniform(random_, 1, 2),
+        Uniform(random_, 1, 3),
+        Uniform(random_, 1, 9),
+        Uniform(random_, 1, 20),
+        DrawDepth(),
+        DrawDepth()};
+  }
+
+  int64_t DrawDepth() {
+    constexpr int64_t kDepths[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 33};
+    return kDepths[random_() % 13];
+  }
+};
+
+using RealTypes = ::testing::Types<Float16, BFloat16, float, double>;
+TYPED_TEST_SUITE(MaskedAttentionTest, RealTypes);
+
+TYPED_TEST(MaskedAttentionTest, EveryCaseOfSmallSizes) {
+  for (int time = 0; time < 500 && !this->HasFailure(); ++time) {
+    SCOPED_TRACE(time);
+    this->ExpectCase(this->DrawCase(this->SmallSizes()));
+  }
+}
+
+// Tiles are of 64 queries, those of all heads that share a head of k and v, and of 256
+// keys from the first that is kept.
+TYPED_TEST(MaskedAttentionTest, SizesAroundTiles) {
+  const std::vector<int64_t> around{63, 64, 65, 127, 128, 129, 255, 256, 257};
+  for (const int64_t queries : around) {
+    for (int time = 0; time < 2; ++time) {
+      const int64_t keys = around[this->random_() % around.size()];
+      const int64_t group = queries < 100 ? Uniform(this->random_, 1, 3) : 1;
+      Case<TypeParam> c =
+          this->DrawCase({1, 1, group, queries, keys, this->DrawDepth(), this->DrawDepth()});
+      this->ExpectCase(c);
+      std::swap(c.sizes.queries, c.sizes.keys);
+      this->ExpectCase(this->DrawCase(c.sizes));
+      if (this->HasFailure()) return;
+    }
+  }
+  this->ExpectCase(this->DrawCase({2, 2, 1, 3, 777, 8, 5}));
+  this->ExpectCase(this->DrawCase({1, 2, 7, 10, 40, 65, 130}));
+}
+
+TYPED_TEST(MaskedAttentionTest, EachBroadcastOfMaskAndBias) {
+  const Sizes sizes{2, 2, 2, 37, 259, 5, 3};
+  for (uint64_t bits = 0; bits < 16 && !this->HasFailure(); ++bits) {
+    Dims mask = sizes.scores();
+    Dims bias = sizes.scores();
+    for (size_t d = 0; d < 4; ++d) {
+      if ((bits >> d & 1) != 0) mask[d] = 1;
+      if ((bits * 7 >> d & 1) != 0) bias[d] = 1;  // every one of them, too
+    }
+    SCOPED_TRACE(
+        ::testing::Message() << "mask " << ::testing::PrintToString(mask) << ", bias "
+                             << ::testing::PrintToString(bias));
+    Case<TypeParam> c = this->DrawNumbers(sizes);
+    this->AddMask(mask, &c);
+    this->AddBias(bias, &c);
+    this->ExpectCase(c);
+  }
+}
+
+// Blocks that are kept, masked or mixed, some of which are a tile or more.
+TYPED_TEST(MaskedAttentionTest, TilesKeptMaskedAndMixed) {
+  const Sizes sizes{1, 1, 2, 100, 700, 8, 8};
+  for (const auto& [height, width] :
+       std::vector<std::pair<int64_t, int64_t>>{{64, 256}, {20, 90}}) {
+    Case<TypeParam> c = this->DrawNumbers(sizes);
+    this->AddMask({2, 100, 700}, &c);
+    std::vector<uint64_t> blocks(2 * 5 * 8);
+    for (uint64_t& block : blocks) block = this->random_() % 3;
+    for (int64_t i = 0; i < 2 * 100; ++i) {
+      for (int64_t j = 0; j < 700; ++j) {
+        const int64_t block = i / height * 8 + j / width;
+        const uint64_t kind = blocks[static_cast<size_t>(block) % blocks.size()];
+        const auto mixed = static_cast<uint8_t>(this->random_() % 2);
+        c.mask[static_cast<size_t>(i * 700 + j)] = kind == 2 ? mixed : kind == 1 ? 255 : 0;
+      }
+    }
+    this->ExpectCase(c);
+  }
+}
+
+TYPED_TEST(MaskedAttentionTest, WhatIsMaskedHasNoEffect) {
+  for (int time = 0; time < 150 && !this->HasFailure(); ++time) {
+    SCOPED_TRACE(time);
+    const bool small = time < 140;
+    Case<TypeParam> c = this->DrawCase(
+        small ? this->SmallSizes() : Sizes{1, 2, 2, 70, 300, this->DrawDepth(), this->DrawDepth()});
+    this->PoisonWhatIsMasked(&c);
+    if (c.empty_row == EmptyRow::kNaN) c.empty_row = EmptyRow::kZero;
+    this->ExpectFinite(this->ExpectCase(c));
+  }
+}
+
+TYPED_TEST(MaskedAttentionTest, WhatIsKeptAndNotFiniteShows) {
+  for (int time = 0; time < 150 && !this->HasFailure(); ++time) {
+    SCOPED_TRACE(time);
+    const bool small = time < 140;
+    Case<TypeParam> c = this->DrawCase(
+        small ? this->SmallSizes() : Sizes{1, 2, 2, 70, 300, this->DrawDepth(), this->DrawDepth()});
+    this->Scatter(&c);
+    this->ExpectCase(c);
+  }
+}
+
+// Sums of weighed rows may pass the greatest number where their mean does not.
+TYPED_TEST(MaskedAttentionTest, MeansOfLargeValues) {
+  constexpr double kLarge = std::is_same<TypeParam, Float16>::value  ? 49152
+                            : std::is_same<TypeParam, double>::value ? 0x1p1023
+                                                                     : 0x1p127;
+  Case<TypeParam> c = this->DrawNumbers({1, 1, 1, 3, 8, 2, 2});
+  c.softcap = 0;
+  std::fill(c.q.begin(), c.q.end(), TypeParam{});
+  std::fill(c.v.begin(), c.v.end(), reference::Nearest<TypeParam>(kLarge));
+  const Results<TypeParam> got = RunBoth(c, 1, SerialFor);
+  constexpr double kRoundings = 8 * reference::kUnit<Wide<TypeParam>>;
+  for (const TypeParam& v : got.o) {
+    EXPECT_NEAR(reference::ValueOf(v), kLarge, kLarge * kRoundings);
+  }
+}
+
+TYPED_TEST(MaskedAttentionTest, NoLogarithmsWanted) {
+  const Case<TypeParam> c = this->DrawCase({1, 2, 1, 70, 300, 8, 8});
+  const Results<TypeParam> both = RunBoth(c, 1, SerialFor);
+  Inputs<TypeParam> in(c);
+  Guarded<TypeParam> o(c.d_o.size());
+  MaskedAttention(in.attention, o.data(), nullptr, 1, SerialFor);
+  o.Expect(both.o);
+}
+
+// Of three heads of k and v: with 7 threads the backward pass goes by rows and keys,
+// with fewer by heads.
+TYPED_TEST(MaskedAttentionTest, SameBytesWhoeverRunsIt) {
+  const Sizes sizes{1, 3, 2, 130, 530, 40, 32};
+  for (const char* const kept : {"all", "causal", "band", "mask", "bias"}) {
+    SCOPED_TRACE(kept);
+    const std::string name = kept;
+    Case<TypeParam> c = this->DrawNumbers(sizes);
+    const RowPosition position{{1, sizes.queries}};
+    if (name == "causal" || name == "bias") c.shape.functor.Add(UpperFunctor{300, position});
+    if (name == "band") {
+      c.shape.functor.Add(UpperFunctor{170, position});
+      c.shape.functor.Add(LowerFunctor{110, position});
+    }
+    if (name == "mask") {
+      const Broadcast& broadcast = c.mask_broadcast.emplace_back(sizes.scores(), Dims{130, 530});
+      c.mask = RandomMask(this->random_, broadcast.size, {0.3, true});
+    }
+    if (name == "bias") this->AddBias({6, 1, 530}, &c);
+    const Bytes expected = RunBoth(c, 1, SerialFor).AllBytes();
+    for (const int64_t threads : {1, 2, 3, 7}) {
+      for (const ParallelFor parallel_for : {SerialFor, ShuffledFor, ThreadedFor}) {
+        const Bytes got = RunBoth(c, threads, parallel_for).AllBytes();
+        ASSERT_TRUE(got == expected) << threads << " threads";
+      }
+    }
+  }
+}
+
+// Queries that keep nothing beside keys that only later tiles of queries keep: by heads,
+// and not by keys, one tile holds both, and sums over it meet what is not finite.
+TYPED_TEST(MaskedAttentionTest, MaskedQueriesBesideMaskedKeys) {
+  std::vector<int64_t> centers(128, 250);
+  std::fill_n(centers.begin(), 32, 205);
+  std::fill_n(centers.begin() + 32, 31, 305);
+  centers[63] = -100;
+  Case<TypeParam> c = this->DrawNumbers({1, 1, 1, 128, 512, 9, 16});
+  c.shape.functor.Add(WindowFunctor<int64_t>{centers.data(), 5, {}});
+  c.shape.parts.emplace_back([&](int64_t i, int64_t j) {
+    return reference::WindowKeeps(centers[static_cast<size_t>(i)], 5, j);
+  });
+  c.empty_row = EmptyRow::kZero;
+  this->PoisonWhatIsMasked(&c);
+  for (const int64_t threads : {1, 2}) this->ExpectFinite(this->ExpectCase(c, threads));
+}
+
+TYPED_TEST(MaskedAttentionTest, NothingToDo) {
+  const std::vector<Sizes> nothing{
+      {0, 2, 2, 3, 4, 5, 6}, {2, 0, 2, 3, 4, 5, 6},  {2, 2, 2, 0, 4, 5, 6},
+      {2, 2, 2, 3, 0, 5, 6}, {2, 2, 2, 3, 4, 0, 6},  {2, 2, 2, 3, 4, 5, 0},
+      {2, 2, 2, 0, 0, 0, 0}, {1, 1, 1, 70, 0, 3, 3}, {1, 1, 1, 0, 300, 3, 3}};
+  for (const Sizes& sizes : nothing) {
+    if (sizes.kv_heads == 0) continue;  // the caller's to do nothing
+    for (const Dims& bias : {Dims{}, sizes.scores(), Dims{sizes.queries, 1}, Dims{1, sizes.keys}}) {
+      SCOPED_TRACE(::testing::PrintToString(bias));
+      Case<TypeParam> c = this->DrawNumbers(sizes);
+      if (sizes.depth == 0) c.scale = 1;
+      this->AddBias(bias, &c);
+      this->ExpectCase(c);
+    }
+    this->ExpectCase(this->DrawNumbers(sizes));
+  }
+}
+
+// The oracle's gradients are those of its own results, by differences.
+TEST(AttentionReferenceTest, GradientsAreDerivatives) {
+  Random random(1);
+  for (const EmptyRow empty_row : {EmptyRow::kZero, EmptyRow::kUniform}) {
+    const Sizes s{1, 2, 2, 3, 4, 3, 2};
+    const Dims bias_dims{3, 4};
+    const Broadcast bias(s.scores(), bias_dims);
+    reference::AttentionInputs in{1, 4, 2, 3, 4, 3, 2, {}, {}, {}, 0.7, 1.5, {}, {}, {}, empty_row};
+    in.q = RandomReals<double>(random, s.rows() * s.depth, 1);
+    in.k = RandomReals<double>(random, 2 * s.keys * s.depth, 1);
+    in.v = RandomReals<double>(random, 2 * s.keys * s.value_depth, 1);
+    in.bias = RandomReals<double>(random, bias.size, 1);
+    in.bias_entries = bias.entries;
+    const std::vector<double> d_o = RandomReals<double>(random, s.rows() * s.value_depth, 1);
+    const std::vector<double> d_lse = RandomReals<double>(random, s.rows(), 1);
+    // The first row of each head keeps nothing.
+    for (int64_t i = 0; i < Size(s.scores()); ++i) {
+      in.kept.push_back(i / s.keys % s.queries > 0 && !OneIn(random, 4));
+    }
+    const auto loss = [&] {
+      double sum = 0;
+      for (size_t row = 0; row < in.Rows(); ++row) {
+        const auto result = reference::RowOf<double>(in, row);
+        for (size_t i = 0; i < 2; ++i) sum += d_o[row * 2 + i] * result.o[i].value;
+        if (!result.empty) sum += d_lse[row] * result.lse.value;
+      }
+      return sum;
+    };
+    const auto gradients = reference::GradientsOf<double>(in, d_o, d_lse);
+    const auto expect = [&](std::vector<double>* input, const auto& gradient) {
+      ASSERT_EQ(input->size(), gradient.size());
+      for (size_t i = 0; i < gradient.size(); ++i) {
+        constexpr double kStep = 1e-5;
+        double& entry = (*input)[i];
+        const double before = entry;
+        entry = before + kStep;
+        const double above = loss();
+        entry = before - kStep;
+        const double below = loss();
+        entry = before;
+        EXPECT_NEAR((above - below) / (2 * kStep), gradient[i].value, 1e-8);
+      }
+    };
+    expect(&in.q, gradients.dq);
+    expect(&in.k, gradients.dk);
+    expect(&in.v, gradients.dv);
+    expect(&in.bias, gradients.dbias);
+  }
+}
+
+}  // namespace
+}  // namespace caffe2op_mask
