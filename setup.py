@@ -61,7 +61,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.6,<3.10",
     package_dir={"": "python"},
-    packages=[PACKAGE, PACKAGE + ".fuse"],
+    packages=[PACKAGE] + [PACKAGE + part for part in (".commands", ".fuse", ".layers")],
+    # Pictures, and progress bars of the command line.
+    extras_require={"tools": ["matplotlib<3.9", "tqdm"]},
     ext_modules=[Extension(PACKAGE + ".libcaffe2op_mask", sources=[])],
     cmdclass={"build_ext": BuildLibrary},
     zip_safe=False,

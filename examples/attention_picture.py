@@ -1,4 +1,4 @@
-"""Draws what a net attended to in a padded batch, and what its masks hid."""
+"""Draws what a net attended to, and what its masks hid."""
 
 import matplotlib
 
@@ -6,7 +6,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot  # noqa: E402  (the backend is chosen before)
 from matplotlib.colors import PowerNorm  # noqa: E402
-from matplotlib.patches import Patch, Rectangle  # noqa: E402
+from matplotlib.patches import Patch, Polygon, Rectangle  # noqa: E402
 
 HIDDEN = "#e9e6e1"
 HATCH = "#b9b4ab"
@@ -113,4 +113,53 @@ def draw(path, sentences, panels):
         frameon=False,
     )
     figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def draw_heads(path, text, weights):
+    """Writes a PNG of what each character of a text attends to, by weights [blocks, heads, L, L].
+
+    A row is the character that attends, a column one that it may attend to or, hatched, may not.
+    """
+    blocks, heads, length, _ = weights.shape
+    figure, all_axes = pyplot.subplots(
+        blocks,
+        heads,
+        figsize=(4.2 * heads + 0.8, 4.2 * blocks + 0.9),
+        constrained_layout=True,
+        squeeze=False,
+    )
+    norm = PowerNorm(0.5, vmin=0, vmax=1)
+    labels = list(text.replace(" ", "\u2423").replace("\n", "\u23ce"))
+    for block, row in enumerate(all_axes):
+        for head, axes in enumerate(row):
+            image = axes.imshow(weights[block, head], cmap="Blues", norm=norm)
+            # What is masked: the steps above the diagonal.
+            steps = range(length)
+            corners = [(x - 0.5, y - 0.5) for i in steps for x, y in ((i + 1, i), (i + 1, i + 1))]
+            axes.add_patch(
+                Polygon(
+                    corners + [(length - 0.5, -0.5)],
+                    facecolor=HIDDEN,
+                    edgecolor=HATCH,
+                    hatch="///",
+                    linewidth=0,
+                )
+            )
+            axes.set_title("block {}, head {}".format(block + 1, head + 1), loc="left", fontsize=11)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_ticks(steps)
+                axis.set_ticklabels(labels, fontsize=8, family="monospace")
+            axes.tick_params(length=0)
+            for spine in axes.spines.values():
+                spine.set_visible(False)
+    bar = figure.colorbar(image, ax=all_axes, shrink=0.5, aspect=40, pad=0.01)
+    bar.set_label("attention", fontsize=10)
+    figure.suptitle(
+        "What each character (row) attends to (column); what follows it is masked",
+        x=0.01,
+        ha="left",
+        fontsize=14,
+    )
+    figure.savefig(path, dpi=80)
     pyplot.close(figure)

@@ -1,16 +1,22 @@
 """python -m caffe2op_mask: files in, files out, and errors of one sentence."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from caffe2.proto import caffe2_pb2
-from caffe2.python import core
+from caffe2.python import core, workspace
 from google.protobuf import text_format
 
 import caffe2op_mask
 from caffe2op_mask import __main__ as command_line
+from caffe2op_mask.commands import bench, fuse, nets, show
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 @pytest.fixture
@@ -52,15 +58,20 @@ def error(capsys, *arguments):
     return err
 
 
-def test_in_a_process(net_path, tmp_path):
-    fused = str(tmp_path / "fused.pb")
-    result = subprocess.run(
-        [sys.executable, "-m", "caffe2op_mask", "fuse", net_path, fused, "--shape", "x=5,7"],
+def in_a_process(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "caffe2op_mask"] + list(arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
         timeout=120,
+        **options
     )
+
+
+def test_in_a_process(net_path, tmp_path):
+    fused = str(tmp_path / "fused.pb")
+    result = in_a_process("fuse", net_path, fused, "--shape", "x=5,7")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
         "SequenceMask, Softmax -> 'y': fused into MaskedSoftmax",
@@ -71,16 +82,11 @@ def test_in_a_process(net_path, tmp_path):
 
 
 def test_an_error_in_a_process():
-    result = subprocess.run(
-        [sys.executable, "-m", "caffe2op_mask", "fuse", "no such file", "fused.pb"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=120,
-    )
+    result = in_a_process("fuse", "no such file", "fused.pb")
     assert result.returncode == 2 and not result.stdout
-    assert "no such file cannot be read: No such file or directory.\n" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.stderr == (
+        "python -m caffe2op_mask: no such file cannot be read: No such file or directory.\n"
+    )
 
 
 def test_init_net(net_path, tmp_path, capsys):
@@ -122,8 +128,8 @@ def test_shape_that_is_none(net_path, capsys, argument):
 
 
 def test_scalar_shape():
-    assert command_line.shape("x=") == ("x", ())
-    assert command_line.shape("x=2,3") == ("x", (2, 3))
+    assert fuse.shape("x=") == ("x", ())
+    assert fuse.shape("x=2,3") == ("x", (2, 3))
 
 
 def test_shape_of_no_blob(net_path, tmp_path, capsys):
@@ -181,12 +187,441 @@ def test_version(capsys):
     with pytest.raises(SystemExit) as ended:
         command_line.main(["--version"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out == "caffe2op_mask {}\n".format(caffe2op_mask.__version__)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "caffe2op_mask {}".format(caffe2op_mask.__version__)
+    assert lines[1].startswith("runtime: Caffe2 of torch 1.")
+    assert lines[2] == "target: {}".format(caffe2op_mask.target_name())
+    assert re.match(r"threads: [1-9]\d*$", lines[3]) and len(lines) == 4
+
+
+@pytest.mark.parametrize(
+    "threads, printed",
+    [({}, str(len(os.sched_getaffinity(0)))), ({"OMP_NUM_THREADS": "1"}, "1")],
+)
+def test_threads_of_a_process(threads, printed):
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    result = in_a_process("--version", env=dict(environment, **threads))
+    assert result.stdout.splitlines()[-1] == "threads: " + printed
+
+
+COMMANDS = [command.__name__.split(".")[-1] for command in command_line.COMMANDS]
 
 
 def test_help_names_every_command(capsys):
-    for arguments in (["--help"], ["fuse", "--help"]):
+    for arguments in [["--help"]] + [[name, "--help"] for name in COMMANDS]:
         with pytest.raises(SystemExit) as ended:
             command_line.main(arguments)
         assert ended.value.code == 0
-        assert "fuse" in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert all(name in printed for name in arguments[:-1] or COMMANDS)
+        assert arguments == ["--help"] or "examples:\n" in printed
+
+
+def test_the_commands():
+    assert COMMANDS == ["ops", "run", "fuse", "show", "bench"]
+
+
+# A net of padded, causal attention weights, with all that its examples name.
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working folder, with the files that the examples of the commands name."""
+    net, init = core.Net("net"), core.Net("init")
+    net.SequenceMask(
+        ["scores", "lengths"],
+        "masked",
+        mode="sequence+upper",
+        axis=2,
+        batch=0,
+        lengths_of="batch",
+    )
+    net.Softmax("masked", "weights", axis=2)
+    net.Copy("weights", "copy")
+    init.GivenTensorIntFill([], "lengths", shape=[2], values=[5, 3])
+    (tmp_path / "net.pb").write_bytes(net.Proto().SerializeToString())
+    (tmp_path / "init.pb").write_bytes(init.Proto().SerializeToString())
+    np.save(str(tmp_path / "x.npy"), np.zeros((2, 6, 6), "float32"))
+    np.save(str(tmp_path / "weights.npy"), np.tril(np.ones((6, 6))) / np.arange(1, 7)[:, None])
+    (tmp_path / "words.txt").write_text("the\ncat\nsat\non\na\nmat\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+FED = ["--init", "init.pb", "--feed", "scores=x.npy"]
+
+
+def examples():
+    for command in command_line.COMMANDS:
+        _, _, lines = command.__doc__.partition("examples:\n")
+        for line in lines.replace("\\\n", " ").splitlines():
+            yield shlex.split(line)
+
+
+@pytest.mark.parametrize("example", examples(), ids=" ".join)
+def test_examples_run(example, folder, capsys):
+    assert example[:3] == ["python", "-m", "caffe2op_mask"]
+    if "bench" in example:  # takes long, and has a test of its own
+        assert command_line.parser().parse_args(example[3:]).run is bench.run
+        return
+    assert command_line.main(example[3:]) == 0
+    out, err = capsys.readouterr()
+    assert out and not err
+    for option in ("--output", "--fetch"):
+        if option in example:
+            path = example[example.index(option) + 1].split("=")[-1]
+            assert os.path.getsize(path) > 100
+
+
+def test_the_example_of_the_readme(folder, capsys):
+    with open(os.path.join(ROOT, "README.md")) as file:
+        (example,) = re.findall(
+            r"^```\npython -m caffe2op_mask (show .*)\n```\n\n```\n((?:.*\n)*?)```$",
+            file.read(),
+            re.M,
+        )
+    command, printed = example
+    assert command_line.main(shlex.split(command)) == 0
+    assert capsys.readouterr().out == printed
+    assert os.path.getsize(command.split()[-1]) > 1000
+
+
+# ops
+
+
+def test_ops_lists_every_operator(capsys):
+    command_line.main(["ops"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "BooleanMask(data, mask) -> masked [, indices]" in lines
+    with open(os.path.join(ROOT, "docs", "operators.md")) as file:
+        signatures = re.findall(r"^`(\w+\(.*\) -> .*)`$", file.read(), re.M)
+    assert lines == signatures
+
+
+def test_ops_describes(capsys):
+    command_line.main(["ops", "BooleanMaskLengths", "SequenceMask"])
+    printed = capsys.readouterr().out
+    first, second = printed.index("BooleanMaskLengths("), printed.index("SequenceMask(data")
+    assert first < printed.index("Counts what a mask keeps of each segment") < second
+    assert "\n  radius: int (default 10)" in printed and "\n  output: (Tensor)" in printed
+
+
+def test_ops_that_are_not(capsys):
+    assert "'Conv' is no operator of this library; they are Boolean" in error(capsys, "ops", "Conv")
+
+
+# run
+
+
+def test_run(folder, capsys):
+    assert command_line.main(["run", "net.pb", "--fetch", "weights=y.npy"] + FED) == 0
+    printed, timed = capsys.readouterr().out.splitlines()
+    assert printed == "weights [2, 6, 6] float32 -> y.npy"
+    assert re.match(r"1 run of [\d.e-]+ ms$", timed)
+    weights = np.load("y.npy")
+    keep = np.tril(np.ones((6, 6))) * (np.arange(6) < 5)
+    np.testing.assert_allclose(weights[0], keep / keep.sum(axis=1, keepdims=True), rtol=1e-6)
+
+
+def test_run_keeps_types_and_counts_runs(folder, capsys):
+    net = caffe2_pb2.NetDef()  # without a name
+    net.op.add(type="SequenceMask", input=["d"], output=["d"]).arg.add(name="mode", s=b"upper")
+    net.op[0].arg.add(name="fill_val", i=3)
+    net.op.add(type="Add", input=["n", "n"], output=["n"])
+    (folder / "net.pbtxt").write_text(text_format.MessageToString(net))
+    np.save("n.npy", np.array([1, 2], ">i8"))
+    for dtype in ("float16", "int8", "float64"):
+        np.save("d.npy", np.zeros((2, 2), dtype))
+        arguments = "run net.pbtxt --feed d=d.npy --feed n=n.npy --fetch d=e.npy --fetch n=m.npy"
+        command_line.main(arguments.split() + ["--repeat", "3"])
+        out = capsys.readouterr().out.splitlines()
+        assert out[0] == "d [2, 2] {} -> e.npy".format(dtype)
+        assert re.match(r"3 runs of \S+ ms, the median; the best \S+, the first \S+$", out[2])
+        assert np.load("e.npy").dtype == dtype and np.load("e.npy").tolist() == [[0, 3], [0, 0]]
+        assert np.load("m.npy").tolist() == [8, 16]
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ("none.pb", "none.pb cannot be read: No such file or directory."),
+        ("net.pb --init none.pb", "none.pb cannot be read"),
+        ("net.pb", "SequenceMask of net.pb reads 'scores', which is neither fed nor written"),
+        (
+            "net.pb --feed scores=x.npy",
+            "SequenceMask of net.pb reads 'lengths', which is neither fed nor written before.",
+        ),
+        ("net.pb --feed scores", "a blob and its file are NAME=FILE.npy, but this is 'scores'"),
+        ("net.pb --feed scores=none.npy", "none.npy cannot be read: No such file or directory."),
+        ("net.pb --feed scores=words.txt", "words.txt is no .npy file of numbers."),
+        ("net.pb --feed scores=empty.npy", "empty.npy is no .npy file of numbers."),
+        ("net.pb --feed scores=x.npz", "x.npz is no .npy file, but an archive of them."),
+        (
+            "net.pb --init init.pb --feed scores=complex.npy",
+            "'scores' cannot be fed from complex.npy, of type complex64: ",
+        ),
+        ("net.pb --feed q=x.npy", "net.pb reads 'scores', which is neither"),
+        ("net.pb FED --feed q=x.npy", "'q' is fed, but net.pb does not read it."),
+        ("net.pb FED --feed copy=x.npy", "'copy' is fed, but net.pb does not read it."),
+        ("net.pb FED --fetch y=y.npy", "net.pb has no blob 'y'."),
+        ("net.pb FED --fetch copy=no/y.npy", "no/y.npy cannot be written: No such file"),
+        ("net.pb FED --repeat 0", "a positive integer is wanted, but this is '0'"),
+        ("net.pb FED --repeat x", "a positive integer is wanted, but this is 'x'"),
+        (
+            "net.pb --init init.pb --feed scores=weights.npy",
+            "net.pb failed: SequenceMask: argument axis must be in [-2, 2) for data of shape "
+            "[6, 6], but is 2.",
+        ),
+        ("unknown.pbtxt", "unknown.pbtxt has an operator Nope, which this Caffe2 does not know."),
+        ("bad.pbtxt --feed x=x.npy", "bad.pbtxt failed: MaskedSoftmax: argument mode must be"),
+        ("net.pb --init fails.pbtxt --feed scores=x.npy --feed x=x.npy", "neither fed nor written"),
+    ],
+)
+def test_run_errors(arguments, said, folder, capsys):
+    (folder / "empty.npy").write_bytes(b"")
+    np.savez("x.npz", x=np.zeros(2))
+    np.save("complex.npy", np.zeros((2, 6, 6), "complex64"))
+    (folder / "unknown.pbtxt").write_text('op { type: "Nope" }')
+    op = 'op { type: "MaskedSoftmax" input: "x" output: "y" arg { name: "mode" s: "up" } }'
+    (folder / "bad.pbtxt").write_text(op)
+    (folder / "fails.pbtxt").write_text(op)
+    command = []
+    for argument in arguments.split():
+        command += FED if argument == "FED" else [argument]
+    assert said in error(capsys, "run", *command)
+
+
+def test_run_init_that_fails(folder, capsys):
+    (folder / "init.pbtxt").write_text(
+        'op { type: "GivenTensorFill" output: "lengths" arg { name: "shape" ints: 3 } }'
+    )
+    sentence = error(capsys, *"run net.pb --init init.pbtxt --feed scores=x.npy".split())
+    assert "init.pbtxt failed: " in sentence
+
+
+def test_run_fetches_no_tensor(folder, capsys):
+    (folder / "net.pbtxt").write_text('op { type: "CreateMutex" output: "mutex" }')
+    sentence = error(capsys, *"run net.pbtxt --fetch mutex=y.npy".split())
+    assert "'mutex' is no tensor of numbers." in sentence or "cannot be fetched" in sentence
+    assert not os.path.exists("y.npy")
+
+
+def test_an_error_of_an_operator_in_a_process(folder):
+    command = "run net.pb --init init.pb --feed scores=weights.npy".split()
+    result = in_a_process(*command)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "python -m caffe2op_mask: net.pb failed: SequenceMask: argument axis must be in [-2, 2) "
+        "for data of shape [6, 6], but is 2.\n"
+    )
+
+
+def test_a_reader_that_leaves():
+    command = [sys.executable, "-m", "caffe2op_mask", "ops"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 1
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("[enforce fail at a.cc:1] . Op: x is 1. (Error from operator: \ninput", "Op: x is 1"),
+        ("[enforce fail at a.cc:1] f(a) == 2. 1 vs 2\nframe #0: f", "f(a) == 2. 1 vs 2"),
+        ("[enforce fail at a.cc:1] std::g() == 1. Op: 'a. b' is\n c.\nframe #0", "Op: 'a. b' is c"),
+        ("other.", "other"),
+    ],
+)
+def test_what_the_runtime_said(text, said):
+    assert nets.sentence(text) == said
+
+
+# show
+
+
+def show_table(capsys, *arguments):
+    assert command_line.main(["show"] + list(arguments)) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["mask", "shape", "hidden", "rows", "wholly", "hidden"]
+    return [re.split(r"  +", row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    "arguments, keep",
+    [
+        ("--mode upper", np.tril(np.ones((4, 4)))),
+        ("--mode upper --diagonal -1", np.tril(np.ones((4, 4)), -1)),
+        ("--window-left 1 --window-right 0", np.eye(4) + np.eye(4, k=-1)),
+        ("--mode sequence --lengths 0,1,2,9", np.tril(np.ones((4, 4)), -1)),
+        ("--mode window --centers 0,1,2,3 --radius 0", np.eye(4)),
+        ("--mode window+lower --centers=-9,1,2,3 --radius 1", None),
+        ("--mode sequence --lengths lengths.npy", np.tril(np.ones((4, 4)), -1)),
+    ],
+)
+def test_show_by_arguments(arguments, keep, folder, capsys):
+    np.save("lengths.npy", np.array([0, 1, 2, 9], "int32"))
+    if arguments.endswith("9"):
+        keep[3] = 1
+    if "lengths.npy" in arguments:
+        keep[3] = 1
+    if keep is None:
+        keep = np.triu(np.ones((4, 4))) * (np.eye(4) + np.eye(4, k=1))
+        keep[0] = 0
+    ((_, shape, hidden, rows),) = show_table(capsys, "--shape", "4,4", *arguments.split())
+    assert shape == "4 x 4"
+    assert hidden == "{:.1%}".format(1 - keep.sum() / 16)
+    assert rows == "{} of 4".format(int((keep.sum(axis=1) == 0).sum()))
+
+
+def test_show_lengths_of_a_batch(folder, capsys):
+    arguments = "--shape 2,16,16 --mode sequence+upper --lengths 3,0 --window-left 1".split()
+    ((name, shape, hidden, rows),) = show_table(capsys, *arguments)
+    assert name == "mode sequence+upper window left 1" and shape == "2 x 16 x 16"
+    # Rows 0 to 3 of the first matrix keep 1, 2, 2 and 1.
+    assert hidden == "{:.1%}".format(1 - 6 / 512) and rows == "28 of 32"
+
+
+@pytest.mark.parametrize(
+    "array, kind, share",
+    [
+        (np.array([[True, False]]), "mask", "50.0%"),
+        (np.array([[1, 0, 0, 0]]), "mask", "75.0%"),
+        (np.array([[-np.inf, 3.0]], "float16"), "mask", "50.0%"),
+        (np.array([[0.25, 0.75], [0, 0]]), "attention", "50.0%"),
+        (np.array([[0.25, 0.5, 0, 1]]), "gate", "25.0%"),
+    ],
+)
+def test_show_tells_what_an_array_is(array, kind, share, folder, capsys):
+    assert show._kind("a", array, None) == kind
+    np.save("a.npy", array)
+    ((name, _, hidden, _),) = show_table(capsys, "a.npy", "--output", "a.png")
+    assert (name, hidden) == ("a.npy", share)
+    assert os.path.getsize("a.png") > 1000
+
+
+def test_show_with_a_fill(folder, capsys):
+    np.save("a.npy", np.array([[5, 1, -1e9, 3], [0, 0, 0, 0]], "float32"))
+    assert show_table(capsys, "a.npy", "--fill=-1e9")[0][2:] == ["12.5%", "0 of 2"]
+    assert show_table(capsys, "a.npy", "--as", "mask")[0][2:] == ["50.0%", "1 of 2"]
+
+
+def test_show_operators_of_a_net(folder, capsys):
+    masks = show_table(capsys, "--net", "net.pb", *FED)
+    # Of triangles of six, five columns keep 20 entries, and three keep 15.
+    share = "{:.1%}".format(1 - 35 / 72)
+    assert masks == [["SequenceMask -> 'masked'", "2 x 6 x 6", share, "0 of 12"]]
+    masks = show_table(capsys, "--net", "net.pb", "--blob", "masked", "--output", "m.png", *FED)
+    assert masks[1] == ["masked", "2 x 6 x 6", share, "0 of 12"]
+    assert os.path.getsize("m.png") > 1000
+
+
+def test_show_a_net_without_masks(folder, capsys):
+    command_line.main("show --net init.pb".split())
+    assert capsys.readouterr().out == "No operator of init.pb masks.\n"
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ("", "One of FILE.npy, --net and --shape says what to show."),
+        ("x.npy --shape 2,2", "One of FILE.npy, --net and --shape"),
+        ("x.npy --mode upper", "--mode goes with --shape."),
+        ("--net net.pb --window-left 1", "--window-left goes with --shape."),
+        ("x.npy --blob a", "--init, --feed and --blob go with --net."),
+        ("--net net.pb --output a.png", "--output draws the blob of a net that --blob names."),
+        ("none.npy", "none.npy cannot be read: No such file or directory."),
+        ("words.txt", "words.txt is no .npy file of numbers."),
+        ("text.npy", "text.npy must hold numbers, but is of type <U1."),
+        ("scalar.npy --as mask", "must have at least 1 dim, but 'scalar.npy' has none"),
+        ("big.npy", "big.npy does not look like a mask, a gate or an attention; --as says"),
+        ("big.npy --as gate --output a.png", "hold numbers from 0 to 1, but at (0,) stands 7.0"),
+        ("nan.npy", "nan.npy has NaN at (1, 0), as a softmax has where a mask leaves nothing"),
+        ("big.npy --as sum", "invalid choice: 'sum'"),
+        ("weights.npy --output a.png --row-labels none", "none cannot be read"),
+        ("weights.npy --output a.png --row-labels x.npy", "x.npy is no text in UTF-8."),
+        (
+            "x.npy --output a.png --row-labels two.txt",
+            "row_labels must have one label for each of the 6 rows, but has 2.",
+        ),
+        ("x.npy --output no/a.png", "no/a.png cannot be written: No such file or directory."),
+        ("x.npy --output a.nothing", "is not supported"),
+        ("x.npy --panels 0", "a positive integer is wanted, but this is '0'"),
+        ("--shape 2,x", "a shape is SIZE,SIZE,.. such as 2,16,16, but this is '2,x'"),
+        ("--shape 2,2 --mode nothing", "The mask cannot be: MaskedSoftmax: argument mode must be"),
+        ("--shape 2,2 --mode upper --lengths 1,2", "takes 1 input (X), but there are 2."),
+        ("--shape 2,2 --lengths 1,x", "integers such as 3,5 or a .npy file are wanted"),
+        (
+            "--shape 2,2 --mode sequence --lengths 1,2,3",
+            "lengths must have the shape of leading dims of X, [2, 2], before its last, but is of "
+            "shape [3].",
+        ),
+        ("--shape 0,2 --output a.png", "needs at least 1 dim and 1 entry, but its shape is (0, 2)"),
+        ("--net net.pb --feed scores=x.npy", "reads 'lengths', which is neither fed nor written"),
+        ("--net net.pb --blob y FED", "net.pb has no blob 'y'."),
+        ("--net net.pb --init init.pb --feed scores=weights.npy", "net.pb failed: SequenceMask: "),
+    ],
+)
+def test_show_errors(arguments, said, folder, capsys):
+    np.save("text.npy", np.array(["a"]))
+    np.save("scalar.npy", np.array(1))
+    np.save("nan.npy", np.array([[0.5, 0.5], [np.nan, 0]]))
+    np.save("big.npy", np.array([7.0, 8.0]))
+    (folder / "two.txt").write_text("a\nb\n")
+    command = []
+    for argument in arguments.split():
+        command += FED if argument == "FED" else [argument]
+    assert said in error(capsys, "show", *command)
+    assert not os.path.exists("a.png")
+
+
+def test_show_without_matplotlib(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    assert show_table(capsys, "x.npy")
+    sentence = error(capsys, "show", "x.npy", "--output", "a.png")
+    assert "Drawing needs matplotlib, but " in sentence
+
+
+# bench
+
+
+def test_bench(capsys):
+    assert command_line.main(["bench", "--seconds", "0.001"]) == 0
+    machine, table, note = capsys.readouterr().out.split("\n\n")
+    assert machine.startswith("caffe2op_mask ") and machine.count("\n") == 3
+    head, *rows = table.splitlines()
+    assert re.split(r"  +", head) == ["work", "stock ms", "here ms", "stock / here"]
+    assert len(rows) == 6
+    for row in rows:
+        stock, here, ratio = (float(cell) for cell in re.split(r"  +", row)[1:])
+        assert stock > 0 and here > 0 and ratio == pytest.approx(stock / here, rel=0.1, abs=0.1)
+    assert "make bench" in note
+
+
+def test_bench_compares_results():
+    random = np.random.RandomState(1)
+    upper, lower = (
+        [("SequenceMask", ["x"], ["y"], {"mode": mode})] for mode in ("upper", "lower")
+    )
+    inputs = {"x": random.rand(3, 3).astype("float32")}
+    assert min(bench._best(bench.Work("same", inputs, upper, upper), 0)) > 0
+    with pytest.raises(SystemExit, match="other: the results of stock and of this library differ."):
+        bench._best(bench.Work("other", inputs, upper, lower), 0)
+
+
+def test_bench_is_of_two_engines():
+    operators = [("SequenceMask", ["x"], ["y"], {"mode": "upper", "fill_val": 0.0})]
+    inputs = {"x": np.zeros((2, 2), "int8")}  # which stock does not take
+    workspace.FeedBlob("bench/x", inputs["x"])
+    name, result = bench._net("a", operators, "MASK")
+    workspace.RunNet(name)
+    assert result == "a/y"
+    with pytest.raises(RuntimeError):
+        bench._best(bench.Work("int8", inputs, operators, operators), 0)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "x", "nan", "1e9"])
+def test_bench_errors(seconds, capsys):
+    sentence = error(capsys, "bench", "--seconds=" + seconds)
+    assert "seconds must be above 0 and at most 3600, but this is '{}'".format(seconds) in sentence

@@ -25,10 +25,16 @@ NAMED = [
 ]
 
 # Programs whose output is no fixed text, with the test that each has instead.
-TESTED_ELSEWHERE = {"demo.py": "test_demo.py"}
+TESTED_ELSEWHERE = {
+    "char_transformer.py": "test_char_transformer.py",
+    "data_parallel.py": "test_example_training.py",
+    "demo.py": "test_demo.py",
+    "recurrent.py": "test_example_training.py",
+    "sparse_inputs.py": "test_example_training.py",
+}
 
 # Modules that examples import and that do nothing by themselves.
-HELPERS = ["attention_picture.py", "help_topics.py", "topic_net.py"]
+HELPERS = ["attention_picture.py", "char_net.py", "help_topics.py", "ink_net.py", "topic_net.py"]
 
 
 def expected_output(path):

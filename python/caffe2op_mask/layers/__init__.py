@@ -1,0 +1,35 @@
+"""Layers: functions that add masks, and what is made with them, to a model.
+
+A layer is called as those of Caffe2's brew are, ``layer(model, blob_in, blob_out, ..)``, and
+returns the blob of its result. ``brew`` knows each by its name:
+
+    brew.masked_softmax(model, "scores", "weights", lengths="lengths")
+
+Families of layers have a file each. A layer becomes known by its place in LAYERS.
+"""
+
+import warnings
+
+from caffe2.python import brew
+
+from caffe2op_mask.layers.attention import masked_attention, masked_softmax, multi_head_attention
+from caffe2op_mask.layers.pooling import masked_mean
+
+LAYERS = (masked_attention, masked_mean, masked_softmax, multi_head_attention)
+
+__all__ = ["LAYERS"] + [layer.__name__ for layer in LAYERS]
+
+
+def _register():
+    """Makes the layers helpers of brew. A name that a program has taken before stays its own."""
+    for layer in LAYERS:
+        if brew.has_helper(layer):
+            warnings.warn(
+                "brew has a helper {0} already; this library's is "
+                "caffe2op_mask.layers.{0}.".format(layer.__name__)
+            )
+        else:
+            brew.Register(layer)
+
+
+_register()
