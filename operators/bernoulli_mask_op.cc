@@ -46,8 +46,8 @@ void FillBernoulliMaskSchema(OpSchema& schema) {
         return out;
       })
       .SetDoc(R"DOC(
-Draws a mask: each entry of `mask` is True with probability sigmoid(Z), and `log_prob` is the logarithm
-of the probability of what was drawn, log sigmoid(Z) or log sigmoid(-Z).
+Draws a mask: each entry of `mask` is True with probability sigmoid(Z), and `log_prob` is the
+logarithm of the probability of what was drawn, log sigmoid(Z) or log sigmoid(-Z).
 
 `log_prob` is differentiable in `Z`. By it a masking network learns from a reward that is not: the
 gradient of mean(reward * log_prob), the reward taken as a constant, is an unbiased estimate of the

@@ -134,17 +134,20 @@ seed like any other. Without one each operator has a seed of its own, another ea
 says what was drawn, so that the gradient draws it again. Training needs the outputs `Y`, `G` and
 `noise` of this kind.
 
-relu, hard and hard_concrete mask: where g is 0, `Y` is 0 even if `X` is an infinity or NaN, and so is
-the gradient of `X`. The others multiply, so that 0 * inf is NaN. A NaN in `Z` makes g NaN, but for
-hard, where it is not greater than 0.
+relu, hard and hard_concrete mask: where g is 0, `Y` is 0 even if `X` is an infinity or NaN, and so
+is the gradient of `X`; where g is flat, the gradient of `Z` is 0. But straight through, a closed
+gate learns from the `X` behind it, NaN included. The other kinds multiply, so that 0 * inf is NaN. A
+NaN in `Z` makes g NaN, except for hard, where it is not greater than 0.
 
-float16 and bfloat16 are computed in float32 and rounded once. Gradients go to `X`, `Z` and `threshold`,
-also from that of `G`; they are summed, in float64, over what `Z` and `threshold` were broadcast to,
-and finite where the gate saturates. `Y` may be `X` itself where no gradient is needed.
+float16 and bfloat16 are computed in float32 and rounded once. Gradients go to `X`, `Z` and
+`threshold`, also from that of `G`; they are summed, in float64, over what `Z` and `threshold` were
+broadcast to, and finite where the gate saturates. `Y` may be `X` itself where no gradient is
+needed.
 
-Errors: `X` not float16, bfloat16, float32 or float64; `Z` or `threshold` of another type or of a shape
-that does not broadcast; `threshold` without kind = relu, `noise` without kind = hard_concrete;
-arguments of another kind; `clip` negative, `beta` not above 0, `gamma` above 0, `zeta` below 1.
+Errors: `X` not float16, bfloat16, float32 or float64; `Z` or `threshold` of another type or of a
+shape that does not broadcast; `threshold` without kind = relu, `noise` without kind =
+hard_concrete; arguments of another kind; `clip` negative, `beta` not above 0, `gamma` above 0,
+`zeta` below 1.
 
 Source: Hochreiter and Schmidhuber 1997 (gates), Bengio, Leonard and Courville 2013 (straight
 through), Louizos, Welling and Kingma 2018 (hard concrete, L0).

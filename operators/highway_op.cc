@@ -63,16 +63,16 @@ for one gate for each row; it is not expanded.
 
 `kind` says what g is, as for Gate: sigmoid; softmax, over the last axis of `Z`; or hard, 1 where
 Z > 0 and else 0, whose gradient is straight through that of the sigmoid, or 0 where abs(Z) > `clip`.
-hard chooses: an infinity or NaN in what is not chosen does not reach `Y`, but does reach the gradient of `Z`,
-which compares both.
+hard chooses: an infinity or NaN in what is not chosen does not reach `Y`, but does reach the
+gradient of `Z`, which compares both.
 
-float16 and bfloat16 are computed in float32 and rounded once. Gradients go to `H`, `X` and `Z`; that of
-`Z` is summed, in float64, over what `Z` was broadcast to, and finite where the gate saturates. `Y`
-may be `H` or `X` itself where no gradient is needed.
+float16 and bfloat16 are computed in float32 and rounded once. Gradients go to `H`, `X` and `Z`;
+that of `Z` is summed, in float64, over what `Z` was broadcast to, and finite where the gate
+saturates. `Y` may be `H` or `X` itself where no gradient is needed.
 
 Errors: `H` not float16, bfloat16, float32 or float64; `X` of another shape or type; `Z` of another
-type or of a shape that does not broadcast; a `kind` that is none of these; `clip` negative, or without
-kind = hard.
+type or of a shape that does not broadcast; a `kind` that is none of these; `clip` negative, or
+without kind = hard.
 
 Source: Srivastava, Greff and Schmidhuber 2015.
 

@@ -115,21 +115,22 @@ void FillMixtureGateSchema(OpSchema& schema) {
         return out;
       })
       .SetDoc(R"DOC(
-A mixture of experts: `Y[n] = sum over k of G[n, k] * E[n, k]`, where `G[n]` is the softmax of `Z[n]`.
-`E` `[N, K, ..]` is what K experts say of each of N rows, `Z` `[N, K]` how much each is to count.
+A mixture of experts: `Y[n] = sum over k of G[n, k] * E[n, k]`, where `G[n]` is the softmax of
+`Z[n]`. `E` `[N, K, ..]` is what K experts say of each of N rows, `Z` `[N, K]` how much each is to
+count.
 
 With `top_k` each row keeps the experts with the top_k largest `Z`, of equal ones those that come
-first; the others weigh 0. Weights are chosen after the softmax and do not add up to 1 again, so that
-one expert alone still has a gradient. `G`, if asked for, is the weights as they were used.
+first; the others weigh 0. Weights are chosen after the softmax and do not add up to 1 again, so
+that one expert alone still has a gradient. `G`, if asked for, is the weights as they were used.
 
-An expert that weighs 0, as one with a `Z` of -inf does, is not read: an infinity or NaN in it does not
-reach `Y`. A NaN in `Z` makes its row NaN.
+An expert that weighs 0, as one with a `Z` of -inf does, is not read: an infinity or NaN in it does
+not reach `Y`. A NaN in `Z` makes its row NaN.
 
-float16 and bfloat16 are computed in float32 and rounded once. Gradients go to `E`, zeros where it weighs
-0, and to `Z`, also from that of `G`.
+float16 and bfloat16 are computed in float32 and rounded once. Gradients go to `E`, zeros where it
+weighs 0, and to `Z`, also from that of `G`.
 
-Errors: `E` not float16, bfloat16, float32 or float64, or of less than 2 dims; `Z` of another type or
-not of the first 2 dims of `E`; `top_k` less than 1 or more than K.
+Errors: `E` not float16, bfloat16, float32 or float64, or of less than 2 dims; `Z` of another type
+or not of the first 2 dims of `E`; `top_k` less than 1 or more than K.
 
 Source: Jacobs, Jordan, Nowlan and Hinton 1991; Shazeer et al. 2017 (top k).
 

@@ -63,8 +63,9 @@ void FillRandomMaskSchema(OpSchema& schema) {
         return out;
       })
       .SetDoc(R"DOC(
-Draws a mask of the shape of `X`, in which each entry is False, that is masked, with probability `p`:
-data augmentation, and what a model that fills gaps is trained on. Only the shape of `X` is read.
+Draws a mask of the shape of `X`, in which each entry is False, that is masked, with probability
+`p`: data augmentation, and what a model that fills gaps is trained on. Only the shape of `X` is
+read.
 
 | unit | what is masked together |
 | --- | --- |

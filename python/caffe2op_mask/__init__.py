@@ -6,7 +6,8 @@ Importing this package loads the operators into the process's Caffe2:
 
 From then on BooleanMask, BooleanMaskLengths, BooleanUnmask and SequenceMask of every net that is
 created are this library's, unless ``CAFFE2OP_MASK_OVERRIDE=0`` stands in the environment, and
-BooleanMaskJagged is there too. Nets that exist already keep the operators they were made with.
+BooleanMaskJagged, Gate, Highway, MixtureGate, BernoulliMask and RandomMask are there too. Nets that
+exist already keep the operators they were made with.
 
 A process that does not import this package can load the library itself:
 
