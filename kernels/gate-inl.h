@@ -285,22 +285,14 @@ HWY_INLINE void StoreValues(
 template <typename C>
 HWY_INLINE void StoreSoftmax(
     const GateTensors& tensors, int64_t begin, int64_t end, C* values, void* g) {
-  RealBlock<C> block;
   const int64_t columns = tensors.columns;
-  for (int64_t row = begin; row < end; ++row) {
-    C* const out = values + row * columns;
-    for (int64_t j = 0; j < columns; j += kRealBlock) {
-      const int64_t count = std::min(kRealBlock, columns - j);
-      const C* const z = LoadBlock(tensors.type, tensors.z, row * columns + j, count, &block);
-      std::copy(z, z + count, out + j);
-    }
-    SoftmaxRow(out, columns);
-    for (int64_t j = 0; g != nullptr && j < columns; j += kRealBlock) {
-      const int64_t count = std::min(kRealBlock, columns - j);
-      const C* const values_block =
-          LoadBlock(sizeof(C) == 4 ? Real::kFloat32 : Real::kFloat64, out, j, count, &block);
-      StoreBlock(tensors.type, values_block, row * columns + j, count, g, Stores::kCached);
-    }
+  const int64_t at_once = RowsAtOnce(columns);
+  for (int64_t row = begin; row < end; row += at_once) {
+    const int64_t rows = std::min(at_once, end - row);
+    const int64_t first = row * columns;
+    LoadSpan(tensors.type, tensors.z, first, rows * columns, values + first);
+    SoftmaxRows(values + first, rows, columns);
+    if (g != nullptr) StoreSpan(tensors.type, values + first, first, rows * columns, g);
   }
 }
 
@@ -365,43 +357,95 @@ HWY_INLINE void StoreGradients(
 }
 
 // Sums, over all of X that an entry of Z serves, of d_y * (x - carry), or of d_y
-// alone where there is no x: units [begin, end) of `sum`. Part p of entry e goes to
-// sums[p * gate_size + e].
+// alone where there is no x.
 template <typename C>
-HWY_INLINE void StoreSums(
-    const GateFunction& function, const GateTensors& tensors, const void* d_y,
-    const BroadcastSum& sum, int64_t begin, int64_t end, double* sums) {
-  const RowBroadcast& at = tensors.gate_at;
-  GateWork<C> work(function, tensors);
-  RealBlock<C> loaded;
-  RealBlock<C> ones;
-  std::fill(ones.at, ones.at + kRealBlock, C{1});
-  HWY_ALIGN double by_column[BroadcastSum::kColumns];
-  for (int64_t u = begin; u < end; ++u) {
-    const BroadcastSum::Unit unit = sum.UnitAt(u);
-    double* const out = sums + unit.part * tensors.gate_size + unit.small_row * at.small_columns();
-    double total = 0;
-    std::fill(by_column, by_column + BroadcastSum::kColumns, 0.0);
-    for (int64_t k = unit.repeat; k < unit.repeat + unit.repeats; ++k) {
-      const int64_t row = at.Row(unit.small_row, k) * at.columns() + unit.column;
-      for (int64_t j = 0; j < unit.columns; j += kRealBlock) {
-        const int64_t count = std::min(kRealBlock, unit.columns - j);
-        const C* const a = LoadBlock(tensors.type, d_y, row + j, count, &loaded);
-        const C* const b = tensors.x == nullptr ? ones.at : work.Difference(row + j, count);
-        if (at.column_stride() == 0) {
-          total += SumOfProducts(a, b, count);
-        } else {
-          AddProducts(a, b, count, by_column);
-        }
+class GateSums {
+ public:
+  GateSums(const GateFunction& function, const GateTensors& tensors, const void* d_y)
+      : work_(function, tensors), tensors_(tensors), at_(tensors.gate_at), d_y_(d_y) {
+    std::fill(ones_.at, ones_.at + kRealBlock, C{1});
+  }
+
+  // Units [begin, end) of `sum`. Part p of entry e goes to sums[p * gate_size + e].
+  HWY_INLINE void Store(const BroadcastSum& sum, int64_t begin, int64_t end, double* sums) {
+    for (int64_t u = begin; u < end; ++u) {
+      const BroadcastSum::Unit unit = sum.UnitAt(u);
+      double* const out =
+          sums + unit.part * tensors_.gate_size + unit.small_row * at_.small_columns();
+      if (at_.column_stride() == 0) {
+        *out = SumOfAll(unit);
+      } else {
+        StoreByColumn(unit, out + unit.column);
       }
     }
-    if (at.column_stride() == 0) {
-      *out = total;
-    } else {
-      std::copy(by_column, by_column + unit.columns, out + unit.column);
+  }
+
+  // Where each entry serves one short row: entries [begin, end).
+  HWY_INLINE void StoreShortRows(int64_t begin, int64_t end, double* sums) {
+    const int64_t columns = at_.columns();
+    const int64_t at_once = RowsAtOnce(columns);
+    for (int64_t row = begin; row < end; row += at_once) {
+      const int64_t rows = std::min(at_once, end - row);
+      Load(row * columns, rows * columns);
+      for (int64_t r = 0; r < rows; ++r) {
+        double total = 0;
+        for (int64_t i = r * columns; i < (r + 1) * columns; ++i) {
+          total += double{a_[i]} * double{b_[i]};
+        }
+        sums[row + r] = total;
+      }
     }
   }
-}
+
+ private:
+  // The two factors of X's entries [first, first + count).
+  HWY_INLINE void Load(int64_t first, int64_t count) {
+    a_ = LoadBlock(tensors_.type, d_y_, first, count, &loaded_);
+    b_ = tensors_.x == nullptr ? ones_.at : work_.Difference(first, count);
+  }
+
+  HWY_INLINE double SumOfAll(const BroadcastSum::Unit& unit) {
+    double total = 0;
+    for (int64_t k = unit.repeat; k < unit.repeat + unit.repeats; ++k) {
+      const int64_t first = at_.Row(unit.small_row, k) * at_.columns() + unit.column;
+      for (int64_t j = 0; j < unit.columns; j += kRealBlock) {
+        const int64_t count = std::min(kRealBlock, unit.columns - j);
+        Load(first + j, count);
+        total += SumOfProducts(a_, b_, count);
+      }
+    }
+    return total;
+  }
+
+  HWY_INLINE void StoreByColumn(const BroadcastSum::Unit& unit, double* out) {
+    // Short rows that follow one another are added up as many as a block holds at once,
+    // each in a place of its own, and at last to one another.
+    const bool apart = at_.small_rows() > 1 || unit.columns < at_.columns();
+    const int64_t at_once = apart ? 1 : std::min(RowsAtOnce(unit.columns), unit.repeats);
+    std::fill(totals_, totals_ + kRealBlock, 0.0);
+    for (int64_t k = 0; k < unit.repeats; k += at_once) {
+      const int64_t rows = std::min(at_once, unit.repeats - k);
+      const int64_t row = at_.Row(unit.small_row, unit.repeat + k);
+      Load(row * at_.columns() + unit.column, rows * unit.columns);
+      AddProducts(a_, b_, rows * unit.columns, totals_);
+    }
+    for (int64_t j = 0; j < unit.columns; ++j) {
+      double total = totals_[j];
+      for (int64_t r = 1; r < at_once; ++r) total += totals_[r * unit.columns + j];
+      out[j] = total;
+    }
+  }
+
+  GateWork<C> work_;
+  const GateTensors& tensors_;
+  const RowBroadcast& at_;
+  const void* d_y_;
+  const C* a_ = nullptr;
+  const C* b_ = nullptr;
+  RealBlock<C> loaded_;
+  RealBlock<C> ones_;
+  HWY_ALIGN double totals_[kRealBlock];
+};
 
 // The sum of the parts of entries [first, first + count).
 template <typename C>
@@ -443,29 +487,32 @@ template <typename C>
 HWY_INLINE void StoreSoftmaxGradient(
     const GateTensors& tensors, const GateGradients& gradients, const C* values, double* sums,
     int64_t parts, int64_t begin, int64_t end) {
+  const int64_t columns = tensors.columns;
+  const int64_t at_once = RowsAtOnce(columns);
   RealBlock<C> block;
-  for (int64_t row = begin; row < end; ++row) {
-    const int64_t start = row * tensors.columns;
-    double weighted = 0;
-    for (int64_t j = 0; j < tensors.columns; j += kRealBlock) {
-      const int64_t first = start + j;
-      const int64_t count = std::min(kRealBlock, tensors.columns - j);
+  for (int64_t row = begin; row < end; row += at_once) {
+    const int64_t last = std::min(row + at_once, end) * columns;
+    for (int64_t first = row * columns; first < last; first += kRealBlock) {
+      const int64_t count = std::min(kRealBlock, last - first);
+      double* const d_gate = sums + first;
+      if (parts == 0) std::fill(d_gate, d_gate + count, 0.0);
       for (int64_t p = 1; p < parts; ++p) {
-        for (int64_t i = first; i < first + count; ++i) sums[i] += sums[p * tensors.gate_size + i];
+        for (int64_t i = 0; i < count; ++i) d_gate[i] += d_gate[p * tensors.gate_size + i];
       }
-      if (parts == 0) std::fill(sums + first, sums + first + count, 0.0);
-      if (gradients.d_g != nullptr) {
-        const C* const d_g = LoadBlock(tensors.type, gradients.d_g, first, count, &block);
-        for (int64_t i = 0; i < count; ++i) sums[first + i] += double{d_g[i]};
-      }
-      for (int64_t i = first; i < first + count; ++i) weighted += double{values[i]} * sums[i];
+      if (gradients.d_g == nullptr) continue;
+      const C* const d_g = LoadBlock(tensors.type, gradients.d_g, first, count, &block);
+      for (int64_t i = 0; i < count; ++i) d_gate[i] += double{d_g[i]};
     }
-    for (int64_t j = 0; j < tensors.columns; j += kRealBlock) {
-      const int64_t first = start + j;
-      const int64_t count = std::min(kRealBlock, tensors.columns - j);
-      for (int64_t i = 0; i < count; ++i) {
-        block.at[i] = static_cast<C>(double{values[first + i]} * (sums[first + i] - weighted));
+    for (int64_t first = row * columns; first < last; first += columns) {
+      double weighted = 0;
+      for (int64_t i = first; i < first + columns; ++i) weighted += double{values[i]} * sums[i];
+      for (int64_t i = first; i < first + columns; ++i) {
+        sums[i] = double{values[i]} * (sums[i] - weighted);
       }
+    }
+    for (int64_t first = row * columns; first < last; first += kRealBlock) {
+      const int64_t count = std::min(kRealBlock, last - first);
+      for (int64_t i = 0; i < count; ++i) block.at[i] = static_cast<C>(sums[first + i]);
       StoreBlock(tensors.type, block.at, first, count, gradients.d_z, Stores::kCached);
     }
   }
@@ -492,7 +539,7 @@ HWY_INLINE C* ValuesMemory(int64_t count, GateScratch* scratch) {
   return reinterpret_cast<C*>(scratch->values.data());
 }
 
-// All of StoreSums; returns how many parts each sum has.
+// All of these sums; returns how many parts each has.
 template <typename C>
 HWY_INLINE int64_t SumAll(
     const GateFunction& function, const GateTensors& tensors, const void* d_y,
@@ -501,14 +548,24 @@ HWY_INLINE int64_t SumAll(
     sums->resize(static_cast<size_t>(tensors.gate_size));
     return 0;
   }
-  const BroadcastSum sum(tensors.gate_at);
+  const RowBroadcast& at = tensors.gate_at;
+  const int64_t bytes = RealBytes(tensors.type) * (tensors.x == nullptr ? 1 : 2);
+  if (at.column_stride() == 0 && at.repeats() == 1 && at.columns() <= 32) {
+    sums->resize(static_cast<size_t>(tensors.gate_size));
+    double* const to = sums->data();
+    parallel_for(
+        0, tensors.gate_size, GrainFor(at.columns() * bytes),
+        [&](int64_t begin, int64_t end)
+            HWY_ATTR { GateSums<C>(function, tensors, d_y).StoreShortRows(begin, end, to); });
+    return 1;
+  }
+  const BroadcastSum sum(at);
   sums->resize(static_cast<size_t>(tensors.gate_size * sum.parts()));
   double* const to = sums->data();
-  const int64_t bytes = RealBytes(tensors.type) * (tensors.x == nullptr ? 1 : 2);
   parallel_for(
       0, sum.units(), GrainFor(sum.unit_elements() * bytes),
       [&](int64_t begin, int64_t end)
-          HWY_ATTR { StoreSums<C>(function, tensors, d_y, sum, begin, end, to); });
+          HWY_ATTR { GateSums<C>(function, tensors, d_y).Store(sum, begin, end, to); });
   return sum.parts();
 }
 

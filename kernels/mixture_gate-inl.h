@@ -40,28 +40,24 @@ HWY_INLINE void KeepTop(
 template <typename C>
 HWY_INLINE void StoreWeights(
     const MixtureTensors& tensors, int64_t begin, int64_t end, C* softmax, C* weights, void* g) {
-  constexpr Real kType = sizeof(C) == sizeof(float) ? Real::kFloat32 : Real::kFloat64;
   const int64_t experts = tensors.experts;
-  const auto in_row = static_cast<size_t>(tensors.top_k < experts ? experts : 0);
-  std::vector<int64_t> order(in_row);
-  std::vector<C> z(in_row);
-  RealBlock<C> block;
-  for (int64_t row = begin; row < end; ++row) {
-    C* const out = weights + row * experts;
-    for (int64_t k = 0; k < experts; k += kRealBlock) {
-      const int64_t count = std::min(kRealBlock, experts - k);
-      const C* const loaded = LoadBlock(tensors.type, tensors.z, row * experts + k, count, &block);
-      std::copy(loaded, loaded + count, out + k);
+  const bool choose = tensors.top_k < experts;
+  const int64_t at_once = RowsAtOnce(experts);
+  std::vector<int64_t> order(static_cast<size_t>(choose ? experts : 0));
+  std::vector<C> z(static_cast<size_t>(choose ? at_once * experts : 0));
+  for (int64_t row = begin; row < end; row += at_once) {
+    const int64_t rows = std::min(at_once, end - row);
+    const int64_t first = row * experts;
+    const int64_t count = rows * experts;
+    C* const out = weights + first;
+    LoadSpan(tensors.type, tensors.z, first, count, out);
+    if (choose) std::copy(out, out + count, z.data());
+    SoftmaxRows(out, rows, experts);
+    if (softmax != nullptr) std::copy(out, out + count, softmax + first);
+    for (int64_t i = 0; choose && i < count; i += experts) {
+      KeepTop(z.data() + i, experts, tensors.top_k, &order, out + i);
     }
-    if (in_row != 0) std::copy(out, out + experts, z.data());
-    SoftmaxRow(out, experts);
-    if (softmax != nullptr) std::copy(out, out + experts, softmax + row * experts);
-    if (in_row != 0) KeepTop(z.data(), experts, tensors.top_k, &order, out);
-    for (int64_t k = 0; g != nullptr && k < experts; k += kRealBlock) {
-      const int64_t count = std::min(kRealBlock, experts - k);
-      const C* const loaded = LoadBlock(kType, out, k, count, &block);
-      StoreBlock(tensors.type, loaded, row * experts + k, count, g, Stores::kCached);
-    }
+    if (g != nullptr) StoreSpan(tensors.type, out, first, count, g);
   }
 }
 

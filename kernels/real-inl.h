@@ -168,6 +168,28 @@ HWY_INLINE void StoreBlock(
       static_cast<uint8_t*>(to) + first * bytes, stores);
 }
 
+// The same for any count, to and from memory of Cs.
+template <typename C>
+HWY_INLINE void LoadSpan(Real type, const void* from, int64_t first, int64_t count, C* to) {
+  RealBlock<C> block;
+  for (int64_t i = 0; i < count; i += kRealBlock) {
+    const int64_t in_block = std::min(kRealBlock, count - i);
+    const C* const loaded = LoadBlock(type, from, first + i, in_block, &block);
+    std::copy(loaded, loaded + in_block, to + i);
+  }
+}
+
+template <typename C>
+HWY_INLINE void StoreSpan(Real type, const C* from, int64_t first, int64_t count, void* to) {
+  constexpr Real kType = sizeof(C) == sizeof(float) ? Real::kFloat32 : Real::kFloat64;
+  RealBlock<C> block;
+  for (int64_t i = 0; i < count; i += kRealBlock) {
+    const int64_t in_block = std::min(kRealBlock, count - i);
+    const C* const loaded = LoadBlock(kType, from, i, in_block, &block);
+    StoreBlock(type, loaded, first + i, in_block, to, Stores::kCached);
+  }
+}
+
 // Functions of Highway's that give no NaN for a NaN, mended.
 template <class D>
 HWY_INLINE hn::VFromD<D> KeepNaN(D /*d*/, hn::VFromD<D> x, hn::VFromD<D> result) {
@@ -242,9 +264,44 @@ HWY_INLINE void AddProducts(const C* a, const C* b, int64_t count, double* sums)
   }
 }
 
-// row[0, columns) becomes its softmax.
+// block[0, count) = exp(block[i]), of numbers that are not above 0.
 template <typename C>
-HWY_INLINE void SoftmaxRow(C* row, int64_t columns) {
+HWY_INLINE void ExpBlock(int64_t count, RealBlock<C>* block) {
+  ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+    hn::Store(ExpOfNegative(d, hn::Load(d, block->at + i)), d, block->at + i);
+  });
+}
+
+// Each of `rows` rows of a few columns becomes its softmax; as many as a block holds
+// share its exponentials, for which a row alone would leave vectors empty.
+template <typename C>
+HWY_INLINE void SoftmaxShortRows(C* row, int64_t rows, int64_t columns) {
+  const int64_t at_once = kRealBlock / columns;
+  RealBlock<C> block;
+  std::fill(block.at, block.at + kRealBlock, C{0});
+  while (rows > 0) {
+    const int64_t take = std::min(rows, at_once);
+    for (int64_t r = 0; r < take; ++r) {
+      const C* const in = row + r * columns;
+      C largest = -std::numeric_limits<C>::infinity();
+      for (int64_t j = 0; j < columns; ++j) largest = std::max(largest, in[j]);
+      for (int64_t j = 0; j < columns; ++j) block.at[r * columns + j] = in[j] - largest;
+    }
+    ExpBlock(take * columns, &block);
+    for (int64_t r = 0; r < take; ++r) {
+      const C* const e = block.at + r * columns;
+      double sum = 0;
+      for (int64_t j = 0; j < columns; ++j) sum += double{e[j]};
+      const auto scale = static_cast<C>(1 / sum);
+      for (int64_t j = 0; j < columns; ++j) row[r * columns + j] = e[j] * scale;
+    }
+    row += take * columns;
+    rows -= take;
+  }
+}
+
+template <typename C>
+HWY_INLINE void SoftmaxLongRow(C* row, int64_t columns) {
   constexpr C kMinusInfinity = -std::numeric_limits<C>::infinity();
   const hn::ScalableTag<C> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -253,25 +310,38 @@ HWY_INLINE void SoftmaxRow(C* row, int64_t columns) {
   for (; i + lanes <= columns; i += lanes) greatest = hn::Max(hn::LoadU(d, row + i), greatest);
   C largest = hn::GetLane(hn::MaxOfLanes(d, greatest));
   for (; i < columns; ++i) largest = std::max(largest, row[i]);
-  const auto shift = hn::Set(d, largest);
   double sum = 0;
   RealBlock<C> block;
   for (int64_t first = 0; first < columns; first += kRealBlock) {
     const int64_t count = std::min(kRealBlock, columns - first);
-    std::copy(row + first, row + first + count, block.at);
+    for (i = 0; i < count; ++i) block.at[i] = row[first + i] - largest;
     const int64_t end = (count + lanes - 1) / lanes * lanes;
     std::fill(block.at + count, block.at + end, kMinusInfinity);
+    ExpBlock(count, &block);
     auto sums = hn::Zero(d);
     ForEachVector<C>(count, [&](auto /*d*/, int64_t j) HWY_ATTR {
-      const auto e = ExpOfNegative(d, hn::Sub(hn::Load(d, block.at + j), shift));
-      sums = hn::Add(sums, e);
-      hn::Store(e, d, block.at + j);
+      sums = hn::Add(sums, hn::Load(d, block.at + j));
     });
     sum += double{hn::GetLane(hn::SumOfLanes(d, sums))};
     std::copy(block.at, block.at + count, row + first);
   }
   const auto scale = static_cast<C>(1 / sum);
   for (i = 0; i < columns; ++i) row[i] *= scale;
+}
+
+// Each of `rows` rows becomes its softmax.
+template <typename C>
+HWY_INLINE void SoftmaxRows(C* row, int64_t rows, int64_t columns) {
+  if (columns <= 32) {
+    if (columns > 0) SoftmaxShortRows(row, rows, columns);
+    return;
+  }
+  for (int64_t r = 0; r < rows; ++r) SoftmaxLongRow(row + r * columns, columns);
+}
+
+// Rows that are worth going through at once, however short they are.
+HWY_INLINE int64_t RowsAtOnce(int64_t columns) {
+  return columns >= kRealBlock ? 1 : kRealBlock / std::max<int64_t>(columns, 1);
 }
 
 }  // namespace HWY_NAMESPACE
