@@ -40,8 +40,8 @@ struct GateFunction {
   }
 };
 
-// Shapes as checked by the caller. Z's entries are counted over all its dims;
-// `columns` is its last dim, or 1.
+// Shapes as checked by the caller; memory is aligned as its elements are. Z's entries are counted
+// over all its dims; `columns` is its last dim, or 1.
 struct GateTensors {
   Real type;
   int64_t size;       // entries of X

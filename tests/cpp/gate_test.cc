@@ -146,7 +146,8 @@ class GateKernelTest : public SeededTest {
     }
     const auto make = [&] {
       return Outputs(
-          type, x.size(), z.size(), threshold.size(), static_cast<size_t>(random_() % 33));
+          type, x.size(), z.size(), threshold.size(),
+          static_cast<size_t>(random_() % 17) * static_cast<size_t>(RealBytes(type)));
     };
     Outputs out = make();
     const void* const d_g_data = one.has_d_g ? d_g_in.data() : nullptr;
