@@ -39,10 +39,9 @@ class TestGate(RealOperatorTests):
 
     @staticmethod
     @st.composite
-    def cases(draw, dtype, finite=False):
+    def cases(draw, dtype, finite=False, kinds=KINDS):
         shape = draw(shapes(0, 4))
-        kinds = [kind for kind in KINDS if not (finite and kind == "hard")]
-        args = {"kind": draw(st.sampled_from(kinds))}
+        args = {"kind": draw(st.sampled_from([k for k in kinds if not (finite and k == "hard")]))}
         if args["kind"] == "hard_concrete":
             args["is_test"] = 1
             args.update(draw(st.sampled_from([{}, {"gamma": -0.5, "zeta": 1.25}])))
@@ -50,10 +49,15 @@ class TestGate(RealOperatorTests):
         if args["kind"] == "relu":
             inputs.append(draw(normals(dtype, draw(broadcast_to(inputs[1].shape)), 2)))
         in_place = draw(st.sampled_from([None, 0]))
-        return Case(inputs, args, draw(st.integers(1, 2)), in_place)
+        return Case(inputs, args, 2 if finite else draw(st.integers(1, 2)), in_place)
 
     def inputs_with_gradient(self, case):
         return list(range(len(case.inputs)))
+
+    @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "hard"])
+    @given(data=st.data())
+    def test_gradient_of_kind(self, kind, data):
+        self.check_gradient(data.draw(self.cases("float64", True, [kind])), data)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 1)])

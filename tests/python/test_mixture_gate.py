@@ -34,7 +34,7 @@ class TestMixtureGate(RealOperatorTests):
         args = {"top_k": draw(st.integers(1, k))} if draw(st.booleans()) else {}
         if not finite and draw(st.booleans()):
             z = np.round(z)  # so that some are equal
-        return Case([e, z], args, draw(st.integers(1, 2)))
+        return Case([e, z], args, 2 if finite else draw(st.integers(1, 2)))
 
     def inputs_with_gradient(self, case):
         return [0, 1]
