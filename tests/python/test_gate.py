@@ -9,6 +9,7 @@ from hypothesis import given
 import gate_reference
 from op_tester import REALS, Case, assert_same, create, run, run_case, shapes
 from real_tester import (
+    BROADCASTS,
     RealOperatorTests,
     assert_gradients,
     assert_same_sequence,
@@ -18,6 +19,7 @@ from real_tester import (
     run_seeded,
     same_for_any_threads,
     set_threads,  # noqa: F401  a fixture
+    some_reals,
 )
 
 KINDS = ("sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete")
@@ -39,9 +41,9 @@ class TestGate(RealOperatorTests):
 
     @staticmethod
     @st.composite
-    def cases(draw, dtype, finite=False, kinds=KINDS):
+    def cases(draw, dtype, finite=False):
         shape = draw(shapes(0, 4))
-        args = {"kind": draw(st.sampled_from([k for k in kinds if not (finite and k == "hard")]))}
+        args = {"kind": draw(st.sampled_from([k for k in KINDS if not (finite and k == "hard")]))}
         if args["kind"] == "hard_concrete":
             args["is_test"] = 1
             args.update(draw(st.sampled_from([{}, {"gamma": -0.5, "zeta": 1.25}])))
@@ -54,10 +56,18 @@ class TestGate(RealOperatorTests):
     def inputs_with_gradient(self, case):
         return list(range(len(case.inputs)))
 
-    @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "hard"])
-    @given(data=st.data())
-    def test_gradient_of_kind(self, kind, data):
-        self.check_gradient(data.draw(self.cases("float64", True, [kind])), data)
+    @pytest.mark.parametrize("x_shape, z_shape", BROADCASTS)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_broadcast(self, kind, x_shape, z_shape):
+        args = {"kind": kind, "is_test": 1}
+        rows = z_shape[:-1] + (1,) if z_shape else ()
+        thresholds = [z_shape, (), z_shape[-1:], rows] if kind == "relu" else [None]
+        for threshold in thresholds:
+            sizes = (x_shape, z_shape) + (() if threshold is None else (threshold,))
+            for dtype in REALS:
+                self.check(Case(some_reals(dtype, *sizes), args, 2))
+            if kind != "hard":
+                self.check_gradient(Case(some_reals("float64", *sizes), args, 2))
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 1)])

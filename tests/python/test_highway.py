@@ -7,6 +7,7 @@ import pytest
 import gate_reference
 from op_tester import REALS, Case, assert_same, run, shapes
 from real_tester import (
+    BROADCASTS,
     RealOperatorTests,
     broadcast_to,
     gradients,
@@ -14,6 +15,7 @@ from real_tester import (
     run_seeded,
     same_for_any_threads,
     set_threads,  # noqa: F401  a fixture
+    some_reals,
 )
 
 
@@ -37,6 +39,15 @@ class TestHighway(RealOperatorTests):
 
     def inputs_with_gradient(self, case):
         return [0, 1, 2]
+
+    @pytest.mark.parametrize("h_shape, z_shape", BROADCASTS)
+    @pytest.mark.parametrize("kind", ["sigmoid", "softmax", "hard"])
+    def test_broadcast(self, kind, h_shape, z_shape):
+        for dtype in REALS:
+            self.check(Case(some_reals(dtype, h_shape, h_shape, z_shape), {"kind": kind}))
+        if kind != "hard":
+            inputs = some_reals("float64", h_shape, h_shape, z_shape)
+            self.check_gradient(Case(inputs, {"kind": kind}))
 
 
 @pytest.mark.parametrize("z_shape", [(2, 3), (2, 1)])

@@ -13,6 +13,7 @@ from real_tester import (
     run_seeded,
     same_for_any_threads,
     set_threads,  # noqa: F401  a fixture
+    some_reals,
 )
 
 
@@ -38,6 +39,16 @@ class TestMixtureGate(RealOperatorTests):
 
     def inputs_with_gradient(self, case):
         return [0, 1]
+
+    @pytest.mark.parametrize("e_shape", [(1, 3), (2, 1, 3), (2, 4, 3), (3, 5, 2, 2)])
+    @pytest.mark.parametrize("top_k", [None, 1, 2, 3])
+    def test_shapes(self, e_shape, top_k):
+        if top_k is not None and top_k > e_shape[1]:
+            return
+        args = {} if top_k is None else {"top_k": top_k}
+        for dtype in REALS:
+            self.check(Case(some_reals(dtype, e_shape, e_shape[:2]), args, 2))
+        self.check_gradient(Case(some_reals("float64", e_shape, e_shape[:2]), args, 2))
 
 
 def test_one_expert_alone_has_a_gradient():
