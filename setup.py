@@ -61,7 +61,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.6,<3.10",
     package_dir={"": "python"},
-    packages=[PACKAGE],
+    packages=[PACKAGE, PACKAGE + ".fuse"],
     ext_modules=[Extension(PACKAGE + ".libcaffe2op_mask", sources=[])],
     cmdclass={"build_ext": BuildLibrary},
     zip_safe=False,

@@ -176,12 +176,11 @@ void Lengths(benchmark::State& state, int64_t n, int64_t length) {
   std::vector<int32_t> counts(lengths.size());
   const auto segments = static_cast<int64_t>(lengths.size());
   const int64_t entries = segments * length;
-  std::vector<GroupStart> starts(static_cast<size_t>(NumGroups(entries)));
+  SegmentTable table;
   for (auto _ : state) {
-    SumLengths(lengths.data(), segments, entries, starts.data());
+    SumLengths(lengths.data(), segments, &table, OmpFor);
     CountTrueInSegments(
-        AsMask(mask), entries, lengths.data(), segments, starts.data(), counts.data(), nullptr,
-        OmpFor);
+        AsMask(mask), entries, lengths.data(), segments, table, counts.data(), nullptr, OmpFor);
     benchmark::ClobberMemory();
   }
   SetBytes(state, entries + 2 * segments * int64_t{sizeof(int32_t)});
@@ -193,7 +192,7 @@ void Upper(benchmark::State& state, int64_t n, int64_t width, int64_t columns, b
   const Memory in = Allocate(n * width);
   const Memory other = Allocate(in_place ? 0 : n * width);
   void* const out = in_place ? in.get() : other.get();
-  const UpperFunctor functor{0, {1, columns}};
+  const UpperFunctor functor{0, RowIndex{1, columns}};
   for (auto _ : state) {
     RepeatedMaskWithFunctor(rows, columns, 1, width, in.get(), functor, 0, out, OmpFor);
     benchmark::ClobberMemory();

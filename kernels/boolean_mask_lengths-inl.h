@@ -49,29 +49,29 @@ class Ranks {
   uint64_t before_[kChunkWords + 1];
 };
 
-// Counts the segments of one group; see CountTrueInSegments.
+// Counts the segments of the chunks of mask[begin, end), one group. The first of
+// them is at the cursor, which goes on to the next group. What is counted for a
+// segment that began before the group is not written but returned.
 template <typename Index>
-HWY_INLINE void CountGroup(
-    const bool* mask, int64_t entries, int64_t group, const Index* HWY_RESTRICT lengths,
-    int64_t segments, GroupStart* start, Index* HWY_RESTRICT counts, int64_t* offsets) {
-  const int64_t end = std::min(entries, (group + 1) * kGroupEntries);
-  // Only the first segment can have begun in another group, which then writes its count.
-  const int64_t first = start->segment;
-  const bool carried = start->remaining != static_cast<int64_t>(lengths[first]);
-  start->carry = 0;
+HWY_INLINE int64_t CountGroup(
+    const bool* mask, int64_t begin, int64_t end, const Index* HWY_RESTRICT lengths,
+    int64_t segments, SegmentCursor* cursor, Index* HWY_RESTRICT counts, int64_t* offsets) {
+  const int64_t first = cursor->segment;
+  const bool carried = cursor->remaining != static_cast<int64_t>(lengths[first]);
+  int64_t carry = 0;
   const auto write = [&](int64_t segment, int64_t count) HWY_ATTR {
     if (carried && segment == first) {
-      start->carry = count;
+      carry = count;
     } else {
       counts[segment] = static_cast<Index>(count);
     }
   };
-  int64_t s = first;                // the segment that is open,
-  int64_t left = start->remaining;  // what of it is still to come
-  int64_t count = 0;                // and what was counted in it, of
-  int64_t seen = 0;                 // so many entries in this group.
+  int64_t s = first;                 // the segment that is open,
+  int64_t left = cursor->remaining;  // what of it is still to come
+  int64_t count = 0;                 // and what was counted in it, of
+  int64_t seen = 0;                  // so many entries in this group.
   Ranks ranks;
-  for (int64_t begin = group * kGroupEntries; begin < end; begin += kChunkEntries) {
+  for (; begin < end; begin += kChunkEntries) {
     const int64_t in_chunk = std::min(kChunkEntries, end - begin);
     const int64_t kept = ranks.Pack(mask + begin, in_chunk);
     if (offsets != nullptr) offsets[begin / kChunkEntries] = kept;
@@ -85,33 +85,45 @@ HWY_INLINE void CountGroup(
     int64_t before = ranks.Before(position);
     write(s, count + before);
     // Segments that lie in the chunk whole; behind its last entry only empty ones do.
-    for (++s; s < segments; ++s) {
-      const auto length = static_cast<int64_t>(lengths[s]);
-      if (length > in_chunk - position) break;
+    const auto whole = [&](int64_t length) HWY_ATTR {
       position += length;
       const int64_t upto = ranks.Before(position);
-      counts[s] = static_cast<Index>(upto - before);
+      counts[s++] = static_cast<Index>(upto - before);
       before = upto;
+    };
+    // Several are asked at once whether they do, until one does not.
+    constexpr int64_t kAtOnce = 4;
+    ++s;
+    while (s + kAtOnce <= segments) {
+      int64_t sum = 0;
+      for (int64_t i = 0; i < kAtOnce; ++i) sum += static_cast<int64_t>(lengths[s + i]);
+      if (sum > in_chunk - position) break;
+      for (int64_t i = 0; i < kAtOnce; ++i) whole(static_cast<int64_t>(lengths[s]));
     }
-    if (s == segments) return;
+    while (s < segments && static_cast<int64_t>(lengths[s]) <= in_chunk - position) {
+      whole(static_cast<int64_t>(lengths[s]));
+    }
+    if (s == segments) return carry;
     seen = in_chunk - position;
     count = kept - before;
     left = static_cast<int64_t>(lengths[s]) - seen;
   }
   // A segment that begins where the group ends is the next group's.
   if (seen > 0) write(s, count);
+  *cursor = {s, left};
+  return carry;
 }
 
-HWY_INLINE void CountGroup32(
-    const bool* mask, int64_t entries, int64_t group, const int32_t* lengths, int64_t segments,
-    GroupStart* start, int32_t* counts, int64_t* offsets) {
-  CountGroup(mask, entries, group, lengths, segments, start, counts, offsets);
+HWY_INLINE int64_t CountGroup32(
+    const bool* mask, int64_t begin, int64_t end, const int32_t* lengths, int64_t segments,
+    SegmentCursor* cursor, int32_t* counts, int64_t* offsets) {
+  return CountGroup(mask, begin, end, lengths, segments, cursor, counts, offsets);
 }
 
-HWY_INLINE void CountGroup64(
-    const bool* mask, int64_t entries, int64_t group, const int64_t* lengths, int64_t segments,
-    GroupStart* start, int64_t* counts, int64_t* offsets) {
-  CountGroup(mask, entries, group, lengths, segments, start, counts, offsets);
+HWY_INLINE int64_t CountGroup64(
+    const bool* mask, int64_t begin, int64_t end, const int64_t* lengths, int64_t segments,
+    SegmentCursor* cursor, int64_t* counts, int64_t* offsets) {
+  return CountGroup(mask, begin, end, lengths, segments, cursor, counts, offsets);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -10,6 +10,7 @@
 #if HWY_ONCE
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 
 namespace caffe2op_mask {
@@ -18,18 +19,18 @@ namespace {
 HWY_EXPORT(CountGroup32);
 HWY_EXPORT(CountGroup64);
 
-void CountGroup(
-    const bool* mask, int64_t entries, int64_t group, const int32_t* lengths, int64_t segments,
-    GroupStart* start, int32_t* counts, int64_t* offsets) {
-  HWY_DYNAMIC_DISPATCH(CountGroup32)
-  (mask, entries, group, lengths, segments, start, counts, offsets);
+int64_t CountGroup(
+    const bool* mask, int64_t begin, int64_t end, const int32_t* lengths, int64_t segments,
+    SegmentCursor* cursor, int32_t* counts, int64_t* offsets) {
+  return HWY_DYNAMIC_DISPATCH(CountGroup32)(
+      mask, begin, end, lengths, segments, cursor, counts, offsets);
 }
 
-void CountGroup(
-    const bool* mask, int64_t entries, int64_t group, const int64_t* lengths, int64_t segments,
-    GroupStart* start, int64_t* counts, int64_t* offsets) {
-  HWY_DYNAMIC_DISPATCH(CountGroup64)
-  (mask, entries, group, lengths, segments, start, counts, offsets);
+int64_t CountGroup(
+    const bool* mask, int64_t begin, int64_t end, const int64_t* lengths, int64_t segments,
+    SegmentCursor* cursor, int64_t* counts, int64_t* offsets) {
+  return HWY_DYNAMIC_DISPATCH(CountGroup64)(
+      mask, begin, end, lengths, segments, cursor, counts, offsets);
 }
 
 // Adds up with a check at each step, to say where it went wrong.
@@ -43,56 +44,80 @@ LengthsSum SumWithChecks(const Index* lengths, int64_t segments) {
   return {total, -1, -1};
 }
 
+// The segment of an entry that some segment has.
+template <typename Index>
+SegmentCursor FindSegment(const Index* lengths, const SegmentTable& table, int64_t entry) {
+  const int64_t* const behind = std::upper_bound(table.before, table.before + table.pieces, entry);
+  const int64_t piece = behind - table.before - 1;
+  int64_t segment = piece * table.each;
+  int64_t end = table.before[piece] + static_cast<int64_t>(lengths[segment]);
+  while (end <= entry) end += static_cast<int64_t>(lengths[++segment]);
+  return {segment, end - entry};
+}
+
 }  // namespace
 
 template <typename Index>
-LengthsSum SumLengths(const Index* lengths, int64_t segments, int64_t entries, GroupStart* starts) {
-  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
-  const int64_t groups = NumGroups(entries);
-  int64_t group = 0;
-  int64_t boundary = groups > 0 ? 0 : kMax;  // first entry of the next group
-  uint64_t total = 0;
-  Index any = 0;  // has the sign bit of every negative length, and is no less than any other
-  // Blocks are added up without looking; few of them hold the boundary of a group.
-  constexpr int64_t kBlock = 64;
-  for (int64_t begin = 0; begin < segments; begin += kBlock) {
-    const int64_t end = std::min(segments, begin + kBlock);
-    uint64_t sum = 0;
-    for (int64_t s = begin; s < end; ++s) {
-      any |= lengths[s];
-      sum += static_cast<uint64_t>(lengths[s]);
-    }
-    uint64_t before = total;
-    total += sum;
-    if (static_cast<int64_t>(total) <= boundary) continue;
-    for (int64_t s = begin; s < end; ++s) {
-      before += static_cast<uint64_t>(lengths[s]);
-      for (const auto reached = static_cast<int64_t>(before); reached > boundary;) {
-        starts[group] = {s, reached - boundary, 0};
-        boundary = ++group < groups ? group * kGroupEntries : kMax;
-      }
-    }
-  }
-  if (any < 0 || (segments > 0 && static_cast<int64_t>(any) > kMax / segments)) {
+LengthsSum SumLengths(
+    const Index* lengths, int64_t segments, SegmentTable* table, ParallelFor parallel_for) {
+  constexpr int64_t kLeastEach = 4096;
+  const int64_t each = std::max(kLeastEach, (segments + kMaxPieces - 1) / kMaxPieces);
+  int64_t* const before = table->before;
+  table->each = each;
+  table->pieces = (segments + each - 1) / each;
+  // Has the sign bit of every negative length, and is no less than any other. Sums wrap
+  // round where lengths are wrong.
+  std::atomic<Index> any{0};
+  parallel_for(
+      0, table->pieces, GrainFor(each * int64_t{sizeof(Index)}),
+      [=, &any](int64_t first, int64_t last) {
+        Index any_here = 0;
+        for (int64_t piece = first; piece < last; ++piece) {
+          const int64_t end = std::min(segments, (piece + 1) * each);
+          uint64_t sum = 0;
+          for (int64_t s = piece * each; s < end; ++s) {
+            any_here |= lengths[s];
+            sum += static_cast<uint64_t>(lengths[s]);
+          }
+          before[piece] = static_cast<int64_t>(sum);
+        }
+        any |= any_here;
+      });
+  if (any < 0 || (segments > 0 && int64_t{any} > std::numeric_limits<int64_t>::max() / segments)) {
     return SumWithChecks(lengths, segments);
   }
-  return {static_cast<int64_t>(total), -1, -1};
+  return {ExclusiveSum(before, table->pieces), -1, -1};
 }
 
 template <typename Index>
 int64_t CountTrueInSegments(
-    const bool* mask, int64_t entries, const Index* lengths, int64_t segments, GroupStart* starts,
-    Index* counts, int64_t* offsets, ParallelFor parallel_for) {
-  const int64_t groups = NumGroups(entries);
-  // A group also writes the empty segments behind its last; these come before the first.
-  std::fill(counts, counts + (groups > 0 ? starts[0].segment : segments), Index{0});
-  parallel_for(0, groups, GrainFor(kGroupEntries), [=](int64_t first, int64_t last) {
+    const bool* mask, int64_t entries, const Index* lengths, int64_t segments,
+    const SegmentTable& table, Index* counts, int64_t* offsets, ParallelFor parallel_for) {
+  if (entries == 0) {
+    std::fill(counts, counts + segments, Index{0});
+    return 0;
+  }
+  struct Carry {
+    int64_t segment;
+    int64_t count;
+  };
+  Carry carries[kMaxGroups];
+  const int64_t each = GroupEntries(entries);
+  const int64_t groups = (entries + each - 1) / each;
+  parallel_for(0, groups, GrainFor(each), [=, &table, &carries](int64_t first, int64_t last) {
+    SegmentCursor cursor = FindSegment(lengths, table, first * each);
+    // A group also writes the empty segments behind its last; these come before the first.
+    if (first == 0) std::fill(counts, counts + cursor.segment, Index{0});
     for (int64_t group = first; group < last; ++group) {
-      CountGroup(mask, entries, group, lengths, segments, starts + group, counts, offsets);
+      Carry& carry = carries[group];
+      carry.segment = cursor.segment;
+      carry.count = CountGroup(
+          mask, group * each, std::min(entries, (group + 1) * each), lengths, segments, &cursor,
+          counts, offsets);
     }
   });
   for (int64_t group = 0; group < groups; ++group) {
-    counts[starts[group].segment] += static_cast<Index>(starts[group].carry);
+    counts[carries[group].segment] += static_cast<Index>(carries[group].count);
   }
   return offsets == nullptr ? 0 : ExclusiveSum(offsets, NumChunks(entries));
 }
@@ -100,19 +125,36 @@ int64_t CountTrueInSegments(
 template <typename Index>
 void CountTrueInRows(
     const bool* mask, int64_t rows, int64_t columns, Index* counts, ParallelFor parallel_for) {
-  parallel_for(0, rows, GrainFor(columns), [=](int64_t first, int64_t last) {
-    for (int64_t r = first; r < last; ++r) {
-      counts[r] = static_cast<Index>(CountTrue(mask + r * columns, columns));
+  if (columns < 2 * kGrainBytes) {
+    parallel_for(0, rows, GrainFor(columns), [=](int64_t first, int64_t last) {
+      for (int64_t r = first; r < last; ++r) {
+        counts[r] = static_cast<Index>(CountTrue(mask + r * columns, columns));
+      }
+    });
+    return;
+  }
+  // Rows of some grains are shared, each by as many threads as come.
+  const int64_t parts = columns / kGrainBytes;
+  std::fill(counts, counts + rows, Index{0});
+  parallel_for(0, rows * parts, 1, [=](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t row = i / parts;
+      const int64_t begin = i % parts * kGrainBytes;
+      const int64_t end = (i + 1) % parts == 0 ? columns : begin + kGrainBytes;
+      const int64_t count = CountTrue(mask + row * columns + begin, end - begin);
+      __atomic_fetch_add(counts + row, static_cast<Index>(count), __ATOMIC_RELAXED);
     }
   });
 }
 
-template LengthsSum SumLengths(const int32_t*, int64_t, int64_t, GroupStart*);
-template LengthsSum SumLengths(const int64_t*, int64_t, int64_t, GroupStart*);
+template LengthsSum SumLengths(const int32_t*, int64_t, SegmentTable*, ParallelFor);
+template LengthsSum SumLengths(const int64_t*, int64_t, SegmentTable*, ParallelFor);
 template int64_t CountTrueInSegments(
-    const bool*, int64_t, const int32_t*, int64_t, GroupStart*, int32_t*, int64_t*, ParallelFor);
+    const bool*, int64_t, const int32_t*, int64_t, const SegmentTable&, int32_t*, int64_t*,
+    ParallelFor);
 template int64_t CountTrueInSegments(
-    const bool*, int64_t, const int64_t*, int64_t, GroupStart*, int64_t*, int64_t*, ParallelFor);
+    const bool*, int64_t, const int64_t*, int64_t, const SegmentTable&, int64_t*, int64_t*,
+    ParallelFor);
 template void CountTrueInRows(const bool*, int64_t, int64_t, int32_t*, ParallelFor);
 template void CountTrueInRows(const bool*, int64_t, int64_t, int64_t*, ParallelFor);
 

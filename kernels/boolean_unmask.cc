@@ -1,5 +1,6 @@
 #include "kernels/boolean_unmask.h"
 
+#include "kernels/boolean_mask.h"
 #include "kernels/chunk.h"
 
 namespace caffe2op_mask {
@@ -56,9 +57,17 @@ void ForEachOwner(
   }
 }
 
+// Rows so short that no chunk of them is cut, and that fits into the first-level cache.
+constexpr int64_t kShortRow = 8;
+static_assert(kChunkEntries * kShortRow <= kGrainBytes, "a piece is a whole chunk");
+
 }  // namespace
 
 int64_t CountOwned(MaskedRows* masks, int64_t k, int64_t n, ParallelFor parallel_for) {
+  if (k == 1) {
+    masks[0].owned = ChunkOffsets(masks[0].mask, n, masks[0].offsets, parallel_for);
+    return n - masks[0].owned;
+  }
   // Reads k bytes an entry, but asks for whole chunks: one offset is one chunk's.
   ForEachPiece(n, 1, Stores::kCached, parallel_for, [=](const ChunkPiece& piece) {
     Unowned unowned(piece.count);
@@ -91,8 +100,19 @@ void ExpandRows(
     uint64_t fill_pattern, void* out, ParallelFor parallel_for) {
   if (row_bytes == 0) return;
   const Stores stores = StoresFor(n * row_bytes);
+  const bool alone = k == 1 && !masks[0].dense;
   ForEachPiece(n, row_bytes, stores, parallel_for, [=](const ChunkPiece& piece) {
     uint8_t* const to = static_cast<uint8_t*>(out) + piece.begin * row_bytes;
+    if (alone && row_bytes <= kShortRow) {
+      // All of the chunk is filled, to be still in the cache when rows come.
+      uint64_t owned[kChunkWords];
+      const int64_t count = PackChunk(masks[0].mask + piece.begin, piece.count, owned);
+      const int64_t row = masks[0].offsets[piece.chunk];
+      if (count < piece.count) FillSpan(fill_pattern, piece.count * row_bytes, to);
+      const auto* const from = static_cast<const uint8_t*>(values[0]) + row * row_bytes;
+      ExpandChunk(owned, piece.count, row_bytes, from, to);
+      return;
+    }
     int64_t filled = 0;
     Unowned unowned(piece.count);
     ForEachOwner(

@@ -234,36 +234,48 @@ HWY_INLINE void CompressGroup(uint64_t bits, const T* HWY_RESTRICT from, T* HWY_
   hn::StoreU(CompressLanes(bits, hn::LoadU(d, from)), d, to);
 }
 
+// Lanes of v, in order, to where a bit is set; the other lanes are old's.
+template <class V, typename T = hn::TFromV<V>>
+HWY_INLINE V ExpandLanes(uint64_t bits, V v, V old) {
+  const Group<T> d;
+#if HWY_TARGET <= HWY_AVX3
+  if constexpr (kNative<T>) {
+    const auto mask = MaskOf(d, bits).raw;
+#if HWY_TARGET == HWY_AVX3_DL
+    if constexpr (sizeof(T) == 1) return V{_mm512_mask_expand_epi8(old.raw, mask, v.raw)};
+    if constexpr (sizeof(T) == 2) return V{_mm512_mask_expand_epi16(old.raw, mask, v.raw)};
+#endif
+    if constexpr (sizeof(T) == 4) return V{_mm512_mask_expand_epi32(old.raw, mask, v.raw)};
+    if constexpr (sizeof(T) == 8) return V{_mm512_mask_expand_epi64(old.raw, mask, v.raw)};
+  }
+#endif
+  static constexpr RankTable kTable;
+  return hn::IfThenElse(MaskOf(d, bits), MoveLanes(v, kTable.ranks[bits & 255]), old);
+}
+
 // Elements of `from`, in order, to the places in `to` whose bit is set; the
 // others stay. Reads a whole group at `from` and `to`.
 template <typename T>
 HWY_INLINE void ExpandGroup(uint64_t bits, const T* HWY_RESTRICT from, T* HWY_RESTRICT to) {
   const Group<T> d;
-  const auto v = hn::LoadU(d, from);
-  const auto old = hn::LoadU(d, to);
-#if HWY_TARGET <= HWY_AVX3
-  if constexpr (kNative<T>) {
-    const auto mask = MaskOf(d, bits).raw;
-    if constexpr (sizeof(T) == 8) {
-      hn::StoreU(hn::Vec<Group<T>>{_mm512_mask_expand_epi64(old.raw, mask, v.raw)}, d, to);
-    } else if constexpr (sizeof(T) == 4) {
-      hn::StoreU(hn::Vec<Group<T>>{_mm512_mask_expand_epi32(old.raw, mask, v.raw)}, d, to);
-    }
-#if HWY_TARGET == HWY_AVX3_DL
-    if constexpr (sizeof(T) == 2) {
-      hn::StoreU(hn::Vec<Group<T>>{_mm512_mask_expand_epi16(old.raw, mask, v.raw)}, d, to);
-    } else if constexpr (sizeof(T) == 1) {
-      hn::StoreU(hn::Vec<Group<T>>{_mm512_mask_expand_epi8(old.raw, mask, v.raw)}, d, to);
-    }
-#endif
-    return;
-  }
-#endif
-  if constexpr (!kNative<T>) {
-    static constexpr RankTable kTable;
-    const auto moved = MoveLanes(v, kTable.ranks[bits & 255]);
-    hn::StoreU(hn::IfThenElse(MaskOf(d, bits), moved, old), d, to);
-  }
+  hn::StoreU(ExpandLanes(bits, hn::LoadU(d, from), hn::LoadU(d, to)), d, to);
+}
+
+// The same where what does not move may not be read or written: masked in hardware,
+// without a guess at how much moves.
+template <typename T>
+HWY_INLINE void CompressPart(uint64_t bits, const T* HWY_RESTRICT from, T* HWY_RESTRICT to) {
+  const Group<T> d;
+  const auto moved = MaskOf(d, LowBits(__builtin_popcountll(bits)));
+  hn::BlendedStore(CompressLanes(bits, hn::MaskedLoad(MaskOf(d, bits), d, from)), moved, d, to);
+}
+
+template <typename T>
+HWY_INLINE void ExpandPart(uint64_t bits, const T* HWY_RESTRICT from, T* HWY_RESTRICT to) {
+  const Group<T> d;
+  const auto moved = MaskOf(d, LowBits(__builtin_popcountll(bits)));
+  hn::BlendedStore(
+      ExpandLanes(bits, hn::MaskedLoad(moved, d, from), hn::Zero(d)), MaskOf(d, bits), d, to);
 }
 
 // ---- chunks
@@ -340,6 +352,9 @@ struct ToCompact {
   static HWY_INLINE void Group(uint64_t bits, const T* spread, T* compact) {
     CompressGroup(bits, spread, compact);
   }
+  static HWY_INLINE void Part(uint64_t bits, const T* spread, T* compact) {
+    CompressPart(bits, spread, compact);
+  }
 };
 
 template <typename T>
@@ -351,6 +366,9 @@ struct ToSpread {
   static HWY_INLINE void Word(T* spread, const T* compact) { CopyWord(compact, spread); }
   static HWY_INLINE void Group(uint64_t bits, T* spread, const T* compact) {
     ExpandGroup(bits, compact, spread);
+  }
+  static HWY_INLINE void Part(uint64_t bits, T* spread, const T* compact) {
+    ExpandPart(bits, compact, spread);
   }
 };
 
@@ -380,7 +398,10 @@ HWY_INLINE void MoveElements(
       // Near the end a group may reach past what the chunk has, on either side.
       for (int64_t i = 0; i < std::min(kWordEntries, count - base); i += kLanes) {
         const uint64_t bits = word >> i & LowBits(kLanes);
-        if (end - compact >= kLanes && count - base - i >= kLanes) {
+        if constexpr (kNative<T>) {
+          Move::Part(bits, spread + base + i, compact);
+          compact += __builtin_popcountll(bits);
+        } else if (end - compact >= kLanes && count - base - i >= kLanes) {
           Move::Group(bits, spread + base + i, compact);
           compact += __builtin_popcountll(bits);
         } else {

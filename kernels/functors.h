@@ -77,46 +77,63 @@ struct WindowFunctor {
   }
 };
 
+// Where a row stands among the columns, as a triangle sees it: its index in its own
+// matrix, moved by its entry of `shifts` unless that is null.
+struct RowPosition {
+  RowPosition(  // NOLINT(google-explicit-constructor): an index alone is a position
+      RowIndex index = {}, const int64_t* shifts = nullptr, RowIndex shift_index = {})
+      : index(index), shifts(shifts), shift_index(shift_index) {}
+
+  RowIndex index;
+  const int64_t* shifts;
+  RowIndex shift_index;
+
+  int64_t operator()(int64_t row) const {
+    const int64_t position = index(row);
+    return shifts == nullptr ? position : SaturatingAdd(position, shifts[shift_index(row)]);
+  }
+};
+
 // The triangles are named for what they mask, as Caffe2 names them. `diagonal`
 // moves the boundary to the right, as k does in numpy.tril and numpy.triu.
 
 // Masks j > row + diagonal: what is left is causal.
 struct UpperFunctor {
   int64_t diagonal = 0;
-  RowIndex index;
+  RowPosition position;
 
   Interval operator()(int64_t row, int64_t columns) const {
-    return Clip(0, SaturatingAdd(SaturatingAdd(index(row), diagonal), 1), columns);
+    return Clip(0, SaturatingAdd(SaturatingAdd(position(row), diagonal), 1), columns);
   }
 };
 
 // Masks j < row + diagonal.
 struct LowerFunctor {
   int64_t diagonal = 0;
-  RowIndex index;
+  RowPosition position;
 
   Interval operator()(int64_t row, int64_t columns) const {
-    return Clip(SaturatingAdd(index(row), diagonal), columns, columns);
+    return Clip(SaturatingAdd(position(row), diagonal), columns, columns);
   }
 };
 
 // Masks j >= row + diagonal.
 struct UpperDiagFunctor {
   int64_t diagonal = 0;
-  RowIndex index;
+  RowPosition position;
 
   Interval operator()(int64_t row, int64_t columns) const {
-    return Clip(0, SaturatingAdd(index(row), diagonal), columns);
+    return Clip(0, SaturatingAdd(position(row), diagonal), columns);
   }
 };
 
 // Masks j <= row + diagonal.
 struct LowerDiagFunctor {
   int64_t diagonal = 0;
-  RowIndex index;
+  RowPosition position;
 
   Interval operator()(int64_t row, int64_t columns) const {
-    return Clip(SaturatingAdd(SaturatingAdd(index(row), diagonal), 1), columns, columns);
+    return Clip(SaturatingAdd(SaturatingAdd(position(row), diagonal), 1), columns, columns);
   }
 };
 
@@ -127,9 +144,10 @@ using MaskFunctor = std::variant<
 // Keeps what every one of its parts keeps; with no part, everything.
 class IntersectionFunctor {
  public:
-  static constexpr size_t kMaxParts = 6;  // sequence, window and the four triangles
+  // Sequence, window, the four triangles and the two sides of a band.
+  static constexpr size_t kMaxParts = 8;
 
-  // Each shape once: the caller adds at most kMaxParts.
+  // The caller adds at most kMaxParts.
   void Add(const MaskFunctor& part) { parts_[size_++] = part; }
   size_t size() const { return size_; }
   const MaskFunctor& part(size_t i) const { return parts_[i]; }

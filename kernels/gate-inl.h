@@ -11,9 +11,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "hwy/contrib/math/math-inl.h"
 #include "kernels/gate.h"
 #include "kernels/random-inl.h"
-#include "kernels/real-inl.h"
+#include "kernels/real_block-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {

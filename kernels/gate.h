@@ -10,7 +10,7 @@
 #include "kernels/broadcast.h"
 #include "kernels/parallel.h"
 #include "kernels/random.h"
-#include "kernels/real.h"
+#include "kernels/real_block.h"
 
 namespace caffe2op_mask {
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "kernels/mixture_gate.h"
-#include "kernels/real-inl.h"
+#include "kernels/real_block-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {

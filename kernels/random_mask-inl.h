@@ -10,9 +10,10 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "hwy/contrib/math/math-inl.h"
 #include "kernels/random-inl.h"
 #include "kernels/random_mask.h"
-#include "kernels/real-inl.h"
+#include "kernels/real_block-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {
@@ -37,9 +38,10 @@ HWY_INLINE void BernoulliBlocks(
       const auto kept = hn::Lt(RandomUnit(d, numbers + i), Sigmoid(d, x));
       // log sigmoid(s) = -(max(-s, 0) + log(1 + exp(-|s|))), s = x or -x.
       const auto negated = hn::IfThenElse(kept, hn::Neg(x), x);
-      const auto rest = hn::Log1p(d, hn::Exp(d, hn::Neg(hn::Abs(x))));
+      const auto rest = hn::Log1p(d, ExpOfNegative(d, hn::Neg(hn::Abs(x))));
       const auto log = hn::Sub(zero, hn::Add(hn::Max(negated, zero), rest));
-      hn::Store(KeepNaN(d, x, log), d, out.at + i);
+      // Highway's logarithm of NaN is a number.
+      hn::Store(hn::IfThenElse(hn::IsNaN(x), x, log), d, out.at + i);
       hn::Store(hn::IfThenElseZero(kept, one), d, loaded.at + i);
     });
     for (int64_t i = 0; i < count; ++i) mask[first + i] = loaded.at[i] != 0;

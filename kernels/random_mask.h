@@ -7,7 +7,7 @@
 
 #include "kernels/parallel.h"
 #include "kernels/random.h"
-#include "kernels/real.h"
+#include "kernels/real_block.h"
 
 namespace caffe2op_mask {
 

@@ -1,24 +1,32 @@
 #pragma once
 
-// Real numbers as tensors hold them, and blocks of them as kernels compute with
-// them: in double where the tensor is of doubles, in float where not.
+// Real element types as kernels see them, what is computed in for each, and the way
+// there and back.
 
 #include <cstdint>
+#include <type_traits>
 
 namespace caffe2op_mask {
 
-enum class Real { kFloat16, kBFloat16, kFloat32, kFloat64 };
+// IEEE 754 binary16, and the upper half of a binary32, as they lie in memory.
+struct Float16 {
+  uint16_t bits;
+};
+struct BFloat16 {
+  uint16_t bits;
+};
 
-constexpr int64_t RealBytes(Real type) {
-  return type == Real::kFloat64 ? 8 : type == Real::kFloat32 ? 4 : 2;
-}
+// double for double, else float.
+template <typename T>
+using Wide = std::conditional_t<std::is_same<T, double>::value, double, float>;
 
-// Elements that are converted and computed at once: small enough for several
-// blocks to stay in the nearest cache, a multiple of any vector.
-constexpr int64_t kRealBlock = 512;
+// from[0, count) as float, exactly.
+void ToFloat(const Float16* from, int64_t count, float* to);
+void ToFloat(const BFloat16* from, int64_t count, float* to);
 
-constexpr int64_t NumRealBlocks(int64_t count) {
-  return count / kRealBlock + (count % kRealBlock != 0 ? 1 : 0);
-}
+// from[0, count) rounded to nearest, ties to even; what is too large is infinite. The
+// ranges do not overlap.
+void FromFloat(const float* from, int64_t count, Float16* to);
+void FromFloat(const float* from, int64_t count, BFloat16* to);
 
 }  // namespace caffe2op_mask

@@ -1,7 +1,8 @@
 #include "operators/boolean_mask_jagged_op.h"
 
 #include "kernels/boolean_mask.h"
-#include "kernels/chunk.h"
+#include "kernels/boolean_mask_lengths.h"
+#include "operators/chunk_offsets.h"
 #include "operators/parallel.h"
 #include "operators/segment_lengths.h"
 
@@ -11,7 +12,8 @@ namespace mask {
 using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
 
 bool BooleanMaskJaggedOp::RunOnDevice() {
-  return DispatchIndex(this, "BooleanMaskJagged", "lengths", Input(1));
+  const bool is_int32 = IsInt32("BooleanMaskJagged", Input(1));
+  return is_int32 ? DoRunWithType<int32_t>() : DoRunWithType<int64_t>();
 }
 
 template <typename Index>
@@ -29,14 +31,15 @@ bool BooleanMaskJaggedOp::DoRunWithType() {
       "BooleanMaskJagged: values must be numbers or bool, but are of type ",
       TypeName(values.dtype()), ".");
   const int64_t n = mask.numel();
-  CheckSegmentLengths<Index>("BooleanMaskJagged", lengths, n, &starts_);
+  SegmentTable table;
+  CheckSegmentLengths<Index>("BooleanMaskJagged", lengths, n, &table);
   const void* const from = values.raw_data();
-  offsets_.resize(static_cast<size_t>(NumChunks(n)));
+  Offsets offsets = OffsetsFor(n);
   Tensor* const masked_lengths = Output(1, lengths.sizes(), at::dtype<Index>());
   // Counting the segments also tells where each chunk's rows go.
   const int64_t kept = CountTrueInSegments(
-      keep, n, lengths.data<Index>(), lengths.numel(), starts_.data(),
-      masked_lengths->mutable_data<Index>(), offsets_.data(), AtParallelFor);
+      keep, n, lengths.data<Index>(), lengths.numel(), table, masked_lengths->mutable_data<Index>(),
+      offsets.data(), AtParallelFor);
 
   std::vector<int64_t> sizes = values.sizes().vec();
   sizes[0] = kept;
@@ -45,7 +48,7 @@ bool BooleanMaskJaggedOp::DoRunWithType() {
   Tensor* const masked_values = Output(0);
   masked_values->Resize(sizes);
   CompressRows(
-      keep, n, offsets_.data(), row_bytes, from, masked_values->raw_mutable_data(values.dtype()),
+      keep, n, offsets.data(), row_bytes, from, masked_values->raw_mutable_data(values.dtype()),
       AtParallelFor);
   return true;
 }

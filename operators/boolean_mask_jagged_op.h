@@ -1,9 +1,6 @@
 #pragma once
 
-#include <vector>
-
 #include "caffe2/core/operator.h"
-#include "kernels/boolean_mask_lengths.h"
 
 namespace caffe2 {
 namespace mask {
@@ -19,10 +16,6 @@ class BooleanMaskJaggedOp final : public Operator<CPUContext> {
   // Index: the type of lengths and of masked_lengths.
   template <typename Index>
   bool DoRunWithType();
-
- private:
-  std::vector<int64_t> offsets_;
-  std::vector<caffe2op_mask::GroupStart> starts_;
 };
 
 void FillBooleanMaskJaggedSchema(OpSchema& schema);

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "kernels/boolean_mask_lengths.h"
 #include "operators/parallel.h"
 #include "operators/segment_lengths.h"
 
@@ -16,26 +17,27 @@ bool BooleanMaskLengthsOp::RunOnDevice() {
   MaskData("BooleanMaskLengths", "mask", mask);
   CAFFE_ENFORCE(
       mask.dim() >= 1, "BooleanMaskLengths: mask must have at least one dim, but is of shape [].");
-  if (mask.dim() == 1) return DispatchIndex(this, "BooleanMaskLengths", "lengths", lengths);
-  return lengths.dtype().Match<int64_t>() ? CountRows<int64_t>() : CountRows<int32_t>();
+  if (mask.dim() > 1) {
+    const bool is_int64 = lengths.dtype().Match<int64_t>();
+    return is_int64 ? CountRows<int64_t>(lengths, mask) : CountRows<int32_t>(lengths, mask);
+  }
+  const bool is_int32 = IsInt32("BooleanMaskLengths", lengths);
+  return is_int32 ? CountSegments<int32_t>(lengths, mask) : CountSegments<int64_t>(lengths, mask);
 }
 
 template <typename Index>
-bool BooleanMaskLengthsOp::DoRunWithType() {
-  const Tensor& lengths = Input(0);
-  const Tensor& mask = Input(1);
-  CheckSegmentLengths<Index>("BooleanMaskLengths", lengths, mask.numel(), &starts_);
+bool BooleanMaskLengthsOp::CountSegments(const Tensor& lengths, const Tensor& mask) {
+  SegmentTable table;
+  CheckSegmentLengths<Index>("BooleanMaskLengths", lengths, mask.numel(), &table);
   Tensor* const counts = Output(0, lengths.sizes(), at::dtype<Index>());
   CountTrueInSegments(
-      mask.data<bool>(), mask.numel(), lengths.data<Index>(), lengths.numel(), starts_.data(),
+      mask.data<bool>(), mask.numel(), lengths.data<Index>(), lengths.numel(), table,
       counts->mutable_data<Index>(), /*offsets=*/nullptr, AtParallelFor);
   return true;
 }
 
 template <typename Index>
-bool BooleanMaskLengthsOp::CountRows() {
-  const Tensor& rows = Input(0);
-  const Tensor& mask = Input(1);
+bool BooleanMaskLengthsOp::CountRows(const Tensor& rows, const Tensor& mask) {
   CAFFE_ENFORCE(
       rows.dim() >= 1 && rows.size(0) == mask.size(0),
       "BooleanMaskLengths: with a mask of 2 or more dims, input 0 must have the mask's first dim, "

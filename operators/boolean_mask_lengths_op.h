@@ -1,9 +1,6 @@
 #pragma once
 
-#include <vector>
-
 #include "caffe2/core/operator.h"
-#include "kernels/boolean_mask_lengths.h"
 
 namespace caffe2 {
 namespace mask {
@@ -16,15 +13,12 @@ class BooleanMaskLengthsOp final : public Operator<CPUContext> {
 
   bool RunOnDevice() override;
 
-  // Index: the type of lengths and of masked_lengths.
-  template <typename Index>
-  bool DoRunWithType();
-
  private:
+  // Index: the type of masked_lengths, and of lengths that are not rows.
   template <typename Index>
-  bool CountRows();
-
-  std::vector<caffe2op_mask::GroupStart> starts_;
+  bool CountSegments(const Tensor& lengths, const Tensor& mask);
+  template <typename Index>
+  bool CountRows(const Tensor& rows, const Tensor& mask);
 };
 
 void FillBooleanMaskLengthsSchema(OpSchema& schema);

@@ -1,11 +1,14 @@
 #include "operators/boolean_mask_op.h"
 
+#include <ATen/core/DimVector.h>
+
 #include "kernels/boolean_mask.h"
 #include "kernels/boolean_unmask.h"
 #include "kernels/chunk.h"
 #include "kernels/fill.h"
 #include "kernels/masked_fill.h"
 #include "operators/check.h"
+#include "operators/chunk_offsets.h"
 #include "operators/element_types.h"
 #include "operators/parallel.h"
 
@@ -43,20 +46,18 @@ bool BooleanMaskOp::Compact(const Tensor& data, const Tensor& mask) {
   const void* const from = data.raw_data();
   const bool* const keep = mask.data<bool>();
   const int64_t n = mask.numel();
-  offsets_.resize(static_cast<size_t>(NumChunks(n)));
-  const int64_t kept = ChunkOffsets(keep, n, offsets_.data(), AtParallelFor);
+  Offsets offsets = OffsetsFor(n);
+  const int64_t kept = ChunkOffsets(keep, n, offsets.data(), AtParallelFor);
 
-  std::vector<int64_t> sizes;
-  sizes.reserve(data.sizes().size());
-  sizes.push_back(kept);
-  sizes.insert(sizes.end(), data.sizes().begin() + mask.dim(), data.sizes().end());
-  const int64_t row = Product(data.sizes(), mask.dim(), data.dim());
+  at::DimVector sizes(data.sizes().slice(static_cast<size_t>(mask.dim() - 1)));
+  sizes[0] = kept;
+  const int64_t row = Product(sizes, 1, static_cast<int64_t>(sizes.size()));
   Tensor* const masked = Output(0);
-  masked->Resize(sizes);
+  masked->Resize(at::IntArrayRef(sizes));
   void* const to = masked->raw_mutable_data(type);
   const int64_t row_bytes = RowBytes(kept, row, type);
   if (IsPlain(type)) {
-    CompressRows(keep, n, offsets_.data(), row_bytes, from, to, AtParallelFor);
+    CompressRows(keep, n, offsets.data(), row_bytes, from, to, AtParallelFor);
   } else {
     const auto* const bytes = reinterpret_cast<const uint8_t*>(keep);
     int64_t written = 0;
@@ -69,7 +70,7 @@ bool BooleanMaskOp::Compact(const Tensor& data, const Tensor& mask) {
   }
   if (OutputSize() == 2) {
     Tensor* const indices = Output(1, {kept}, at::dtype<int64_t>());
-    CompressIndices(keep, n, offsets_.data(), indices->mutable_data<int64_t>(), AtParallelFor);
+    CompressIndices(keep, n, offsets.data(), indices->mutable_data<int64_t>(), AtParallelFor);
   }
   return true;
 }
@@ -96,58 +97,55 @@ bool BooleanMaskOp::DoRunWithOtherType() {
 BooleanMaskGradientOp::BooleanMaskGradientOp(const OperatorDef& def, Workspace* ws)
     : Operator<CPUContext>(def, ws), keep_shape_(Arguments(def).Bool("keep_shape", false)) {}
 
+// What is not kept gets zeros, which every type has alike: rows move as bytes.
 bool BooleanMaskGradientOp::RunOnDevice() {
-  return DispatchAny(this, Input(1));
-}
-
-template <typename T>
-bool BooleanMaskGradientOp::DoRunWithType() {
   const Tensor& mask = Input(0);
   const Tensor& d_masked = Input(1);
+  const TypeMeta type = d_masked.dtype();
+  CAFFE_ENFORCE(
+      IsPlain(type), "BooleanMaskGradient: d_masked must be a number or bool, but is of type ",
+      TypeName(type), ".");
   const bool* const keep = MaskData("BooleanMaskGradient", "mask", mask);
-  const T* const from = d_masked.data<T>();
-  const int64_t n = mask.numel();
+  const at::IntArrayRef mask_sizes = mask.sizes();
+  const at::IntArrayRef masked_sizes = d_masked.sizes();
+  const void* const from = d_masked.raw_data();
   if (keep_shape_) {
-    CheckLeadingDims("BooleanMaskGradient", "mask", mask.sizes(), "d_masked", d_masked.sizes());
-    Tensor* const d_data = Output(0, d_masked.sizes(), at::dtype<T>());
-    const MaskBroadcast shape(
-        d_masked.sizes().data(), d_masked.dim(), mask.sizes().data(), mask.dim());
-    MaskedFill(keep, shape, sizeof(T), from, 0, d_data->mutable_data<T>(), AtParallelFor);
+    CheckLeadingDims("BooleanMaskGradient", "mask", mask_sizes, "d_masked", masked_sizes);
+    Tensor* const d_data = Output(0);
+    d_data->ResizeLike(d_masked);
+    const MaskBroadcast shape(masked_sizes.data(), d_masked.dim(), mask_sizes.data(), mask.dim());
+    MaskedFill(
+        keep, shape, static_cast<int64_t>(type.itemsize()), from, 0, d_data->raw_mutable_data(type),
+        AtParallelFor);
     return true;
   }
   CAFFE_ENFORCE(
-      mask.dim() >= 1, "BooleanMaskGradient: mask must have at least one dim, but is of shape [].");
+      !mask_sizes.empty(),
+      "BooleanMaskGradient: mask must have at least one dim, but is of shape [].");
   CAFFE_ENFORCE(
-      d_masked.dim() >= 1,
+      !masked_sizes.empty(),
       "BooleanMaskGradient: d_masked must have at least one dim, but is of shape [].");
   CAFFE_ENFORCE(
       !IsInputOutputAlias(1, 0),
       "BooleanMaskGradient: d_data must not be d_masked itself unless keep_shape is 1.");
-  offsets_.resize(static_cast<size_t>(NumChunks(n)));
-  MaskedRows masked{keep, false, offsets_.data(), 0};
+  const int64_t n = mask.numel();
+  Offsets offsets = OffsetsFor(n);
+  MaskedRows masked{keep, false, offsets.data(), 0};
   CountOwned(&masked, 1, n, AtParallelFor);
   CAFFE_ENFORCE(
-      d_masked.size(0) == masked.owned,
+      masked_sizes[0] == masked.owned,
       "BooleanMaskGradient: d_masked must have one row for each of the ", masked.owned,
-      " True of mask, but is of shape ", ShapeName(d_masked.sizes()), ".");
-  std::vector<int64_t> sizes;
-  sizes.reserve(mask.sizes().size() + d_masked.sizes().size());
-  sizes.insert(sizes.end(), mask.sizes().begin(), mask.sizes().end());
-  sizes.insert(sizes.end(), d_masked.sizes().begin() + 1, d_masked.sizes().end());
-  CheckOutputSize("BooleanMaskGradient", "d_data", sizes, d_masked.dtype());
-  const int64_t row = Product(d_masked.sizes(), 1, d_masked.dim());
-  Tensor* const d_data = Output(0, sizes, at::dtype<T>());
-  const void* const values = from;
+      " True of mask, but is of shape ", ShapeName(masked_sizes), ".");
+  at::DimVector sizes(mask_sizes);
+  sizes.append(masked_sizes.begin() + 1, masked_sizes.end());
+  CheckOutputSize("BooleanMaskGradient", "d_data", sizes, type);
+  const int64_t row = Product(masked_sizes, 1, d_masked.dim());
+  Tensor* const d_data = Output(0);
+  d_data->Resize(at::IntArrayRef(sizes));
   ExpandRows(
-      &masked, 1, n, RowBytes(n, row, d_masked.dtype()), &values, 0, d_data->mutable_data<T>(),
+      &masked, 1, n, RowBytes(n, row, type), &from, 0, d_data->raw_mutable_data(type),
       AtParallelFor);
   return true;
-}
-
-bool BooleanMaskGradientOp::DoRunWithOtherType() {
-  CAFFE_THROW(
-      "BooleanMaskGradient: d_masked must be a number or bool, but is of type ",
-      TypeName(Input(1).dtype()), ".");
 }
 
 void FillBooleanMaskSchema(OpSchema& schema) {

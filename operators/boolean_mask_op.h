@@ -1,8 +1,5 @@
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "caffe2/core/operator.h"
 #include "operators/arguments.h"
 
@@ -28,7 +25,6 @@ class BooleanMaskOp final : public Operator<CPUContext> {
 
   const bool keep_shape_;
   const Number fill_val_;
-  std::vector<int64_t> offsets_;
 };
 
 // BooleanMaskGradient(mask, d_masked) -> d_data
@@ -39,13 +35,8 @@ class BooleanMaskGradientOp final : public Operator<CPUContext> {
 
   bool RunOnDevice() override;
 
-  template <typename T>
-  bool DoRunWithType();
-  bool DoRunWithOtherType();
-
  private:
   const bool keep_shape_;
-  std::vector<int64_t> offsets_;
 };
 
 void FillBooleanMaskSchema(OpSchema& schema);

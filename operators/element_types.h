@@ -32,6 +32,11 @@ bool DispatchAny(Op* op, const Tensor& tensor) {
           int16_t>());
 }
 
+template <class Op>
+bool DispatchReal(Op* op, const Tensor& tensor) {
+  return Dispatch(op, tensor, TensorTypes<float, double, at::Half, at::BFloat16>());
+}
+
 template <typename T>
 constexpr bool IsReal() {
   return std::is_floating_point<T>::value || std::is_same<T, at::Half>::value ||

@@ -27,21 +27,36 @@ std::vector<std::string> Split(const std::string& mode) {
   }
 }
 
+int64_t WindowSide(const OperatorDef& def, const char* name) {
+  const int64_t side = Arguments(def).Int(name, -1);
+  CAFFE_ENFORCE(
+      side >= -1, def.type(), ": argument ", name, " must be -1 (open) or more, but is ", side,
+      ".");
+  return side;
+}
+
 }  // namespace
 
-MaskShape::MaskShape(const OperatorDef& def)
+MaskShape::MaskShape(const OperatorDef& def, Use use)
     : radius_(Arguments(def).Int("radius", 10)), diagonal_(Arguments(def).Int("diagonal", 0)) {
   const std::string mode = Arguments(def).String("mode", "");
-  for (const std::string& part : Split(mode)) {
-    CAFFE_ENFORCE(
-        std::count(PartNames().begin(), PartNames().end(), part) == 1, def.type(),
-        ": argument mode must be mask, or shapes of sequence, window, upper, lower, upperdiag, "
-        "lowerdiag joined by '+', but is '",
-        mode, "'.");
-    if (!Has(part)) parts_.push_back(part);
+  const bool scores = use == Use::kScores;
+  if (!scores || !mode.empty()) {
+    for (const std::string& part : Split(mode)) {
+      CAFFE_ENFORCE(
+          std::count(PartNames().begin(), PartNames().end(), part) == 1, def.type(),
+          ": argument mode must be ", scores ? "empty" : "mask",
+          ", or shapes of sequence, window, upper, lower, upperdiag, lowerdiag joined by '+', but "
+          "is '",
+          mode, "'.");
+      if (!Has(part)) parts_.push_back(part);
+    }
   }
   CAFFE_ENFORCE(
       radius_ >= 0, def.type(), ": argument radius must not be negative, but is ", radius_, ".");
+  if (!scores) return;
+  window_left_ = WindowSide(def, "window_left");
+  window_right_ = WindowSide(def, "window_right");
 }
 
 bool MaskShape::Has(const std::string& part) const {
@@ -49,9 +64,8 @@ bool MaskShape::Has(const std::string& part) const {
 }
 
 IntersectionFunctor MaskShape::Functor(
-    int64_t rows, const Tensor* lengths, RowIndex lengths_index, const Tensor* centers,
-    RowIndex centers_index) const {
-  const RowIndex row{1, rows};
+    const RowPosition& position, const Tensor* lengths, RowIndex lengths_index,
+    const Tensor* centers, RowIndex centers_index) const {
   IntersectionFunctor functor;
   for (const std::string& part : parts_) {
     if (part == "sequence") {
@@ -67,15 +81,17 @@ IntersectionFunctor MaskShape::Functor(
         functor.Add(WindowFunctor<int64_t>{centers->data<int64_t>(), radius_, centers_index});
       }
     } else if (part == "upper") {
-      functor.Add(UpperFunctor{diagonal_, row});
+      functor.Add(UpperFunctor{diagonal_, position});
     } else if (part == "lower") {
-      functor.Add(LowerFunctor{diagonal_, row});
+      functor.Add(LowerFunctor{diagonal_, position});
     } else if (part == "upperdiag") {
-      functor.Add(UpperDiagFunctor{diagonal_, row});
+      functor.Add(UpperDiagFunctor{diagonal_, position});
     } else {
-      functor.Add(LowerDiagFunctor{diagonal_, row});
+      functor.Add(LowerDiagFunctor{diagonal_, position});
     }
   }
+  if (window_left_ >= 0) functor.Add(LowerFunctor{-window_left_, position});
+  if (window_right_ >= 0) functor.Add(UpperFunctor{window_right_, position});
   return functor;
 }
 

@@ -13,9 +13,13 @@ Real RealType(const char* op, const char* name, const Tensor& tensor) {
   if (type.Match<double>()) return Real::kFloat64;
   if (type.Match<at::Half>()) return Real::kFloat16;
   if (type.Match<at::BFloat16>()) return Real::kBFloat16;
+  ThrowNotReal(op, name, tensor);
+}
+
+void ThrowNotReal(const char* op, const char* name, const Tensor& tensor) {
   CAFFE_THROW(
       op, ": ", name, " must be of type float16, bfloat16, float32 or float64, but is ",
-      TypeName(type), ".");
+      TypeName(tensor.dtype()), ".");
 }
 
 void CheckSameType(

@@ -29,7 +29,9 @@ std::optional<int64_t> OptionalInt(const OperatorDef& def, const char* name) {
 SequenceMaskOp::SequenceMaskOp(const OperatorDef& def, Workspace* ws)
     : Operator<CPUContext>(def, ws),
       mode_(Arguments(def).String("mode", "")),
-      shape_(mode_ == "mask" ? std::nullopt : std::make_optional<MaskShape>(def)),
+      shape_(
+          mode_ == "mask" ? std::nullopt
+                          : std::make_optional<MaskShape>(def, MaskShape::Use::kSequenceMask)),
       axis_(Arguments(def).Int("axis", 1)),
       batch_(OptionalInt(def, "batch")),
       repeat_from_axis_(OptionalInt(def, "repeat_from_axis")),
@@ -135,8 +137,8 @@ void SequenceMaskOp::MaskByShape(uint64_t fill_pattern) {
   const Tensor* const lengths = shape_->needs_lengths() ? &Input(next++) : nullptr;
   const Tensor* const centers = shape_->needs_centers() ? &Input(next++) : nullptr;
   const IntersectionFunctor functor = shape_->Functor(
-      rows, lengths, lengths ? IndexRows("lengths", *lengths, axis, rows) : RowIndex{}, centers,
-      centers ? IndexRows("centers", *centers, axis, rows) : RowIndex{});
+      RowIndex{1, rows}, lengths, lengths ? IndexRows("lengths", *lengths, axis, rows) : RowIndex{},
+      centers, centers ? IndexRows("centers", *centers, axis, rows) : RowIndex{});
 
   const void* const from = data.raw_data();
   Tensor* const output = Output(0, sizes, at::dtype(data.dtype()));

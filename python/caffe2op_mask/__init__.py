@@ -19,6 +19,8 @@ from caffe2op_mask._load import compiler, library_path, load, target_name
 # The one place where the version is written; CMake and setup.py read it here.
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "compiler", "library_path", "target_name"]
+__all__ = ["__version__", "compiler", "fuse", "library_path", "target_name"]
 
 load()
+
+from caffe2op_mask.fuse import fuse  # noqa: E402  needs the Caffe2 that load() has seen to

@@ -16,13 +16,20 @@ namespace caffe2op_mask {
 namespace {
 
 template <typename Index>
+LengthsSum Sum(const std::vector<Index>& lengths) {
+  SegmentTable table;
+  return SumLengths(lengths.data(), static_cast<int64_t>(lengths.size()), &table, ShuffledFor);
+}
+
+template <typename Index>
 class BooleanMaskLengthsKernelTest : public SeededTest {
  protected:
   void ExpectCounted(const std::vector<Index>& lengths, Pattern pattern) {
     const auto segments = static_cast<int64_t>(lengths.size());
     const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
-    std::vector<GroupStart> starts(static_cast<size_t>(NumGroups(total)));
-    const LengthsSum sum = SumLengths(lengths.data(), segments, total, starts.data());
+    SegmentTable table;
+    const LengthsSum sum =
+        SumLengths(lengths.data(), segments, &table, RandomFor(random_, segments));
     EXPECT_EQ(sum.total, total);
     EXPECT_EQ(sum.negative, -1);
     EXPECT_EQ(sum.overflow, -1);
@@ -30,15 +37,15 @@ class BooleanMaskLengthsKernelTest : public SeededTest {
     const GuardedBytes mask(keep, random_() % 65);
     GuardedBytes counts(lengths.size() * sizeof(Index));
     CountTrueInSegments(
-        mask.mask(), total, lengths.data(), segments, starts.data(), counts.template as<Index>(),
-        nullptr, RandomFor(random_, total));
+        mask.mask(), total, lengths.data(), segments, table, counts.template as<Index>(), nullptr,
+        RandomFor(random_, total));
     Expect(counts, reference::CountTrueInSegments(keep, lengths));
 
     // The same with the offsets of chunks, as for compaction.
     std::vector<int64_t> offsets(static_cast<size_t>(NumChunks(total)));
     std::vector<int64_t> expected_offsets(offsets);
     const int64_t kept = CountTrueInSegments(
-        mask.mask(), total, lengths.data(), segments, starts.data(), counts.template as<Index>(),
+        mask.mask(), total, lengths.data(), segments, table, counts.template as<Index>(),
         offsets.data(), RandomFor(random_, total));
     Expect(counts, reference::CountTrueInSegments(keep, lengths));
     EXPECT_EQ(kept, ChunkOffsets(mask.mask(), total, expected_offsets.data(), SerialFor));
@@ -78,7 +85,7 @@ TYPED_TEST(BooleanMaskLengthsKernelTest, CountsSegmentsOfEveryLength) {
 
 TYPED_TEST(BooleanMaskLengthsKernelTest, CountsOneLongSegmentAmongEmptyOnes) {
   for (const size_t place : {size_t{0}, size_t{4095}, size_t{4096}, size_t{8192}}) {
-    for (const int64_t length : {kGroupEntries - 1, kGroupEntries, 6 * kGroupEntries + 1}) {
+    for (const int64_t length : {kChunkEntries - 1, kChunkEntries, 96 * kChunkEntries + 1}) {
       std::vector<TypeParam> lengths(8193, 0);
       lengths[place] = static_cast<TypeParam>(length);
       this->ExpectCounted(lengths, {0.5, false});
@@ -90,8 +97,8 @@ TYPED_TEST(BooleanMaskLengthsKernelTest, CountsOneLongSegmentAmongEmptyOnes) {
 TYPED_TEST(BooleanMaskLengthsKernelTest, CountsSegmentsAtTheEdgesOfGroups) {
   for (int round = 0; round < 40; ++round) {
     std::vector<TypeParam> lengths;
-    for (int64_t total = 0; total < 4 * kGroupEntries;) {
-      const int64_t edge = this->random_() % 2 == 0 ? kGroupEntries : kChunkEntries;
+    for (int64_t total = 0; total < 40 * kChunkEntries;) {
+      const int64_t edge = this->random_() % 2 == 0 ? 16 * kChunkEntries : kChunkEntries;
       const int64_t to_edge = edge - total % edge;
       const int64_t choices[] = {0, 0, 1, to_edge, to_edge - 1, to_edge + 1, to_edge + edge};
       lengths.push_back(static_cast<TypeParam>(choices[this->random_() % 7]));
@@ -99,6 +106,26 @@ TYPED_TEST(BooleanMaskLengthsKernelTest, CountsSegmentsAtTheEdgesOfGroups) {
     }
     lengths.resize(lengths.size() + this->random_() % 3, 0);
     this->ExpectCounted(lengths, {0.5, false});
+  }
+}
+
+// So many that pieces and groups are larger than they are at least.
+TYPED_TEST(BooleanMaskLengthsKernelTest, CountsMillionsOfSegments) {
+  std::vector<TypeParam> lengths(kMaxPieces * 4096 + 12345);
+  for (TypeParam& length : lengths) length = static_cast<TypeParam>(this->random_() % 3);
+  this->ExpectCounted(lengths, {0.5, true});
+}
+
+TYPED_TEST(BooleanMaskLengthsKernelTest, CountsRowsThatThreadsShare) {
+  for (const int64_t columns : {2 * kGrainBytes - 1, 2 * kGrainBytes, 5 * kGrainBytes + 77}) {
+    const int64_t rows = 3;
+    const Bytes keep = RandomMask(this->random_, rows * columns, {0.5, true});
+    const GuardedBytes mask(keep, 3);
+    GuardedBytes counts(static_cast<size_t>(rows) * sizeof(TypeParam));
+    CountTrueInRows(mask.mask(), rows, columns, counts.as<TypeParam>(), ThreadedFor);
+    const std::vector<TypeParam> lengths(
+        static_cast<size_t>(rows), static_cast<TypeParam>(columns));
+    this->Expect(counts, reference::CountTrueInSegments(keep, lengths));
   }
 }
 
@@ -126,7 +153,7 @@ TYPED_TEST(BooleanMaskLengthsKernelTest, NamesTheFirstNegativeLength) {
       std::vector<TypeParam> lengths(8193, 1);
       lengths[static_cast<size_t>(place)] = negative;
       lengths[8192] = -1;
-      const LengthsSum sum = SumLengths(lengths.data(), 8193, 0, nullptr);
+      const LengthsSum sum = Sum(lengths);
       EXPECT_EQ(sum.negative, place);
       EXPECT_EQ(sum.overflow, -1);
     }
@@ -135,14 +162,7 @@ TYPED_TEST(BooleanMaskLengthsKernelTest, NamesTheFirstNegativeLength) {
 
 TEST(SumLengthsTest, NamesTheFirstLengthThatPassesInt64) {
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
-  // However wrong the lengths, starts are those of the mask's entries.
-  const auto sum = [](const std::vector<int64_t>& lengths) {
-    std::vector<GroupStart> starts(2);
-    const LengthsSum result = SumLengths(
-        lengths.data(), static_cast<int64_t>(lengths.size()), 2 * kGroupEntries, starts.data());
-    EXPECT_EQ(starts.size(), 2U);
-    return result;
-  };
+  const auto sum = [](const std::vector<int64_t>& lengths) { return Sum(lengths); };
   EXPECT_EQ(sum({kMax, 0}).total, kMax);
   EXPECT_EQ(sum({kMax, 0}).overflow, -1);
   EXPECT_EQ(sum({kMax, 0, 1}).overflow, 2);
@@ -157,7 +177,7 @@ TEST(SumLengthsTest, NamesTheFirstLengthThatPassesInt64) {
 TEST(SumLengthsTest, AddsInt32BeyondInt32) {
   constexpr int32_t kMax = std::numeric_limits<int32_t>::max();
   const std::vector<int32_t> lengths{kMax, kMax, kMax};
-  EXPECT_EQ(SumLengths(lengths.data(), 3, 0, nullptr).total, int64_t{3} * kMax);
+  EXPECT_EQ(Sum(lengths).total, int64_t{3} * kMax);
 }
 
 }  // namespace

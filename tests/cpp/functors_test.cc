@@ -165,6 +165,39 @@ TEST(RowIndexTest, EveryFunctorGoesByIt) {
   }
 }
 
+// Each matrix of 5 rows, two of them on end by one shift, stands where its shift says.
+TEST(RowPositionTest, TrianglesGoByIt) {
+  for (const int64_t number : kNumbers) {
+    const int64_t shifts[] = {0, number, -3};
+    const RowIndex rows{1, 5};
+    const RowIndex matrices{10, 3};
+    const RowPosition position{rows, shifts, matrices};
+    for (int64_t row = 0; row < 35; ++row) {
+      const int64_t at = SaturatingAdd(row % 5, shifts[row / 10 % 3]);
+      EXPECT_EQ(position(row), at);
+      EXPECT_EQ(RowPosition(rows)(row), row % 5);
+      for (const int64_t k : {-2, 0, 3}) {
+        for (const int64_t columns : {int64_t{0}, int64_t{7}, kMax32}) {
+          SCOPED_TRACE(
+              ::testing::Message() << "row " << row << ", at " << at << ", diagonal " << k);
+          ExpectKept(UpperFunctor{k, position}(row, columns), columns, [=](int64_t j) {
+            return reference::UpperKeeps(at, k, j);
+          });
+          ExpectKept(LowerFunctor{k, position}(row, columns), columns, [=](int64_t j) {
+            return reference::LowerKeeps(at, k, j);
+          });
+          ExpectKept(UpperDiagFunctor{k, position}(row, columns), columns, [=](int64_t j) {
+            return reference::UpperDiagKeeps(at, k, j);
+          });
+          ExpectKept(LowerDiagFunctor{k, position}(row, columns), columns, [=](int64_t j) {
+            return reference::LowerDiagKeeps(at, k, j);
+          });
+        }
+      }
+    }
+  }
+}
+
 class IntersectionTest : public SeededTest {};
 
 TEST_F(IntersectionTest, OfNothingKeepsEverything) {

@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-#include "kernels/real.h"
+#include "kernels/real_block.h"
 #include "tests/cpp/guarded_bytes.h"
 #include "tests/cpp/seeded_test.h"
 #include "tests/reference/real.h"

@@ -40,7 +40,7 @@ TEST_F(TargetTest, RefusesAnUnknownTarget) {
   EXPECT_EQ(TargetName(), before);
 }
 
-// Kernels move bytes and count; there is nothing that targets could round otherwise.
+// What moves bytes and counts has nothing that targets could round otherwise.
 TEST_F(TargetTest, TargetsAgreeBitForBit) {
   const Bytes mask = RandomMask(random_, kChunkEntries, {0.3, false});
   const Bytes rows = RandomBytes(random_, kChunkEntries * 8);

@@ -31,6 +31,10 @@ OWN = {
     "GateGradient": Entry((3, 5), (2, 3), None),
     "Highway": Entry((3, 3), (1, 1), "HighwayGradient", 3),
     "HighwayGradient": Entry((4, 4), (3, 3), None),
+    "MaskedAttention": Entry((3, 7), (1, 2), "MaskedAttentionGradient", 3),
+    "MaskedAttentionGradient": Entry((6, 11), (3, 4), None),
+    "MaskedSoftmax": Entry((1, 5), (1, 1), "MaskedSoftmaxGradient"),
+    "MaskedSoftmaxGradient": Entry((2, 7), (1, 2), None),
     "MixtureGate": Entry((2, 2), (1, 2), "MixtureGateGradient", 2),
     "MixtureGateGradient": Entry((3, 4), (2, 2), None),
     "RandomMask": Entry((1, 1), (1, 1), None),
@@ -69,7 +73,7 @@ def test_gradient_and_its_engine(name, engine):
     """A gradient operator is of the engine of the operator that it is the gradient of."""
     entry = ALL[name]
     inputs = ["input_{}".format(i) for i in range(min(max(2, entry.inputs[0]), entry.inputs[1]))]
-    outputs = ["output_{}".format(i) for i in range(entry.outputs[0])]
+    outputs = ["output_{}".format(i) for i in range(entry.outputs[1])]
     op = core.CreateOperator(name, inputs, outputs, engine=engine)
     d_outputs = [output + "_grad" for output in outputs]
     (grad_op,), grads = core.GradientRegistry.GetGradientForOp(op, d_outputs)

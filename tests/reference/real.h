@@ -1,100 +1,139 @@
 #pragma once
 
+// Binary floating point by plain arithmetic, on the definitions of IEEE 754.
+
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/real.h"
+#include "kernels/real_block.h"
 #include "tests/reference/bytes.h"
 
 namespace caffe2op_mask {
 namespace reference {
 
-using Doubles = std::vector<double>;
-
-// A format of `fraction` bits and exponents from `least` to `greatest`, the sign
-// apart: what the 16-bit types differ in.
+// Normal numbers are (1 + fraction) 2^exponent, with exponents from min_exponent to
+// 1 - min_exponent; below them the exponent stays and the fraction is all.
 struct Format {
-  int fraction;
-  int least;
-  int greatest;
+  int fraction_bits;
+  int min_exponent;
 };
 
-inline Format FormatOf(Real type) {
-  return type == Real::kFloat16 ? Format{10, -14, 15} : Format{7, -126, 127};
+template <typename T>
+constexpr Format FormatOf() {
+  return {std::numeric_limits<T>::digits - 1, std::numeric_limits<T>::min_exponent - 1};
+}
+template <>
+constexpr Format FormatOf<Float16>() {
+  return {10, -14};
+}
+template <>
+constexpr Format FormatOf<BFloat16>() {
+  return {7, -126};
 }
 
-inline double Decode16(Format format, uint16_t bits) {
-  const int exponents = 1 << (15 - format.fraction);
-  const int exponent = bits >> format.fraction & (exponents - 1);
-  const int fraction = bits & ((1 << format.fraction) - 1);
-  const double sign = bits >> 15 != 0 ? -1 : 1;
-  if (exponent == exponents - 1) {
-    return fraction == 0 ? sign * std::numeric_limits<double>::infinity() : std::nan("");
+// From v to the next number of type T, away from zero.
+template <typename T>
+long double Ulp(long double v) {
+  constexpr Format format = FormatOf<T>();
+  const int exponent = v == 0 ? format.min_exponent : std::max(std::ilogb(v), format.min_exponent);
+  return std::ldexp(1.0L, exponent - format.fraction_bits);
+}
+
+template <typename T>
+double ValueOf(T v) {
+  return v;
+}
+
+template <typename T>
+double ValueOfBits(uint16_t bits) {
+  constexpr Format format = FormatOf<T>();
+  const int fraction = bits & ((1 << format.fraction_bits) - 1);
+  const int exponent = (bits & 0x7FFF) >> format.fraction_bits;
+  const double sign = (bits & 0x8000) == 0 ? 1 : -1;
+  if (exponent == 0x7FFF >> format.fraction_bits) {
+    const double special = fraction == 0 ? std::numeric_limits<double>::infinity()
+                                         : std::numeric_limits<double>::quiet_NaN();
+    return std::copysign(special, sign);
   }
-  const double significand = exponent == 0 ? fraction : fraction + (1 << format.fraction);
-  const int shift = exponent == 0 ? format.least : exponent + format.least - 1;
-  return sign * std::ldexp(significand, shift - format.fraction);
+  const int whole = exponent == 0 ? 0 : 1 << format.fraction_bits;
+  return sign * std::ldexp(
+                    whole + fraction,
+                    std::max(exponent, 1) - 1 + format.min_exponent - format.fraction_bits);
 }
 
-// To the nearest, ties to even.
-inline uint16_t Encode16(Format format, double value) {
-  const int sign = std::signbit(value) ? 1 << 15 : 0;
-  const int infinity = ((1 << (15 - format.fraction)) - 1) << format.fraction;
-  if (std::isnan(value)) return static_cast<uint16_t>(infinity | 1 << (format.fraction - 1));
-  int exponent = format.least;
-  if (value != 0 && std::isfinite(value)) exponent = std::max(exponent, std::ilogb(value));
-  if (!std::isfinite(value) || exponent > format.greatest) {
-    return static_cast<uint16_t>(sign | infinity);
-  }
-  // In units of the last place; a carry runs into the exponent as it should.
-  const auto units =
-      static_cast<int>(std::nearbyint(std::ldexp(std::fabs(value), format.fraction - exponent)));
-  return static_cast<uint16_t>(sign | (units + ((exponent - format.least) << format.fraction)));
+inline double ValueOf(Float16 v) {
+  return ValueOfBits<Float16>(v.bits);
 }
 
-// A number as its bytes, lowest first, and back.
-inline uint64_t BitsOf(Real type, double value) {
-  uint64_t bits = 0;
-  const auto as_float = static_cast<float>(value);
-  switch (type) {
-    case Real::kFloat64: std::memcpy(&bits, &value, sizeof(value)); return bits;
-    case Real::kFloat32: std::memcpy(&bits, &as_float, sizeof(as_float)); return bits;
-    default: return Encode16(FormatOf(type), value);
-  }
+inline double ValueOf(BFloat16 v) {
+  return ValueOfBits<BFloat16>(v.bits);
 }
 
-inline double ValueOf(Real type, uint64_t bits) {
-  double value = 0;
-  float as_float = 0;
-  switch (type) {
-    case Real::kFloat64: std::memcpy(&value, &bits, sizeof(value)); return value;
-    case Real::kFloat32: std::memcpy(&as_float, &bits, sizeof(as_float)); return double{as_float};
-    default: return Decode16(FormatOf(type), static_cast<uint16_t>(bits));
-  }
-}
-
-inline Bytes Encode(Real type, const Doubles& values) {
-  Bytes bytes;
-  for (const double value : values) {
-    const uint64_t bits = BitsOf(type, value);
-    for (int64_t b = 0; b < RealBytes(type); ++b) {
-      bytes.push_back(static_cast<uint8_t>(bits >> (8 * b)));
+// The nearest number of type T; of two, the one whose last bit is 0. Of NaN, some
+// NaN of its sign.
+template <typename T>
+T Nearest(double v) {
+  if constexpr (std::is_floating_point<T>::value) {
+    return static_cast<T>(v);
+  } else {
+    constexpr Format format = FormatOf<T>();
+    const int infinity = 0x7FFF >> format.fraction_bits << format.fraction_bits;
+    int bits = infinity;
+    if (std::isnan(v)) {
+      bits = 0x7FFF;
+    } else if (!std::isinf(v)) {
+      // In units of the last place; as many as fill a binade carry into the exponent.
+      const double ulp = static_cast<double>(Ulp<T>(v));
+      const auto units = static_cast<int>(std::nearbyint(std::fabs(v) / ulp));
+      const int binade = std::ilogb(ulp) + format.fraction_bits - format.min_exponent;
+      const int64_t magnitude = (int64_t{binade} << format.fraction_bits) + units;
+      bits = static_cast<int>(std::min<int64_t>(magnitude, infinity));
     }
+    return T{static_cast<uint16_t>(bits | (std::signbit(v) ? 0x8000 : 0))};
   }
-  return bytes;
+}
+
+using Doubles = std::vector<double>;
+
+// What f returns when it is given some number of a type.
+template <class F>
+auto WithReal(Real type, const F& f) {
+  switch (type) {
+    case Real::kFloat16: return f(Float16{});
+    case Real::kBFloat16: return f(BFloat16{});
+    case Real::kFloat32: return f(float{});
+    default: return f(double{});
+  }
+}
+
+// Numbers as the nearest of a type lie in memory, and back.
+inline Bytes Encode(Real type, const Doubles& values) {
+  return WithReal(type, [&](auto number) {
+    Bytes bytes(values.size() * sizeof(number));
+    for (size_t i = 0; i < values.size(); ++i) {
+      number = Nearest<decltype(number)>(values[i]);
+      std::memcpy(bytes.data() + i * sizeof(number), &number, sizeof(number));
+    }
+    return bytes;
+  });
 }
 
 inline Doubles Decode(Real type, const uint8_t* bytes, size_t count) {
-  Doubles values;
-  for (size_t i = 0; i < count; ++i) {
-    uint64_t bits = 0;
-    for (int64_t b = 0; b < RealBytes(type); ++b) bits |= uint64_t{*bytes++} << (8 * b);
-    values.push_back(ValueOf(type, bits));
-  }
-  return values;
+  return WithReal(type, [&](auto number) {
+    Doubles values(count);
+    for (size_t i = 0; i < count; ++i) {
+      std::memcpy(&number, bytes + i * sizeof(number), sizeof(number));
+      values[i] = ValueOf(number);
+    }
+    return values;
+  });
 }
 
 }  // namespace reference

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <vector>
+
+#include "caffe2/core/operator_gradient.h"
+
+namespace caffe2 {
+namespace mask {
+
+// MaskedAttention -> MaskedAttentionGradient, to Q, K, V and, where there is one, the
+// bias, from O, LSE and their gradients.
+class GetMaskedAttentionGradient : public GradientMakerBase {
+  using GradientMakerBase::GradientMakerBase;
+  std::vector<OperatorDef> GetGradientDefs() override;
+};
+
+}  // namespace mask
+}  // namespace caffe2

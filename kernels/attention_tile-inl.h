@@ -1,0 +1,247 @@
+// Per-target code of kernels/attention_tile.h; see kernels/attention_tile.cc.
+
+#if defined(CAFFE2OP_MASK_KERNELS_ATTENTION_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CAFFE2OP_MASK_KERNELS_ATTENTION_TILE_INL_H_
+#undef CAFFE2OP_MASK_KERNELS_ATTENTION_TILE_INL_H_
+#else
+#define CAFFE2OP_MASK_KERNELS_ATTENTION_TILE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "hwy/highway.h"
+#include "kernels/attention_tile.h"
+#include "kernels/exp-inl.h"
+#include "kernels/real-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace caffe2op_mask {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// The whole vectors in which an interval lies.
+template <class D>
+HWY_INLINE Interval WholeVectors(D d, const Interval& kept) {
+  const int64_t lanes = LanesOf(d);
+  return {kept.begin / lanes * lanes, (kept.end + lanes - 1) / lanes * lanes};
+}
+
+// Sets what the vectors of an interval hold outside of it.
+template <typename W>
+HWY_INLINE void SetEdges(const Interval& vectors, const Interval& kept, W value, W* row) {
+  for (int64_t j = vectors.begin; j < kept.begin; ++j) row[j] = value;
+  for (int64_t j = kept.end; j < vectors.end; ++j) row[j] = value;
+}
+
+// Zeros outside of the vectors.
+template <class D, typename W>
+HWY_INLINE void ZeroAround(D d, const Interval& vectors, int64_t columns, W* row) {
+  for (int64_t j = 0; j < vectors.begin; j += LanesOf(d)) hn::Store(hn::Zero(d), d, row + j);
+  for (int64_t j = vectors.end; j < columns; j += LanesOf(d)) hn::Store(hn::Zero(d), d, row + j);
+}
+
+// Caps and biases the kept scores of a row; -inf where masked, in all of the
+// vectors that the row's interval touches.
+template <class D, typename T, typename W = Wide<T>>
+HWY_INLINE void PrepareScores(
+    D d, const ScoreTile<T>& tile, int64_t r, const Interval& vectors, W* slopes) {
+  const Interval kept = tile.kept[r];
+  const W infinity = std::numeric_limits<W>::infinity();
+  W* const row = tile.scores + r * tile.stride;
+  if (tile.softcap != 0) {
+    const auto cap = hn::Set(d, tile.softcap);
+    const auto inverse = hn::Set(d, 1 / tile.softcap);
+    const auto one = hn::Set(d, W{1});
+    for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
+      const auto score = hn::Load(d, row + j);
+      // Highway's tanh(NaN) is a number.
+      const auto t = hn::IfThenElse(hn::IsNaN(score), score, hn::Tanh(d, hn::Mul(score, inverse)));
+      hn::Store(hn::Mul(cap, t), d, row + j);
+      if (slopes != nullptr) hn::Store(hn::NegMulAdd(t, t, one), d, slopes + r * tile.stride + j);
+    }
+  }
+  if (tile.bias != nullptr || tile.mask != nullptr) {
+    const T* const bias = tile.bias == nullptr ? nullptr : tile.bias[r];
+    const bool* const mask = tile.mask == nullptr ? nullptr : tile.mask[r];
+    auto added = hn::Zero(d);
+    if (bias != nullptr && tile.bias_stride == 0) {
+      added = hn::Set(d, hn::GetLane(LoadPart(d, bias, 1)));
+    }
+    for (int64_t j = kept.begin; j < kept.end; j += LanesOf(d)) {
+      const int64_t count = std::min(LanesOf(d), kept.end - j);
+      if (bias != nullptr && tile.bias_stride == 1) added = LoadSome(d, bias + j, count);
+      auto score = hn::Add(LoadSome(d, row + j, count), added);
+      if (mask != nullptr) {
+        score = hn::IfThenElse(LoadKept(d, mask + j, count), score, hn::Set(d, -infinity));
+      }
+      StoreSome(d, score, row + j, count);
+    }
+  }
+  SetEdges(vectors, kept, -infinity, row);
+}
+
+// All of a row whose greatest number is -inf: NaN where it was, else 0.
+template <class D, typename W>
+HWY_INLINE auto KeepNaN(D d, const Interval& vectors, W* row) {
+  auto sum = hn::Zero(d);
+  for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
+    const auto score = hn::Load(d, row + j);
+    const auto p = hn::IfThenElseZero(hn::IsNaN(score), score);
+    hn::Store(p, d, row + j);
+    sum = hn::Add(sum, p);
+  }
+  return sum;
+}
+
+// Replaces a row's scores by exp(score - max) and returns the vector of their sums.
+template <class D, typename W>
+HWY_INLINE auto ExpRow(D d, const Interval& vectors, W max, W* row) {
+  const auto greatest = hn::Set(d, max);
+  const auto none = hn::Zero(d);
+  auto sum = hn::Zero(d);
+  for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
+    const auto p = ExpOf<false>(d, hn::Sub(hn::Load(d, row + j), greatest), none);
+    hn::Store(p, d, row + j);
+    sum = hn::Add(sum, p);
+  }
+  return sum;
+}
+
+template <typename T>
+HWY_INLINE void SoftmaxOfTile(
+    const ScoreTile<T>& tile, Wide<T>* max, Wide<T>* sum, Wide<T>* output, int64_t depth) {
+  using W = Wide<T>;
+  const hn::ScalableTag<W> d;
+  const W infinity = std::numeric_limits<W>::infinity();
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    W* const row = tile.scores + r * tile.stride;
+    if (tile.kept[r].begin == tile.kept[r].end) {
+      ZeroAround(d, {0, 0}, tile.columns, row);
+      continue;
+    }
+    const Interval vectors = WholeVectors(d, tile.kept[r]);
+    PrepareScores(d, tile, r, vectors, static_cast<W*>(nullptr));
+    auto maxima = hn::Set(d, -infinity);
+    // In this order x86 takes the second where the first is NaN.
+    for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
+      maxima = hn::Max(hn::Load(d, row + j), maxima);
+    }
+    const W next = std::max(max[r], hn::GetLane(hn::MaxOfLanes(d, maxima)));
+    const auto sums = next == -infinity ? KeepNaN(d, vectors, row) : ExpRow(d, vectors, next, row);
+    const W added = hn::GetLane(hn::SumOfLanes(d, sums));
+    ZeroAround(d, vectors, tile.columns, row);
+    if (next == max[r]) {
+      sum[r] += added;
+      continue;
+    }
+    // exp(-inf) is 0: what there was before counts for nothing.
+    const W factor = std::exp(max[r] - next);
+    max[r] = next;
+    sum[r] = sum[r] * factor + added;
+    if (output == nullptr) continue;
+    for (int64_t j = 0; j < depth; ++j) output[r * depth + j] *= factor;
+  }
+}
+
+template <typename T>
+HWY_INLINE void ProbabilityOfTile(const ScoreTile<T>& tile, const Wide<T>* lse, Wide<T>* slopes) {
+  using W = Wide<T>;
+  const hn::ScalableTag<W> d;
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    W* const row = tile.scores + r * tile.stride;
+    if (tile.kept[r].begin == tile.kept[r].end) {
+      ZeroAround(d, {0, 0}, tile.columns, row);
+      if (slopes != nullptr) ZeroAround(d, {0, 0}, tile.columns, slopes + r * tile.stride);
+      continue;
+    }
+    const Interval vectors = WholeVectors(d, tile.kept[r]);
+    PrepareScores(d, tile, r, vectors, slopes);
+    ExpRow(d, vectors, lse[r], row);
+    ZeroAround(d, vectors, tile.columns, row);
+    if (slopes != nullptr) ZeroAround(d, vectors, tile.columns, slopes + r * tile.stride);
+  }
+}
+
+template <typename T>
+HWY_INLINE void ScoreGradientOfTile(const ScoreTile<T>& tile, const Wide<T>* delta, Wide<T>* dp) {
+  using W = Wide<T>;
+  const hn::ScalableTag<W> d;
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    const W* const p = tile.scores + r * tile.stride;
+    W* const row = dp + r * tile.stride;
+    const Interval kept = tile.kept[r];
+    const Interval vectors = kept.begin == kept.end ? Interval{0, 0} : WholeVectors(d, kept);
+    const auto mean = hn::Set(d, delta[r]);
+    for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
+      hn::Store(hn::Mul(hn::Load(d, p + j), hn::Sub(hn::Load(d, row + j), mean)), d, row + j);
+    }
+    if (tile.mask != nullptr) {
+      const bool* const mask = tile.mask[r];
+      for (int64_t j = kept.begin; j < kept.end; j += LanesOf(d)) {
+        const int64_t count = std::min(LanesOf(d), kept.end - j);
+        const auto ds = LoadSome(d, row + j, count);
+        StoreSome(d, hn::IfThenElseZero(LoadKept(d, mask + j, count), ds), row + j, count);
+      }
+    }
+    SetEdges(vectors, kept.begin == kept.end ? vectors : kept, W{0}, row);
+    ZeroAround(d, vectors, tile.columns, row);
+  }
+}
+
+template <typename W>
+HWY_INLINE void ScaleAll(const W* HWY_RESTRICT slopes, W scale, int64_t count, W* HWY_RESTRICT ds) {
+  const hn::ScalableTag<W> d;
+  const auto factor = hn::Set(d, scale);
+  for (int64_t j = 0; j < count; j += LanesOf(d)) {
+    auto value = hn::Mul(hn::Load(d, ds + j), factor);
+    if (slopes != nullptr) value = hn::Mul(value, hn::Load(d, slopes + j));
+    hn::Store(value, d, ds + j);
+  }
+}
+
+template <typename T>
+HWY_INLINE void DotsOfRows(
+    const T* a, const T* b, int64_t rows, int64_t depth, Wide<T>* HWY_RESTRICT dots) {
+  const hn::ScalableTag<Wide<T>> d;
+  for (int64_t r = 0; r < rows; ++r) {
+    auto sum = hn::Zero(d);
+    for (int64_t j = 0; j < depth; j += LanesOf(d)) {
+      const int64_t count = std::min(LanesOf(d), depth - j);
+      sum = hn::MulAdd(
+          LoadSome(d, a + r * depth + j, count), LoadSome(d, b + r * depth + j, count), sum);
+    }
+    dots[r] = hn::GetLane(hn::SumOfLanes(d, sum));
+  }
+}
+
+template <typename T>
+HWY_INLINE void WriteScaledRow(
+    const Wide<T>* HWY_RESTRICT in, Wide<T> factor, int64_t count, T* HWY_RESTRICT out) {
+  const hn::ScalableTag<Wide<T>> d;
+  const auto by = hn::Set(d, factor);
+  for (int64_t j = 0; j < count; j += LanesOf(d)) {
+    const int64_t some = std::min(LanesOf(d), count - j);
+    StoreSome(d, hn::Mul(LoadSome(d, in + j, some), by), out + j, some);
+  }
+}
+
+template <typename W>
+HWY_INLINE bool FiniteAll(const W* in, int64_t count) {
+  const hn::ScalableTag<W> d;
+  // x - x is 0 for what is finite, else NaN; NaN stays in a sum.
+  auto rest = hn::Zero(d);
+  for (int64_t j = 0; j < count; j += LanesOf(d)) {
+    const auto v = LoadSome(d, in + j, std::min(LanesOf(d), count - j));
+    rest = hn::Add(rest, hn::Sub(v, v));
+  }
+  return hn::AllFalse(d, hn::IsNaN(rest));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace caffe2op_mask
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

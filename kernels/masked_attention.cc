@@ -1,0 +1,120 @@
+#include "kernels/masked_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/attention_work.h"
+
+namespace caffe2op_mask {
+namespace {
+
+template <typename T>
+class Forward : public AttentionWork<T> {
+ public:
+  using W = Wide<T>;
+
+  explicit Forward(const Attention<T>& attention)
+      : AttentionWork<T>(attention),
+        rows_(std::min(kTileQueries, UnitRows(attention))),
+        max_(rows_),
+        sum_(rows_),
+        output_(rows_ * attention.value_depth) {}
+
+  // Rows of a unit from their first to their last key.
+  void Run(int64_t unit, int64_t first, int64_t rows, T* o, W* lse) {
+    const Attention<T>& in = this->attention();
+    const int64_t depth = in.value_depth;
+    W* const output = output_.data();
+    std::fill_n(max_.data(), rows, -std::numeric_limits<W>::infinity());
+    std::fill_n(sum_.data(), rows, W{0});
+    this->SetRows(unit, first, rows);
+    bool started = false;
+    this->ForEachTile(0, in.keys, [&] {
+      const ScoreTile<T>& tile = this->Scores();
+      SoftmaxTile(tile, max_.data(), sum_.data(), started ? output : nullptr, depth);
+      TileProduct(
+          rows, depth, tile.columns, 1, {tile.scores, tile.stride, 1}, this->v(), depth, started,
+          output, depth);
+      started = true;
+    });
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row = this->first_row() + r;
+      const W sum = sum_.data()[r];
+      // Of a row that keeps a score, the greatest alone adds 1.
+      const W log_sum =
+          sum == 0 ? -std::numeric_limits<W>::infinity() : max_.data()[r] + std::log(sum);
+      if (lse != nullptr) lse[row] = log_sum;
+      T* const out = o + row * depth;
+      W* const weighed = output + r * depth;
+      if (sum == 0) {
+        FillEmpty(row, weighed);
+        WriteRow(weighed, W{1}, depth, out);
+      } else if (AllFinite(weighed, depth)) {
+        WriteRow(weighed, 1 / sum, depth, out);
+      } else {
+        WeighEntries(row, log_sum, weighed);
+        WriteRow(weighed, W{1}, depth, out);
+      }
+    }
+  }
+
+ private:
+  void FillEmpty(int64_t row, W* out) const {
+    const Attention<T>& in = this->attention();
+    const int64_t depth = in.value_depth;
+    const bool nan = in.empty_row == EmptyRow::kNaN;
+    std::fill_n(out, depth, nan ? std::numeric_limits<W>::quiet_NaN() : W{0});
+    if (in.empty_row != EmptyRow::kUniform || in.keys == 0) return;
+    const T* const v = in.v + row / UnitRows(in) * in.keys * depth;
+    for (int64_t i = 0; i < depth; ++i) {
+      double sum = 0;
+      for (int64_t key = 0; key < in.keys; ++key) sum += double{Entry(v + key * depth + i)};
+      out[i] = static_cast<W>(sum / static_cast<double>(in.keys));
+    }
+  }
+
+  // The row's output from what it keeps alone.
+  void WeighEntries(int64_t row, W lse, W* out) const {
+    const Attention<T>& in = this->attention();
+    const int64_t depth = in.value_depth;
+    const T* const v = in.v + row / UnitRows(in) * in.keys * depth;
+    std::fill_n(out, depth, W{0});
+    for (int64_t key = 0; key < in.keys; ++key) {
+      if (!KeepsKey(in, row, key)) continue;
+      W slope;
+      const W p = std::exp(EntryScore(in, row, key, &slope) - lse);
+      for (int64_t i = 0; i < depth; ++i) out[i] += p * Entry(v + key * depth + i);
+    }
+  }
+
+  const int64_t rows_;
+  AlignedBuffer<W> max_;
+  AlignedBuffer<W> sum_;
+  AlignedBuffer<W> output_;  // not yet divided by the sums
+};
+
+}  // namespace
+
+template <typename T>
+void MaskedAttention(
+    const Attention<T>& attention, T* o, Wide<T>* lse, int64_t threads, ParallelFor parallel_for) {
+  const int64_t unit_rows = UnitRows(attention);
+  const int64_t tiles = TilesOf(unit_rows, kTileQueries);
+  const int64_t tasks = Units(attention) * tiles;
+  const auto run = [&](Forward<T>* work, int64_t task) {
+    // Backwards, since the later rows of a causal mask keep more: the small tasks come
+    // last and fill the gaps.
+    const int64_t tile = tasks - 1 - task;
+    const int64_t first = tile % tiles * kTileQueries;
+    work->Run(tile / tiles, first, std::min(kTileQueries, unit_rows - first), o, lse);
+  };
+  ForEachTask<Forward<T>>(attention, tasks, threads, parallel_for, run);
+}
+
+template void MaskedAttention(const Attention<Float16>&, Float16*, float*, int64_t, ParallelFor);
+template void MaskedAttention(const Attention<BFloat16>&, BFloat16*, float*, int64_t, ParallelFor);
+template void MaskedAttention(const Attention<float>&, float*, float*, int64_t, ParallelFor);
+template void MaskedAttention(const Attention<double>&, double*, double*, int64_t, ParallelFor);
+
+}  // namespace caffe2op_mask

@@ -1,0 +1,192 @@
+#include "kernels/masked_softmax.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/masked_softmax.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep; includes this file once for each target
+// clang-format off: only behind foreach_target.h
+#include "kernels/masked_softmax-inl.h"
+// clang-format on
+
+// NOLINTBEGIN(bugprone-macro-parentheses): a type does not stand in parentheses.
+
+// Highway exports functions, not templates: one of each for each element type.
+HWY_BEFORE_NAMESPACE();
+namespace caffe2op_mask {
+namespace HWY_NAMESPACE {
+
+#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                   \
+  void SoftmaxRowsOf##T(                                                              \
+      const Scores<T>& scores, const ScoreMask& mask, Wide<T> empty, T* y,            \
+      const RowScratch<T>& scratch, int64_t first, int64_t last) {                    \
+    SoftmaxRows(scores, mask, empty, y, scratch, first, last);                        \
+  }                                                                                   \
+  void SoftmaxGradientRowOf##T(                                                       \
+      const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, \
+      const RowScratch<T>& scratch, int64_t row, double* sums) {                      \
+    SoftmaxGradientRow(scores, mask, y, dy, dx, scratch, row, sums);                  \
+  }                                                                                   \
+  void NarrowSumsOf##T(const double* sums, int64_t count, T* out) {                   \
+    NarrowSums(sums, count, out);                                                     \
+  }
+
+CAFFE2OP_MASK_SOFTMAX_OF(Float16)
+CAFFE2OP_MASK_SOFTMAX_OF(BFloat16)
+CAFFE2OP_MASK_SOFTMAX_OF(float)
+CAFFE2OP_MASK_SOFTMAX_OF(double)
+#undef CAFFE2OP_MASK_SOFTMAX_OF
+
+}  // namespace HWY_NAMESPACE
+}  // namespace caffe2op_mask
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "kernels/aligned_buffer.h"
+
+namespace caffe2op_mask {
+namespace {
+
+#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                   \
+  HWY_EXPORT(SoftmaxRowsOf##T);                                                       \
+  HWY_EXPORT(SoftmaxGradientRowOf##T);                                                \
+  void Rows(                                                                          \
+      const Scores<T>& scores, const ScoreMask& mask, Wide<T> empty, T* y,            \
+      const RowScratch<T>& scratch, int64_t first, int64_t last) {                    \
+    HWY_DYNAMIC_DISPATCH(SoftmaxRowsOf##T)                                            \
+    (scores, mask, empty, y, scratch, first, last);                                   \
+  }                                                                                   \
+  void GradientRow(                                                                   \
+      const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, \
+      const RowScratch<T>& scratch, int64_t row, double* sums) {                      \
+    HWY_DYNAMIC_DISPATCH(SoftmaxGradientRowOf##T)                                     \
+    (scores, mask, y, dy, dx, scratch, row, sums);                                    \
+  }                                                                                   \
+  HWY_EXPORT(NarrowSumsOf##T);                                                        \
+  void Narrow(const double* sums, int64_t count, T* out) {                            \
+    HWY_DYNAMIC_DISPATCH(NarrowSumsOf##T)(sums, count, out);                          \
+  }
+
+CAFFE2OP_MASK_SOFTMAX_OF(Float16)
+CAFFE2OP_MASK_SOFTMAX_OF(BFloat16)
+CAFFE2OP_MASK_SOFTMAX_OF(float)
+CAFFE2OP_MASK_SOFTMAX_OF(double)
+#undef CAFFE2OP_MASK_SOFTMAX_OF
+
+// Scratch for rows of a length, with what it lies in.
+template <typename T>
+class RowBuffer {
+ public:
+  RowBuffer(int64_t columns, Stores stores) {
+    const int64_t room = columns + kLongestVector;
+    memory_ = AlignedBuffer<Wide<T>>(2 * room);
+    scratch_ = {memory_.data(), reinterpret_cast<T*>(memory_.data() + room), stores};
+  }
+
+  const RowScratch<T>& scratch() const { return scratch_; }
+
+ private:
+  static constexpr int64_t kLongestVector = 16;  // in floats, of AVX-512
+
+  AlignedBuffer<Wide<T>> memory_;
+  RowScratch<T> scratch_;
+};
+
+// Rows that are worth a thread: an exponential costs as much as to move some bytes.
+template <typename T>
+int64_t RowGrain(int64_t columns) {
+  constexpr int64_t kCostOfEntry = 16;
+  return GrainFor(columns * kCostOfEntry);
+}
+
+}  // namespace
+
+template <typename T>
+void MaskedSoftmax(
+    const Scores<T>& scores, const ScoreMask& mask, EmptyRow empty_row, T* y,
+    ParallelFor parallel_for) {
+  const int64_t columns = scores.columns;
+  if (scores.rows == 0 || columns == 0) return;
+  const Stores stores = StoresFor(scores.rows * columns * static_cast<int64_t>(sizeof(T)));
+  const Wide<T> empty = empty_row == EmptyRow::kZero  ? 0
+                        : empty_row == EmptyRow::kNaN ? std::numeric_limits<Wide<T>>::quiet_NaN()
+                                                      : 1 / static_cast<Wide<T>>(columns);
+  parallel_for(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
+    const RowBuffer<T> buffer(columns, stores);
+    Rows(scores, mask, empty, y, buffer.scratch(), first, last);
+    FinishStores(stores);
+  });
+}
+
+template <typename T>
+void MaskedSoftmaxGradient(
+    const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, T* dbias,
+    ParallelFor parallel_for) {
+  const int64_t columns = scores.columns;
+  const Stores stores = StoresFor(scores.rows * columns * static_cast<int64_t>(sizeof(T)));
+  if (dbias == nullptr) {
+    if (scores.rows == 0 || columns == 0) return;
+    parallel_for(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
+      const RowBuffer<T> buffer(columns, stores);
+      for (int64_t row = first; row < last; ++row) {
+        GradientRow(scores, mask, y, dy, dx, buffer.scratch(), row, nullptr);
+      }
+      FinishStores(stores);
+    });
+    return;
+  }
+  // Rows in the order of the bias that they read, so that each of its rows is summed
+  // by one thread. Where they are few, each is summed in parts, by a count of its own
+  // and not of the threads: sums must not depend on those.
+  constexpr int64_t kLeastUnits = 16;
+  const RowBroadcast& bias = scores.bias_rows;
+  const int64_t entries = bias.small_columns();
+  const int64_t parts = std::clamp<int64_t>(
+      kLeastUnits / std::max<int64_t>(bias.small_rows(), 1), 1,
+      std::max<int64_t>(bias.repeats(), 1));
+  const int64_t repeats = (bias.repeats() + parts - 1) / parts;  // of a part, at most
+  const int64_t units = bias.small_rows() * parts;
+  std::vector<double> part_sums(static_cast<size_t>(parts > 1 ? units * entries : 0));
+  parallel_for(
+      0, units, std::max<int64_t>(RowGrain<T>(columns * std::max<int64_t>(repeats, 1)), 1),
+      [&](int64_t first, int64_t last) {
+        const RowBuffer<T> buffer(columns, stores);
+        std::vector<double> row_sums(static_cast<size_t>(parts > 1 ? 0 : entries));
+        for (int64_t unit = first; unit < last; ++unit) {
+          double* const sums = parts > 1 ? part_sums.data() + unit * entries : row_sums.data();
+          std::fill(sums, sums + entries, 0.0);
+          const int64_t small_row = unit / parts;
+          const int64_t begin = unit % parts * repeats;
+          for (int64_t k = begin; k < std::min(begin + repeats, bias.repeats()); ++k) {
+            GradientRow(scores, mask, y, dy, dx, buffer.scratch(), bias.Row(small_row, k), sums);
+          }
+          if (parts == 1) Narrow(sums, entries, dbias + small_row * entries);
+        }
+        FinishStores(stores);
+      });
+  if (parts == 1) return;
+  for (int64_t small_row = 0; small_row < bias.small_rows(); ++small_row) {
+    double* const sums = part_sums.data() + small_row * parts * entries;
+    for (int64_t i = entries; i < parts * entries; ++i) sums[i % entries] += sums[i];
+    Narrow(sums, entries, dbias + small_row * entries);
+  }
+}
+
+#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                           \
+  template void MaskedSoftmax(const Scores<T>&, const ScoreMask&, EmptyRow, T*, ParallelFor); \
+  template void MaskedSoftmaxGradient(                                                        \
+      const Scores<T>&, const ScoreMask&, const T*, const T*, T*, T*, ParallelFor);
+
+CAFFE2OP_MASK_SOFTMAX_OF(Float16)
+CAFFE2OP_MASK_SOFTMAX_OF(BFloat16)
+CAFFE2OP_MASK_SOFTMAX_OF(float)
+CAFFE2OP_MASK_SOFTMAX_OF(double)
+#undef CAFFE2OP_MASK_SOFTMAX_OF
+
+}  // namespace caffe2op_mask
+#endif  // HWY_ONCE
+
+// NOLINTEND(bugprone-macro-parentheses)

@@ -1,0 +1,67 @@
+#pragma once
+
+// Softmax over what a mask keeps of each row, and its gradient. What is masked is
+// not computed; each row is read once and written once.
+
+#include <cstdint>
+
+#include "kernels/broadcast.h"
+#include "kernels/fill.h"
+#include "kernels/functors.h"
+#include "kernels/parallel.h"
+#include "kernels/real.h"
+
+namespace caffe2op_mask {
+
+// What is kept of a matrix of scores: the columns that the functor keeps, less
+// those where the mask, if there is one, is False.
+struct ScoreMask {
+  IntersectionFunctor shape;
+  const bool* mask = nullptr;
+  RowBroadcast mask_rows;
+};
+
+// Row r has the scores scale * x[r, j] + bias; null stands for no bias.
+template <typename T>
+struct Scores {
+  int64_t rows;
+  int64_t columns;
+  const T* x;
+  Wide<T> scale;
+  const T* bias = nullptr;
+  RowBroadcast bias_rows;
+};
+
+// What a row becomes that has nothing kept, or whose kept scores are all -inf.
+enum class EmptyRow { kZero, kNaN, kUniform };
+
+// y[r, j] = exp(score - max) / sum over what is kept, 0 where masked. The scores are
+// rounded to Wide<T>, once where the target can. Of their exact softmax, whatever their
+// size and number, y is within 2 ulp of float, within 3 on a target without fused
+// multiply-add, within 8 ulp of double, and then rounded to T. A kept NaN or +inf makes
+// NaN of all that its row keeps. `y` is `x` or does not overlap it.
+template <typename T>
+void MaskedSoftmax(
+    const Scores<T>& scores, const ScoreMask& mask, EmptyRow empty_row, T* y,
+    ParallelFor parallel_for);
+
+// Gradients of the above from its output: with ds = y (dy - sum of y dy), what is
+// masked and empty rows 0, dx = scale ds and dbias = ds summed over what each entry
+// of the bias served. Sums are the same whoever runs the pieces. scores.x may be
+// null if empty rows are zero: otherwise they are told from it and the bias. Of the
+// bias only bias_rows is read then; dbias may be null. `dx` is `dy` or does not
+// overlap any input.
+template <typename T>
+void MaskedSoftmaxGradient(
+    const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, T* dbias,
+    ParallelFor parallel_for);
+
+// Where kernels put a row together; one for each thread.
+template <typename T>
+struct RowScratch {
+  Wide<T>* packed;  // the kept entries alone, aligned, with room up to a whole vector
+  T* row;           // one row of the output
+  Stores stores;    // how the output is written
+};
+
+}  // namespace caffe2op_mask

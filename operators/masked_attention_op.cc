@@ -1,0 +1,345 @@
+#include "operators/masked_attention_op.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "operators/check.h"
+#include "operators/element_types.h"
+#include "operators/parallel.h"
+
+namespace caffe2 {
+namespace mask {
+
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+
+namespace {
+
+constexpr const char* kScores = "the scores";
+
+// Throws unless `tensor` is of the sizes that are told, of which -1 is any, and of
+// the type of Q.
+void CheckSizes(
+    const std::string& op, const char* name, const Tensor& tensor, const Tensor& q,
+    const std::vector<int64_t>& sizes, const char* meaning) {
+  bool fits = tensor.dim() == static_cast<int>(sizes.size());
+  for (size_t d = 0; fits && d < sizes.size(); ++d) {
+    fits = sizes[d] == -1 || sizes[d] == tensor.size(static_cast<int>(d));
+  }
+  CAFFE_ENFORCE(
+      fits, op, ": ", name, " must be of shape ", meaning, ", but is of shape ",
+      ShapeName(tensor.sizes()), " where Q is of shape ", ShapeName(q.sizes()), ".");
+  CheckSameType(op.c_str(), name, tensor, "Q", q);
+}
+
+}  // namespace
+
+AttentionInputs::AttentionInputs(const OperatorDef& def)
+    : type_(def.type()),
+      scores_(def),
+      has_scale_(Arguments(def).Has("scale")),
+      scale_(Arguments(def).Float("scale", 1.0F).AsDouble()),
+      softcap_(Arguments(def).Float("softcap", 0.0F).AsDouble()) {
+  const std::string align = Arguments(def).String("align", "top_left");
+  CAFFE_ENFORCE(
+      align == "top_left" || align == "bottom_right", type_,
+      ": argument align must be top_left or bottom_right, but is '", align, "'.");
+  CAFFE_ENFORCE(
+      softcap_ >= 0 && std::isfinite(softcap_), type_,
+      ": argument softcap must be a number of at least 0, but is ", softcap_, ".");
+  bottom_right_ = align == "bottom_right";
+}
+
+// How far the queries stand from their own index: so that the last stands on the
+// last key.
+std::vector<int64_t> AttentionInputs::Shifts(
+    const Tensor* lengths, int64_t queries, int64_t keys) const {
+  if (!bottom_right_) return {};
+  if (lengths == nullptr) return {keys - queries};
+  std::vector<int64_t> shifts(static_cast<size_t>(lengths->numel()));
+  for (size_t i = 0; i < shifts.size(); ++i) {
+    const int64_t length =
+        lengths->IsType<int32_t>() ? lengths->data<int32_t>()[i] : lengths->data<int64_t>()[i];
+    shifts[i] = std::clamp<int64_t>(length, 0, keys) - queries;
+  }
+  return shifts;
+}
+
+template <typename T>
+void AttentionInputs::Fill(
+    const Tensor& q, const Tensor& k, const Tensor& v, Bound<T>* bound) const {
+  CAFFE_ENFORCE(
+      q.dim() == 4, type_, ": Q must be of shape [B, H, Lq, D], but is of shape ",
+      ShapeName(q.sizes()), ".");
+  auto& in = bound->attention;
+  in.batch = q.size(0);
+  in.heads = q.size(1);
+  in.queries = q.size(2);
+  in.depth = q.size(3);
+  CheckSizes(type_, "K", k, q, {in.batch, -1, -1, in.depth}, "[B, Hkv, Lk, D]");
+  in.kv_heads = k.size(1);
+  in.keys = k.size(2);
+  CheckSizes(type_, "V", v, q, {in.batch, in.kv_heads, in.keys, -1}, "[B, Hkv, Lk, Dv] of K");
+  in.value_depth = v.size(3);
+  CAFFE_ENFORCE(
+      in.kv_heads == 0 ? in.heads == 0 : in.heads % in.kv_heads == 0, type_,
+      ": the heads of Q must be a multiple of those of K and V, but Q has ", in.heads,
+      " and K has ", in.kv_heads, ".");
+  const std::vector<int64_t> sizes{in.batch, in.heads, in.queries, in.keys};
+  bound->shifts = {};
+  in.mask = scores_.Mask(bound->tensors, kScores, sizes);
+  if (bottom_right_) {
+    bound->shifts = Shifts(bound->tensors.lengths, in.queries, in.keys);
+    in.mask = scores_.Mask(bound->tensors, kScores, sizes, bound->shifts);
+  }
+  in.bias = nullptr;
+  if (const Tensor* const bias = bound->tensors.bias) {
+    in.bias_rows = scores_.BiasRows(*bias, kScores, sizes, q.dtype());
+    in.bias = RealData<T>(*bias);
+  }
+  in.q = RealData<T>(q);
+  in.k = RealData<T>(k);
+  in.v = RealData<T>(v);
+  using W = Wide<typename KernelReal<T>::type>;
+  const double depth = static_cast<double>(std::max<int64_t>(in.depth, 1));
+  in.scale = static_cast<W>(has_scale_ ? scale_ : 1 / std::sqrt(depth));
+  in.softcap = static_cast<W>(softcap_);
+  in.empty_row = scores_.empty_row();
+}
+
+MaskedAttentionOp::MaskedAttentionOp(const OperatorDef& def, Workspace* ws)
+    : Operator<CPUContext>(def, ws), inputs_(def) {
+  inputs_.scores().CheckInputs(def, "Q, K, V", 3);
+}
+
+bool MaskedAttentionOp::RunOnDevice() {
+  return DispatchReal(this, Input(0));
+}
+
+template <typename T>
+bool MaskedAttentionOp::DoRunWithType() {
+  const auto bound = inputs_.Bind<T>(this, 0, 3);
+  const auto& in = bound.attention;
+  using W = Wide<typename KernelReal<T>::type>;
+  const std::vector<int64_t> sizes{in.batch, in.heads, in.queries, in.value_depth};
+  CheckOutputSize("MaskedAttention", "O", sizes, TypeMeta::Make<T>());
+  Tensor* const o = Output(0, sizes, at::dtype<T>());
+  Tensor* const lse =
+      OutputSize() > 1 ? Output(1, {in.batch, in.heads, in.queries}, at::dtype<W>()) : nullptr;
+  if (in.kv_heads == 0) return true;
+  MaskedAttention(
+      in, MutableRealData<T>(o), lse == nullptr ? nullptr : lse->template mutable_data<W>(),
+      at::get_num_threads(), AtParallelFor);
+  return true;
+}
+
+bool MaskedAttentionOp::DoRunWithOtherType() {
+  ThrowNotReal("MaskedAttention", "Q", Input(0));
+}
+
+MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Workspace* ws)
+    : Operator<CPUContext>(def, ws),
+      inputs_(def),
+      has_d_lse_(Arguments(def).Bool("has_d_lse", false)) {
+  inputs_.scores().CheckInputs(
+      def, has_d_lse_ ? "O, LSE, dO, dLSE, Q, K, V" : "O, LSE, dO, Q, K, V", has_d_lse_ ? 7 : 6);
+  CAFFE_ENFORCE(
+      def.output_size() == (inputs_.scores().has_bias() ? 4 : 3),
+      "MaskedAttentionGradient: it has 3 outputs, with a bias 4, but there are ", def.output_size(),
+      ".");
+}
+
+bool MaskedAttentionGradientOp::RunOnDevice() {
+  return DispatchReal(this, Input(0));
+}
+
+template <typename T>
+bool MaskedAttentionGradientOp::DoRunWithType() {
+  using K = typename KernelReal<T>::type;
+  using W = Wide<K>;
+  const int first = has_d_lse_ ? 4 : 3;
+  const auto bound = inputs_.Bind<T>(this, first, first + 3);
+  const auto& in = bound.attention;
+  const Tensor& o = Input(0);
+  const Tensor& d_o = Input(2);
+  const Tensor& q = Input(first);
+  const std::vector<int64_t> sizes{in.batch, in.heads, in.queries, in.value_depth};
+  CheckSizes("MaskedAttentionGradient", "O", o, q, sizes, "[B, H, Lq, Dv]");
+  CheckSizes("MaskedAttentionGradient", "dO", d_o, q, sizes, "[B, H, Lq, Dv]");
+  const auto lse_data = [&](const char* name, const Tensor& lse) {
+    CAFFE_ENFORCE(
+        lse.IsType<W>() && lse.sizes() == o.sizes().slice(0, 3), "MaskedAttentionGradient: ", name,
+        " must be of shape [B, H, Lq] and type ", TypeName(TypeMeta::Make<W>()),
+        ", but is of shape ", ShapeName(lse.sizes()), " and type ", TypeName(lse.dtype()), ".");
+    return lse.data<W>();
+  };
+  AttentionOutputs<K> outputs{};
+  outputs.o = RealData<T>(o);
+  outputs.lse = lse_data("LSE", Input(1));
+  outputs.d_o = RealData<T>(d_o);
+  outputs.d_lse = has_d_lse_ ? lse_data("dLSE", Input(3)) : nullptr;
+  AttentionGradient<K> gradient{};
+  gradient.dq = MutableRealData<T>(Output(0, q.sizes(), at::dtype<T>()));
+  gradient.dk = MutableRealData<T>(Output(1, Input(first + 1).sizes(), at::dtype<T>()));
+  gradient.dv = MutableRealData<T>(Output(2, Input(first + 2).sizes(), at::dtype<T>()));
+  if (const Tensor* const bias = bound.tensors.bias) {
+    gradient.dbias = MutableRealData<T>(Output(3, bias->sizes(), at::dtype<T>()));
+    for (int d = 0; d < 4; ++d) {
+      const int of_bias = d - 4 + bias->dim();
+      gradient.bias_dims[d] = of_bias < 0 ? 1 : bias->size(of_bias);
+    }
+  }
+  if (in.kv_heads == 0) {
+    // No scores, and so nothing that would add to the gradient of a bias.
+    for (int i = 0; i < OutputSize(); ++i) {
+      Tensor* const output = Output(i);
+      std::fill_n(output->template mutable_data<T>(), output->numel(), T{});
+    }
+    return true;
+  }
+  MaskedAttentionGradient(in, outputs, gradient, at::get_num_threads(), AtParallelFor);
+  return true;
+}
+
+bool MaskedAttentionGradientOp::DoRunWithOtherType() {
+  ThrowNotReal("MaskedAttentionGradient", "O", Input(0));
+}
+
+void FillMaskedAttentionSchema(OpSchema& schema) {
+  schema.NumInputs(3, 7)
+      .NumOutputs(1, 2)
+      .TensorInferenceFunction([](const OperatorDef&, const std::vector<TensorShape>& in) {
+        std::vector<TensorShape> out(2);
+        const bool known = in[0].dims_size() == 4 && in[2].dims_size() == 4;
+        for (TensorShape& shape : out) {
+          shape.set_data_type(in[0].data_type());
+          shape.set_unknown_shape(!known);
+          for (int d = 0; known && d < 3; ++d) shape.add_dims(in[0].dims(d));
+        }
+        if (known) out[0].add_dims(in[2].dims(3));
+        if (in[0].data_type() != TensorProto_DataType_DOUBLE) {
+          out[1].set_data_type(TensorProto_DataType_FLOAT);
+        }
+        return out;
+      })
+      .SetDoc(R"DOC(
+Attention over what a mask keeps: O = P V with P = softmax of the kept scores,
+s = cap(scale * Q K^T) + bias, where cap(x) is x, or c * tanh(x / c) with a `softcap` c. The matrix of
+scores is never stored. It is worked on in tiles with an online softmax; a tile of which nothing is
+kept is never computed, forward or backward, and one that is kept whole is not tested for its mask, so
+that time falls with what is kept.
+
+Heads are grouped: H is a multiple of Hkv, and head h of Q reads head h / (H / Hkv) of K and V. Lq and
+Lk may differ.
+
+What is kept is told as for [MaskedSoftmax](#maskedsoftmax), for scores of `[B, H, Lq, Lk]`: by `mode`
+(lengths are those of keys), by `window_left` and `window_right`, and by a mask, all of which must keep
+an entry. Inputs behind V come in the order lengths, centers, mask, bias. Lengths and centers have the
+shape `[B]`, `[B, H]` or `[B, H, Lq]`; mask and bias any that broadcasts to the scores.
+
+`align` says where query i stands among the keys, for triangles and windows: top_left at i,
+bottom_right at i + Lk - Lq, so that the last query stands on the last key; with lengths, at
+i + lengths - Lq, as in decoding with a cache of keys and values that is longer than what it holds.
+
+A row of which nothing is kept, or whose kept scores are all -inf, is zero, NaN or the mean of the rows
+of V, as `empty_row` says; its LSE is -inf, and no gradient goes from it but to the V of a mean. Masked
+entries of K, V, bias and mask have no effect, NaN and infinity included; kept ones do.
+
+Float and double are computed as they are, 16-bit types in float.
+
+The gradient goes to Q, K, V and bias. It needs LSE: a net that trains must name the second output.
+
+Errors: Q, K or V not of 4 dims, of different types, or of dims that do not fit; heads that are not a
+multiple; a number of inputs that does not fit `mode`, `has_mask` and `has_bias`; an unknown mode,
+`align` or `empty_row`; a negative radius or softcap; a side of the window below -1; lengths or centers
+not int32 or int64, or not of the shape of leading dims of the scores; a mask that is not bool, a bias
+that is not of the type of Q, or either of a shape that does not broadcast.
+
+Source: Vaswani et al., "Attention Is All You Need" (2017); the online softmax of Milakov and
+Gimelshein (2018); tiles and the backward pass of Dao et al., "FlashAttention" (2022); grouped heads of
+Ainslie et al., "GQA" (2023); the softcap of "Gemma 2" (2024).
+
+**Example**
+
+```
+x = np.eye(3, dtype=np.float32).reshape(1, 1, 3, 3)
+workspace.FeedBlob("Q", 10 * x)
+workspace.FeedBlob("K", 0 * x)
+workspace.FeedBlob("V", x)
+op = core.CreateOperator("MaskedAttention", ["Q", "K", "V"], ["O", "LSE"], mode="upper")
+workspace.RunOperatorOnce(op)
+print(np.round(workspace.FetchBlob("O")[0, 0].astype(float), 3).tolist())
+workspace.FeedBlob("lengths", np.array([2], dtype=np.int32))
+op = core.CreateOperator("MaskedAttention", ["Q", "K", "V", "lengths"], ["O"], mode="sequence")
+workspace.RunOperatorOnce(op)
+print(workspace.FetchBlob("O")[0, 0].tolist())
+```
+
+**Result**
+
+```
+[[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.333, 0.333, 0.333]]
+[[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0]]
+```
+)DOC")
+      .Arg(
+          "mode",
+          "string: none of, or some of sequence, window, upper, lower, upperdiag, lowerdiag, "
+          "joined "
+          "by '+'")
+      .Arg("radius", "int (default 10): keys kept on each side of a window's center")
+      .Arg("diagonal", "int (default 0): moves the boundary of a triangle to the right")
+      .Arg("window_left", "int (default -1, open): keys kept left of the query's position")
+      .Arg("window_right", "int (default -1, open): keys kept right of the query's position")
+      .Arg("align", "string (default top_left): top_left or bottom_right")
+      .Arg("has_mask", "int, 0 or 1 (default 0): there is a mask")
+      .Arg("has_bias", "int, 0 or 1 (default 0): there is a bias")
+      .Arg("scale", "float (default 1 / sqrt(D)): what Q K^T is multiplied by")
+      .Arg("softcap", "float (default 0, none): bound of the scores")
+      .Arg("empty_row", "string (default zero): zero, nan or uniform")
+      .Input(0, "Q", "(Tensor<float16, bfloat16, float or double>) `[B, H, Lq, D]`")
+      .Input(1, "K", "(Tensor) `[B, Hkv, Lk, D]`, of Q's type")
+      .Input(2, "V", "(Tensor) `[B, Hkv, Lk, Dv]`, of Q's type")
+      .Input(
+          3, "lengths",
+          "(Tensor<int32 or int64>) `[B]`, `[B, H]` or `[B, H, Lq]`; the first of the optional "
+          "inputs that there are")
+      .Input(4, "centers", "(Tensor<int32 or int64>) `[B]`, `[B, H]` or `[B, H, Lq]`")
+      .Input(5, "mask", "(Tensor<bool>) broadcast to `[B, H, Lq, Lk]`; True keeps")
+      .Input(6, "bias", "(Tensor) of Q's type, broadcast to `[B, H, Lq, Lk]`")
+      .Output(0, "O", "(Tensor) `[B, H, Lq, Dv]`, of Q's type")
+      .Output(
+          1, "LSE",
+          "(Tensor<float>, double where Q is) `[B, H, Lq]`, logarithm of the sum of exp(s) over "
+          "what is kept");
+}
+
+void FillMaskedAttentionGradientSchema(OpSchema& schema) {
+  schema.NumInputs(6, 11)
+      .NumOutputs(3, 4)
+      .SetDoc(R"DOC(
+The gradient of MaskedAttention, made by its gradient maker, to Q, K, V and the bias. It computes the
+probabilities again, tile by tile, from LSE, and skips what the forward pass skipped.
+
+Takes the arguments of MaskedAttention, and `has_d_lse`. dLSE is there where LSE has a gradient.
+)DOC")
+      .Arg("has_d_lse", "int, 0 or 1 (default 0): there is a dLSE")
+      .Input(0, "O", "(Tensor) output of MaskedAttention")
+      .Input(1, "LSE", "(Tensor<float or double>) its second output")
+      .Input(2, "dO", "(Tensor) of O's shape and type")
+      .Input(3, "dLSE", "(Tensor) of LSE's shape and type; behind it the inputs of MaskedAttention")
+      .Input(4, "Q", "(Tensor) as for MaskedAttention")
+      .Input(5, "K", "(Tensor) as for MaskedAttention")
+      .Input(6, "V", "(Tensor) as for MaskedAttention")
+      .Input(7, "lengths", "(Tensor<int32 or int64>) as for MaskedAttention")
+      .Input(8, "centers", "(Tensor<int32 or int64>) as for MaskedAttention")
+      .Input(9, "mask", "(Tensor<bool>) as for MaskedAttention")
+      .Input(10, "bias", "(Tensor) as for MaskedAttention")
+      .Output(0, "dQ", "(Tensor) of Q's shape and type")
+      .Output(1, "dK", "(Tensor) of K's shape and type")
+      .Output(2, "dV", "(Tensor) of V's shape and type")
+      .Output(3, "dbias", "(Tensor) of the bias's shape and type");
+}
+
+}  // namespace mask
+}  // namespace caffe2

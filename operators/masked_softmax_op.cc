@@ -1,0 +1,236 @@
+#include "operators/masked_softmax_op.h"
+
+#include <limits>
+
+#include "operators/check.h"
+#include "operators/element_types.h"
+#include "operators/parallel.h"
+
+namespace caffe2 {
+namespace mask {
+
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+
+namespace {
+
+constexpr int64_t kNoAxis = std::numeric_limits<int64_t>::min();
+
+// A tensor of scores as rows of its last dim.
+template <typename K>
+Scores<K> RowsOf(const Tensor& x, double scale) {
+  Scores<K> scores{};
+  scores.columns = x.sizes().back();
+  scores.rows = Product(x.sizes(), 0, x.dim() - 1);
+  scores.scale = static_cast<Wide<K>>(scale);
+  return scores;
+}
+
+}  // namespace
+
+MaskedSoftmaxOp::MaskedSoftmaxOp(const OperatorDef& def, Workspace* ws)
+    : Operator<CPUContext>(def, ws),
+      inputs_(def),
+      scale_(Arguments(def).Float("scale", 1.0F).AsDouble()),
+      axis_(Arguments(def).Int("axis", kNoAxis)) {
+  inputs_.CheckInputs(def, "X", 1);
+}
+
+bool MaskedSoftmaxOp::RunOnDevice() {
+  return DispatchReal(this, Input(0));
+}
+
+template <typename T>
+bool MaskedSoftmaxOp::DoRunWithType() {
+  const Tensor& x = Input(0);
+  const auto sizes = x.sizes();
+  CAFFE_ENFORCE(x.dim() >= 1, "MaskedSoftmax: X must have at least 1 dim, but has none.");
+  CAFFE_ENFORCE(
+      axis_ == kNoAxis || axis_ == -1 || axis_ == x.dim() - 1,
+      "MaskedSoftmax: argument axis must be the last of X, ", x.dim() - 1, " or -1, but is ", axis_,
+      ".");
+  const ScoreTensors tensors = inputs_.Tensors(this, 1);
+  using K = typename KernelReal<T>::type;
+  auto scores = RowsOf<K>(x, scale_);
+  scores.x = RealData<T>(x);
+  const ScoreMask mask = inputs_.Mask(tensors, "X", sizes);
+  if (tensors.bias) {
+    scores.bias_rows = inputs_.BiasRows(*tensors.bias, "X", sizes, x.dtype());
+    scores.bias = RealData<T>(*tensors.bias);
+  }
+  Tensor* const y = Output(0, sizes, at::dtype<T>());
+  MaskedSoftmax(scores, mask, inputs_.empty_row(), MutableRealData<T>(y), AtParallelFor);
+  return true;
+}
+
+bool MaskedSoftmaxOp::DoRunWithOtherType() {
+  ThrowNotReal("MaskedSoftmax", "X", Input(0));
+}
+
+MaskedSoftmaxGradientOp::MaskedSoftmaxGradientOp(const OperatorDef& def, Workspace* ws)
+    : Operator<CPUContext>(def, ws),
+      inputs_(def),
+      scale_(Arguments(def).Float("scale", 1.0F).AsDouble()),
+      has_x_(inputs_.empty_row() != EmptyRow::kZero) {
+  inputs_.CheckInputs(def, has_x_ ? "Y, dY, X" : "Y, dY", has_x_ ? 3 : 2);
+  CAFFE_ENFORCE(
+      def.output_size() == 1 || inputs_.has_bias(),
+      "MaskedSoftmaxGradient: without a bias it has 1 output, but there are ", def.output_size(),
+      ".");
+}
+
+bool MaskedSoftmaxGradientOp::RunOnDevice() {
+  return DispatchReal(this, Input(0));
+}
+
+template <typename T>
+bool MaskedSoftmaxGradientOp::DoRunWithType() {
+  const Tensor& y = Input(0);
+  const Tensor& dy = Input(1);
+  const Tensor* const x = has_x_ ? &Input(2) : nullptr;
+  const auto sizes = y.sizes();
+  CAFFE_ENFORCE(y.dim() >= 1, "MaskedSoftmaxGradient: Y must have at least 1 dim, but has none.");
+  CheckSame("MaskedSoftmaxGradient", "dY", dy, "Y", y);
+  if (x != nullptr) CheckSame("MaskedSoftmaxGradient", "X", *x, "Y", y);
+  const ScoreTensors tensors = inputs_.Tensors(this, has_x_ ? 3 : 2);
+  using K = typename KernelReal<T>::type;
+  auto scores = RowsOf<K>(y, scale_);
+  if (x != nullptr) scores.x = RealData<T>(*x);
+  const ScoreMask mask = inputs_.Mask(tensors, "Y", sizes);
+  if (tensors.bias) {
+    scores.bias_rows = inputs_.BiasRows(*tensors.bias, "Y", sizes, y.dtype());
+    scores.bias = RealData<T>(*tensors.bias);
+  }
+  const auto* const y_data = RealData<T>(y);
+  const auto* const dy_data = RealData<T>(dy);
+  Tensor* const dx = Output(0, sizes, at::dtype<T>());
+  Tensor* const dbias =
+      OutputSize() > 1 ? Output(1, tensors.bias->sizes(), at::dtype<T>()) : nullptr;
+  MaskedSoftmaxGradient(
+      scores, mask, y_data, dy_data, MutableRealData<T>(dx),
+      dbias == nullptr ? nullptr : MutableRealData<T>(dbias), AtParallelFor);
+  return true;
+}
+
+bool MaskedSoftmaxGradientOp::DoRunWithOtherType() {
+  ThrowNotReal("MaskedSoftmaxGradient", "Y", Input(0));
+}
+
+void FillMaskedSoftmaxSchema(OpSchema& schema) {
+  schema.NumInputs(1, 5)
+      .NumOutputs(1)
+      .AllowInplace({{0, 0}})
+      .IdenticalTypeAndShapeOfInput(0)
+      .SetDoc(R"DOC(
+Softmax over the last axis of X, of what a mask keeps: `Y[.., j]` is exp(s_j) divided by the sum of
+exp(s) over the kept entries of the row, with scores s = scale * X + bias. Masked entries are exactly
+0, and nothing that is masked, NaN and infinity included, has any effect. The work falls with what is
+kept.
+
+An entry is kept where all of these keep it:
+
+- `mode`, one or more of these joined by `+`, for entry j of the row at position i of the axis before
+  the last (every earlier axis is batch):
+
+| mode | kept where | input |
+| --- | --- | --- |
+| sequence | j < lengths[..] | lengths |
+| window | abs(j - centers[..]) <= radius | centers |
+| upper | j <= i + diagonal (causal) | |
+| lower | j >= i + diagonal | |
+| upperdiag | j < i + diagonal | |
+| lowerdiag | j > i + diagonal | |
+
+- `window_left` and `window_right`: j from i - window_left to i + window_right;
+- `mask`: True.
+
+Inputs behind X come in the order lengths, centers, mask, bias, each where `mode`, `has_mask` or
+`has_bias` tells of it. Lengths and centers have the shape of any leading dims of X before its last
+and serve all rows under them: `[B]` for scores of `[B, H, L, L]`. Mask and bias have any shape that
+NumPy would broadcast to that of X; they are never expanded.
+
+A row of which nothing is kept, or whose kept scores are all -inf, becomes what `empty_row` says:
+zeros, NaN, or 1 / n for all its n entries. Its gradient is 0. A kept NaN or +inf makes NaN of all
+that its row keeps.
+
+Float and double are computed as they are, 16-bit types in float. The result is within 2 ulp (of
+float) of the exact softmax of the scores, and rounded to the type of X. Y may be X.
+
+The gradient goes to X and to bias.
+
+Errors: an X without dims or of another type; an `axis` that is not the last; a number of inputs that
+does not fit `mode`, `has_mask` and `has_bias`; an unknown mode or `empty_row`; a negative radius; a
+side of the window below -1; lengths or centers not int32 or int64, or not of the shape of leading
+dims; a mask that is not bool, a bias that is not of the type of X, or either of a shape that does not
+broadcast.
+
+Source: the softmax of Vaswani et al., "Attention Is All You Need" (2017), and Caffe2's SequenceMask
+followed by its Softmax, which this does in one pass.
+
+**Example**
+
+```
+workspace.FeedBlob("scores", np.log(np.array([[1, 3, 4], [1, 1, 2], [2, 3, 5]], dtype=np.float32)))
+workspace.FeedBlob("lengths", np.array([2, 3, 0], dtype=np.int32))
+op = core.CreateOperator("MaskedSoftmax", ["scores", "lengths"], ["padded"], mode="sequence")
+workspace.RunOperatorOnce(op)
+print(np.round(workspace.FetchBlob("padded").astype(float), 6).tolist())
+op = core.CreateOperator("MaskedSoftmax", ["scores"], ["causal"], mode="upper")
+workspace.RunOperatorOnce(op)
+print(np.round(workspace.FetchBlob("causal").astype(float), 6).tolist())
+```
+
+**Result**
+
+```
+[[0.25, 0.75, 0.0], [0.25, 0.25, 0.5], [0.0, 0.0, 0.0]]
+[[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]
+```
+)DOC")
+      .Arg(
+          "mode",
+          "string: none of, or some of sequence, window, upper, lower, upperdiag, "
+          "lowerdiag, joined by '+'")
+      .Arg("radius", "int (default 10): entries kept on each side of a window's center")
+      .Arg("diagonal", "int (default 0): moves the boundary of a triangle to the right")
+      .Arg("window_left", "int (default -1, open): entries kept left of the row's own position")
+      .Arg("window_right", "int (default -1, open): entries kept right of the row's own position")
+      .Arg("has_mask", "int, 0 or 1 (default 0): there is a mask")
+      .Arg("has_bias", "int, 0 or 1 (default 0): there is a bias")
+      .Arg("scale", "float (default 1): what X is multiplied by")
+      .Arg("empty_row", "string (default zero): zero, nan or uniform")
+      .Arg("axis", "int: the last axis of X, if it is given")
+      .Input(0, "X", "(Tensor<float16, bfloat16, float or double>) `[.., n]`")
+      .Input(
+          1, "lengths",
+          "(Tensor<int32 or int64>) leading dims of X; the first of the optional inputs that there "
+          "are")
+      .Input(2, "centers", "(Tensor<int32 or int64>) leading dims of X")
+      .Input(3, "mask", "(Tensor<bool>) broadcast to X; True keeps")
+      .Input(4, "bias", "(Tensor) of the type of X, broadcast to it; added to the scores")
+      .Output(0, "Y", "(Tensor) of X's shape and type");
+}
+
+void FillMaskedSoftmaxGradientSchema(OpSchema& schema) {
+  schema.NumInputs(2, 7)
+      .NumOutputs(1, 2)
+      .AllowInplace({{1, 0}})
+      .SetDoc(R"DOC(
+The gradient of MaskedSoftmax, made by its gradient maker, to X and to the bias:
+dX = scale * Y * (dY - sum of Y dY) over what is kept, 0 elsewhere; dbias is the same without the
+scale, summed over what each entry of the bias served.
+
+Takes the arguments of MaskedSoftmax. X is there unless `empty_row` is zero.
+)DOC")
+      .Input(0, "Y", "(Tensor) output of MaskedSoftmax")
+      .Input(1, "dY", "(Tensor) of Y's shape and type")
+      .Input(2, "X", "(Tensor) of Y's shape and type; behind it the optional inputs")
+      .Input(3, "lengths", "(Tensor<int32 or int64>) as for MaskedSoftmax")
+      .Input(4, "centers", "(Tensor<int32 or int64>) as for MaskedSoftmax")
+      .Input(5, "mask", "(Tensor<bool>) as for MaskedSoftmax")
+      .Input(6, "bias", "(Tensor) as for MaskedSoftmax")
+      .Output(0, "dX", "(Tensor) of Y's shape and type")
+      .Output(1, "dbias", "(Tensor) of the bias's shape and type");
+}
+
+}  // namespace mask
+}  // namespace caffe2

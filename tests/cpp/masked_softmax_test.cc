@@ -1,0 +1,603 @@
+#include "kernels/masked_softmax.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "kernels/target.h"
+#include "tests/cpp/guarded_bytes.h"
+#include "tests/cpp/seeded_test.h"
+#include "tests/cpp/sweep.h"
+#include "tests/reference/functors.h"
+#include "tests/reference/masked_fill.h"
+#include "tests/reference/masked_softmax.h"
+#include "tests/reference/real.h"
+
+namespace caffe2op_mask {
+namespace {
+
+using Dims = std::vector<int64_t>;
+
+int64_t Size(const Dims& dims) {
+  return std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
+}
+
+// Whether products and sums that are written as one are rounded as one.
+bool HasFusedMultiplyAdd() {
+  const std::string name = TargetName();
+  return name != "SSE4" && name != "SSSE3";
+}
+
+template <typename T>
+Bytes ToBytes(const std::vector<T>& values) {
+  Bytes bytes(values.size() * sizeof(T));
+  if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+// Elements between guards, `slack` of them before a page that may not be touched.
+template <typename T>
+class Guarded {
+ public:
+  explicit Guarded(const std::vector<T>& values, size_t slack = 0)
+      : bytes_(ToBytes(values), slack * sizeof(T)) {}
+  explicit Guarded(size_t count, size_t slack = 0) : bytes_(count * sizeof(T), slack * sizeof(T)) {}
+
+  T* data() { return bytes_.as<T>(); }
+  size_t size() const { return bytes_.size() / sizeof(T); }
+  std::vector<T> values() { return {data(), data() + size()}; }
+  void MakeReadOnly() { bytes_.MakeReadOnly(); }
+  void Expect(const std::vector<T>& expected) const { bytes_.Expect(ToBytes(expected)); }
+  void ExpectGuards() const { bytes_.ExpectGuards(); }
+
+ private:
+  GuardedBytes bytes_;
+};
+
+// A smaller tensor to be broadcast, with the entry that belongs to each of the larger
+// shape, index by index.
+struct Broadcast {
+  Broadcast(const Dims& dims, const Dims& small)
+      : size(Size(small)),
+        rows(
+            dims.data(), static_cast<int64_t>(dims.size()), small.data(),
+            static_cast<int64_t>(small.size())) {
+    Dims padded(dims.size() - small.size(), 1);
+    padded.insert(padded.end(), small.begin(), small.end());
+    for (size_t i = 0; i < static_cast<size_t>(Size(dims)); ++i) {
+      entries.push_back(reference::MaskPosition(dims, padded, i));
+    }
+  }
+
+  int64_t size;
+  RowBroadcast rows;
+  std::vector<size_t> entries;
+};
+
+// Parts of an intersection, with what tells entry by entry whether they keep it. Both
+// point to the numbers here, which a move leaves where they are.
+struct Shape {
+  Shape() = default;
+  Shape(Shape&&) = default;
+
+  std::vector<int32_t> lengths;
+  std::vector<int64_t> centers;
+  std::vector<int64_t> shifts;
+  IntersectionFunctor functor;
+  std::vector<std::function<bool(int64_t row, int64_t column)>> parts;
+
+  bool Keeps(int64_t row, int64_t column) const {
+    return std::all_of(
+        parts.begin(), parts.end(), [&](const auto& keeps) { return keeps(row, column); });
+  }
+};
+
+enum class Special { kNone, kInfinities, kAny };
+
+// What one call is given.
+template <typename T>
+struct Case {
+  Dims dims;
+  int64_t rows;
+  int64_t columns;
+  Shape shape;
+  std::vector<Broadcast> mask_broadcast;  // one, or none where there is no mask
+  Bytes mask;
+  std::vector<Broadcast> bias_broadcast;
+  std::vector<T> bias;
+  std::vector<T> x;
+  Wide<T> scale;
+  EmptyRow empty_row;
+  size_t slack;
+
+  bool Keeps(int64_t row, int64_t column) const {
+    const auto i = static_cast<size_t>(row * columns + column);
+    return shape.Keeps(row, column) &&
+           (mask_broadcast.empty() || mask[mask_broadcast[0].entries[i]] != 0);
+  }
+
+  // Which of a row is kept.
+  std::vector<bool> Kept(int64_t row) const {
+    std::vector<bool> kept(static_cast<size_t>(columns));
+    for (size_t j = 0; j < kept.size(); ++j) kept[j] = Keeps(row, static_cast<int64_t>(j));
+    return kept;
+  }
+
+  // Scores of a row, as they are defined: rounded to Wide<T>, once where the machine can.
+  std::vector<long double> ScoresOf(int64_t row) const {
+    const bool fused = HasFusedMultiplyAdd();
+    std::vector<long double> scores;
+    for (int64_t j = 0; j < columns; ++j) {
+      const auto i = static_cast<size_t>(row * columns + j);
+      const auto v = static_cast<Wide<T>>(reference::ValueOf(x[i]));
+      const auto b = static_cast<Wide<T>>(
+          bias_broadcast.empty() ? 0 : reference::ValueOf(bias[bias_broadcast[0].entries[i]]));
+      const Wide<T> product = v * scale;
+      scores.push_back(fused ? std::fma(v, scale, b) : product + b);
+    }
+    return scores;
+  }
+
+  Wide<T> EmptyValue() const {
+    return empty_row == EmptyRow::kZero  ? 0
+           : empty_row == EmptyRow::kNaN ? std::numeric_limits<Wide<T>>::quiet_NaN()
+                                         : 1 / static_cast<Wide<T>>(columns);
+  }
+};
+
+template <typename T>
+long double Half(long double v) {
+  return reference::Ulp<T>(v) / 2;
+}
+
+// Half an ulp of v where T is narrower than what is computed in.
+template <typename T>
+long double NarrowingError(long double v) {
+  return std::is_same<T, Wide<T>>::value ? 0 : Half<T>(v);
+}
+
+template <typename T>
+class MaskedSoftmaxTest : public SeededTest {
+ protected:
+  using W = Wide<T>;
+
+  bool OneIn(uint64_t n) { return random_() % n == 0; }
+
+  std::vector<T> RandomReals(int64_t count, double spread, Special special) {
+    std::normal_distribution<double> normal;
+    std::vector<T> values(static_cast<size_t>(count));
+    for (T& v : values) {
+      double drawn = spread * normal(random_);
+      if (special != Special::kNone && OneIn(7)) drawn = -std::numeric_limits<double>::infinity();
+      if (special == Special::kAny && OneIn(29)) {
+        drawn = OneIn(2) ? std::numeric_limits<double>::infinity()
+                         : std::numeric_limits<double>::quiet_NaN();
+      }
+      v = reference::Nearest<T>(drawn);
+    }
+    return values;
+  }
+
+  // None, one or several parts.
+  void DrawShape(int64_t rows, int64_t columns, Shape* shape) {
+    const auto entries = static_cast<size_t>(std::max<int64_t>(rows, 1));
+    shape->lengths.resize(entries);
+    shape->centers.resize(entries);
+    shape->shifts.resize(entries);
+    for (int32_t& n : shape->lengths) n = static_cast<int32_t>(Uniform(random_, -1, columns + 1));
+    for (int64_t& n : shape->centers) n = Uniform(random_, -1, columns);
+    for (int64_t& n : shape->shifts) n = Uniform(random_, -1, columns);
+    const RowIndex index{Uniform(random_, 1, 3), Uniform(random_, 1, rows + 1)};
+    const auto of = [index](int64_t row) { return static_cast<size_t>(index(row)); };
+    const int64_t radius = Uniform(random_, 0, columns / 2 + 1);
+    const int64_t k = Uniform(random_, -columns / 2 - 1, columns / 2 + 1);
+    const int64_t* const shifts = OneIn(2) ? shape->shifts.data() : nullptr;
+    const RowPosition position{{}, shifts, index};
+    const auto at = [shifts, of](int64_t row) { return row + (shifts ? shifts[of(row)] : 0); };
+    const uint64_t chosen = OneIn(3) ? 0 : OneIn(2) ? 1 << random_() % 6 : random_();
+    const auto add = [&](int bit, const MaskFunctor& functor, const auto& keeps) {
+      if ((chosen >> bit & 1) == 0) return;
+      shape->functor.Add(functor);
+      shape->parts.emplace_back(keeps);
+    };
+    const int32_t* const lengths = shape->lengths.data();
+    const int64_t* const centers = shape->centers.data();
+    add(0, SequenceFunctor<int32_t>{lengths, index},
+        [=](int64_t i, int64_t j) { return reference::SequenceKeeps(lengths[of(i)], j); });
+    add(1, WindowFunctor<int64_t>{centers, radius, index},
+        [=](int64_t i, int64_t j) { return reference::WindowKeeps(centers[of(i)], radius, j); });
+    add(2, UpperFunctor{k, position},
+        [=](int64_t i, int64_t j) { return reference::UpperKeeps(at(i), k, j); });
+    add(3, LowerFunctor{k - radius, position},
+        [=](int64_t i, int64_t j) { return reference::LowerKeeps(at(i), k - radius, j); });
+    add(4, UpperDiagFunctor{k, position},
+        [=](int64_t i, int64_t j) { return reference::UpperDiagKeeps(at(i), k, j); });
+    add(5, LowerDiagFunctor{k - radius, position},
+        [=](int64_t i, int64_t j) { return reference::LowerDiagKeeps(at(i), k - radius, j); });
+  }
+
+  Dims DrawSmallDims(const Dims& dims) {
+    Dims small(dims.end() - static_cast<int64_t>(random_() % (dims.size() + 1)), dims.end());
+    for (int64_t& dim : small) dim = OneIn(2) ? 1 : dim;
+    return small;
+  }
+
+  Case<T> DrawCase(const Dims& dims) {
+    Case<T> c;
+    c.dims = dims;
+    c.columns = dims.back();
+    c.rows = Size(Dims(dims.begin(), dims.end() - 1));
+    DrawShape(c.rows, c.columns, &c.shape);
+    if (OneIn(2)) {
+      const auto& broadcast = c.mask_broadcast.emplace_back(dims, DrawSmallDims(dims));
+      c.mask = RandomMask(random_, broadcast.size, Patterns()[random_() % Patterns().size()]);
+    }
+    constexpr Special kSpecials[] = {
+        Special::kNone, Special::kNone, Special::kInfinities, Special::kAny};
+    if (OneIn(2)) {
+      const auto& broadcast = c.bias_broadcast.emplace_back(dims, DrawSmallDims(dims));
+      c.bias = RandomReals(broadcast.size, 3, kSpecials[random_() % 4]);
+    }
+    constexpr double kSpreads[] = {0, 1e-3, 1, 1, 30, 5000, 1e38};
+    c.x = RandomReals(c.rows * c.columns, kSpreads[random_() % 7], kSpecials[random_() % 4]);
+    constexpr double kScales[] = {1, 1, 0.125, 0.7, -1.3, 0};
+    c.scale = static_cast<W>(kScales[random_() % 6]);
+    c.empty_row = static_cast<EmptyRow>(random_() % 3);
+    constexpr size_t kSlacks[] = {0, 0, 1, 5};
+    c.slack = kSlacks[random_() % 4];
+    return c;
+  }
+
+  // The memory of a case, and the arguments that lie in it.
+  struct Inputs {
+    explicit Inputs(const Case<T>& c)
+        : x(c.x, c.slack), bias(c.bias, c.slack), mask_bytes(c.mask, c.slack) {
+      scores = {c.rows, c.columns, x.data(), c.scale, nullptr, {}};
+      mask.shape = c.shape.functor;
+      if (!c.mask_broadcast.empty()) {
+        mask.mask = mask_bytes.mask();
+        mask.mask_rows = c.mask_broadcast[0].rows;
+      }
+      if (!c.bias_broadcast.empty()) {
+        scores.bias = bias.data();
+        scores.bias_rows = c.bias_broadcast[0].rows;
+      }
+      bias.MakeReadOnly();
+      mask_bytes.MakeReadOnly();
+    }
+
+    Guarded<T> x;
+    Guarded<T> bias;
+    GuardedBytes mask_bytes;
+    Scores<T> scores;
+    ScoreMask mask;
+  };
+
+  // Ulps of Wide<T> that a probability may be off, as kernels/masked_softmax.h says.
+  static long double Ulps() {
+    return std::is_same<W, double>::value ? 8 : HasFusedMultiplyAdd() ? 2 : 3;
+  }
+
+  // Where masked 0 to the bit, else near the exact one; narrowing may add its share.
+  static void ExpectProbabilities(const Case<T>& c, const std::vector<T>& y) {
+    for (int64_t row = 0; row < c.rows; ++row) {
+      const std::vector<long double> scores = c.ScoresOf(row);
+      const std::vector<bool> kept = c.Kept(row);
+      const bool empty = reference::IsEmptyRow(scores, kept);
+      const std::vector<long double> exact = reference::SoftmaxRow(scores, kept, c.EmptyValue());
+      for (size_t j = 0; j < exact.size(); ++j) {
+        const T& got = y[static_cast<size_t>(row * c.columns) + j];
+        const double value = reference::ValueOf(got);
+        if (!kept[j] && !empty) {
+          const T zero{};
+          ASSERT_EQ(std::memcmp(&got, &zero, sizeof(T)), 0) << value << ", masked";
+        } else if (std::isnan(exact[j])) {
+          ASSERT_TRUE(std::isnan(value)) << value << " at row " << row << ", column " << j;
+        } else {
+          const long double tolerance =
+              Ulps() * reference::Ulp<W>(exact[j]) + NarrowingError<T>(exact[j]);
+          ASSERT_LE(std::fabs(value - exact[j]), tolerance)
+              << value << " for " << static_cast<double>(exact[j]) << " at row " << row
+              << ", column " << j << " of " << c.rows << " x " << c.columns;
+        }
+      }
+    }
+  }
+
+  // Out of place and in place, to the same bytes.
+  void ExpectSoftmax(const Dims& dims) {
+    SCOPED_TRACE(::testing::PrintToString(dims));
+    const Case<T> c = DrawCase(dims);
+    Inputs inputs(c);
+    const ParallelFor parallel_for = RandomFor(random_, Size(dims));
+    Guarded<T> y(c.x.size(), c.slack);
+    MaskedSoftmax(inputs.scores, inputs.mask, c.empty_row, y.data(), parallel_for);
+    y.ExpectGuards();
+    inputs.x.Expect(c.x);
+    ExpectProbabilities(c, y.values());
+    MaskedSoftmax(inputs.scores, inputs.mask, c.empty_row, inputs.x.data(), parallel_for);
+    inputs.x.Expect(y.values());
+  }
+
+  // Against long double, from the output that the kernel itself gave. What is masked,
+  // and all of an empty row, is NaN in dy every other time.
+  void ExpectGradient(const Dims& dims) {
+    SCOPED_TRACE(::testing::PrintToString(dims));
+    const Case<T> c = DrawCase(dims);
+    Inputs inputs(c);
+    inputs.x.MakeReadOnly();
+    Guarded<T> y(c.x.size(), c.slack);
+    MaskedSoftmax(inputs.scores, inputs.mask, c.empty_row, y.data(), SerialFor);
+    y.MakeReadOnly();
+    std::vector<T> dy_values = RandomReals(c.rows * c.columns, 2, Special::kNone);
+    const bool poison = OneIn(2);
+    const bool has_bias = !c.bias_broadcast.empty();
+    const size_t bias_size = has_bias ? c.bias.size() : 0;
+    std::vector<long double> expected;
+    std::vector<long double> tolerances;
+    std::vector<long double> bias_expected(bias_size);
+    std::vector<long double> bias_tolerances(bias_size);
+    for (int64_t row = 0; row < c.rows; ++row) {
+      const std::vector<bool> kept = c.Kept(row);
+      const bool empty = reference::IsEmptyRow(c.ScoresOf(row), kept);
+      std::vector<long double> y_row;
+      std::vector<long double> dy_row;
+      for (size_t j = 0; j < kept.size(); ++j) {
+        const size_t i = static_cast<size_t>(row * c.columns) + j;
+        if (poison && (empty || !kept[j])) {
+          dy_values[i] = reference::Nearest<T>(std::numeric_limits<double>::quiet_NaN());
+        }
+        y_row.push_back(reference::ValueOf(y.data()[i]));
+        dy_row.push_back(reference::ValueOf(dy_values[i]));
+      }
+      const std::vector<long double> ds = empty
+                                              ? std::vector<long double>(kept.size(), 0)
+                                              : reference::SoftmaxGradientRow(y_row, dy_row, kept);
+      const std::vector<long double> errors =
+          empty ? std::vector<long double>(kept.size(), 0) : GradientErrors(y_row, dy_row, kept);
+      for (size_t j = 0; j < kept.size(); ++j) {
+        expected.push_back(static_cast<long double>(c.scale) * ds[j]);
+        tolerances.push_back(
+            std::fabs(static_cast<long double>(c.scale)) * errors[j] + Half<W>(expected.back()) +
+            NarrowingError<T>(expected.back()));
+        if (!has_bias) continue;
+        const size_t entry = c.bias_broadcast[0].entries[static_cast<size_t>(row * c.columns) + j];
+        bias_expected[entry] += ds[j];
+        // Sums are taken in double; each addition may lose half an ulp of what is there.
+        bias_tolerances[entry] +=
+            errors[j] + std::fabs(bias_expected[entry]) * std::numeric_limits<double>::epsilon();
+      }
+    }
+    for (size_t i = 0; i < bias_size; ++i) {
+      bias_tolerances[i] += Half<W>(bias_expected[i]) + NarrowingError<T>(bias_expected[i]);
+    }
+    // Without scores an empty row is one whose probabilities are 0.
+    if (c.empty_row == EmptyRow::kZero && OneIn(2)) inputs.scores.x = nullptr;
+    Guarded<T> dy(dy_values, c.slack);
+    Guarded<T> dx(c.x.size(), c.slack);
+    Guarded<T> dbias(bias_size, c.slack);
+    T* const dbias_data = has_bias && !OneIn(4) ? dbias.data() : nullptr;
+    const ParallelFor parallel_for = RandomFor(random_, Size(dims));
+    MaskedSoftmaxGradient(
+        inputs.scores, inputs.mask, y.data(), dy.data(), dx.data(), dbias_data, parallel_for);
+    dx.ExpectGuards();
+    dy.Expect(dy_values);
+    ExpectNear(dx.values(), expected, tolerances);
+    dbias.ExpectGuards();
+    if (dbias_data != nullptr) ExpectNear(dbias.values(), bias_expected, bias_tolerances);
+    const std::vector<T> dbias_values = dbias.values();
+    MaskedSoftmaxGradient(
+        inputs.scores, inputs.mask, y.data(), dy.data(), dy.data(), dbias_data, parallel_for);
+    dy.Expect(dx.values());
+    dbias.Expect(dbias_values);
+  }
+
+  // Bounds on the error of y (dy - dot). Products are rounded and summed in at least
+  // 16 / sizeof(W) lanes, one addition an entry; numbers below the normal ones lose
+  // no more than the least of them each time.
+  static std::vector<long double> GradientErrors(
+      const std::vector<long double>& y, const std::vector<long double>& dy,
+      const std::vector<bool>& kept) {
+    const long double round = std::numeric_limits<W>::epsilon() / 2.0L;
+    const long double least = std::numeric_limits<W>::denorm_min();
+    constexpr auto kLanes = static_cast<long double>(16 / sizeof(W));
+    const auto count = static_cast<long double>(y.size());
+    long double products = 0;
+    for (size_t j = 0; j < y.size(); ++j) {
+      if (kept[j]) products += std::fabs(y[j] * dy[j]);
+    }
+    const long double dot_error = (count / kLanes + 8) * round * products + count * least;
+    std::vector<long double> errors(y.size(), 0);
+    for (size_t j = 0; j < y.size(); ++j) {
+      if (!kept[j]) continue;
+      const long double difference = std::fabs(dy[j]) + products;
+      errors[j] = std::fabs(y[j]) * (dot_error + 3 * round * difference) + least;
+    }
+    return errors;
+  }
+
+  static void ExpectNear(
+      const std::vector<T>& got, const std::vector<long double>& expected,
+      const std::vector<long double>& tolerances) {
+    ASSERT_EQ(got.size(), expected.size());
+    for (size_t i = 0; i < got.size(); ++i) {
+      const double value = reference::ValueOf(got[i]);
+      if (std::isnan(expected[i])) {
+        ASSERT_TRUE(std::isnan(value)) << value << " at " << i;
+      } else {
+        ASSERT_LE(std::fabs(value - expected[i]), tolerances[i])
+            << value << " for " << static_cast<double>(expected[i]) << " at " << i;
+      }
+    }
+  }
+
+  Dims RandomDims() {
+    Dims dims(1 + random_() % 4);
+    for (int64_t& dim : dims) dim = Uniform(random_, 1, 5);
+    if (OneIn(2)) dims.back() = Uniform(random_, 1, 40);
+    return dims;
+  }
+};
+
+using RealTypes = ::testing::Types<Float16, BFloat16, float, double>;
+TYPED_TEST_SUITE(MaskedSoftmaxTest, RealTypes);
+
+TYPED_TEST(MaskedSoftmaxTest, EveryCaseOfUpToFourDims) {
+  for (int time = 0; time < 3000 && !this->HasFailure(); ++time) {
+    SCOPED_TRACE(time);
+    this->ExpectSoftmax(this->RandomDims());
+  }
+}
+
+TYPED_TEST(MaskedSoftmaxTest, RowsOfEveryLength) {
+  for (const int64_t columns : Counts(this->random_)) {
+    for (int time = 0; time < 8 && !this->HasFailure(); ++time) {
+      SCOPED_TRACE(time);
+      this->ExpectSoftmax(columns < 300 ? Dims{2, 3, columns} : Dims{2, columns});
+    }
+  }
+}
+
+TYPED_TEST(MaskedSoftmaxTest, GradientOfEveryCaseOfUpToFourDims) {
+  for (int time = 0; time < 3000 && !this->HasFailure(); ++time) {
+    SCOPED_TRACE(time);
+    this->ExpectGradient(this->RandomDims());
+  }
+}
+
+TYPED_TEST(MaskedSoftmaxTest, GradientOfRowsOfEveryLength) {
+  for (const int64_t columns : Counts(this->random_)) {
+    for (int time = 0; time < 8 && !this->HasFailure(); ++time) {
+      SCOPED_TRACE(time);
+      this->ExpectGradient(columns < 300 ? Dims{2, 3, columns} : Dims{2, columns});
+    }
+  }
+}
+
+// Sums of many rows are taken in parts, and those of one row at once; neither hangs on
+// who takes them.
+TYPED_TEST(MaskedSoftmaxTest, BiasGradientIsTheSameWhoeverSums) {
+  const Dims dims{3, 40, 17};
+  for (const Dims& small : {Dims{}, Dims{17}, Dims{1, 40, 1}, Dims{3, 1, 17}, Dims{40, 17}, dims}) {
+    SCOPED_TRACE(::testing::PrintToString(small));
+    const Broadcast broadcast(dims, small);
+    Scores<TypeParam> scores{120, 17, nullptr, 1, nullptr, broadcast.rows};
+    ScoreMask mask;
+    mask.shape.Add(UpperFunctor{0, RowPosition(RowIndex{1, 40})});
+    const std::vector<TypeParam> y = this->RandomReals(Size(dims), 1, Special::kNone);
+    const std::vector<TypeParam> dy = this->RandomReals(Size(dims), 1, Special::kNone);
+    std::vector<std::vector<TypeParam>> results;
+    for (const ParallelFor parallel_for : {SerialFor, ShuffledFor, ShuffledFor, ThreadedFor}) {
+      Guarded<TypeParam> dx(y.size());
+      Guarded<TypeParam> dbias(static_cast<size_t>(broadcast.size));
+      MaskedSoftmaxGradient(
+          scores, mask, y.data(), dy.data(), dx.data(), dbias.data(), parallel_for);
+      results.push_back(dbias.values());
+      dbias.ExpectGuards();
+    }
+    for (const auto& result : results) EXPECT_EQ(ToBytes(result), ToBytes(results[0]));
+  }
+}
+
+// Probabilities are powers of 2, and gradients 0: no byte of them is the sentinel.
+TYPED_TEST(MaskedSoftmaxTest, PiecesAreApart) {
+  const Dims dims{40, 64};
+  const auto count = static_cast<size_t>(Size(dims));
+  const std::vector<TypeParam> zeros(count);
+  const std::vector<int32_t> lengths{0, 1, 64, 16, 32, 2};
+  const Broadcast bias(dims, {40, 1});
+  const Scores<TypeParam> scores{40, 64, zeros.data(), 1, zeros.data(), bias.rows};
+  ScoreMask mask;
+  mask.shape.Add(SequenceFunctor<int32_t>{lengths.data(), {1, 6}});
+  ExpectPiecesApart(count * sizeof(TypeParam), [&](ParallelFor parallel_for, uint8_t* out) {
+    MaskedSoftmax(
+        scores, mask, EmptyRow::kUniform, reinterpret_cast<TypeParam*>(out), parallel_for);
+  });
+  std::vector<TypeParam> y(count);
+  MaskedSoftmax(scores, mask, EmptyRow::kZero, y.data(), SerialFor);
+  const size_t all = count + static_cast<size_t>(bias.size);
+  ExpectPiecesApart(all * sizeof(TypeParam), [&](ParallelFor parallel_for, uint8_t* out) {
+    auto* const dx = reinterpret_cast<TypeParam*>(out);
+    MaskedSoftmaxGradient(scores, mask, y.data(), zeros.data(), dx, dx + count, parallel_for);
+  });
+}
+
+// What is so large that it is streamed has the bytes of its parts, which are not.
+TYPED_TEST(MaskedSoftmaxTest, LargeOutputsAreStreamedAlike) {
+  constexpr int64_t kColumns = 4101;
+  constexpr int64_t kRowsAtOnce = 90;
+  const auto width = static_cast<int64_t>(sizeof(TypeParam));
+  const int64_t rows = (int64_t{33} << 20) / (kColumns * width) + 1;
+  ASSERT_EQ(StoresFor(rows * kColumns * width), Stores::kStreamed);
+  ASSERT_EQ(StoresFor(kRowsAtOnce * kColumns * width), Stores::kCached);
+  const std::vector<TypeParam> some = this->RandomReals(1 << 16, 3, Special::kNone);
+  std::vector<TypeParam> x(static_cast<size_t>(rows * kColumns));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = some[i * 7 % 65521];
+  const std::vector<TypeParam> bias = this->RandomReals(rows, 3, Special::kInfinities);
+  const Bytes keep = RandomMask(this->random_, kColumns, {0.5, true});
+  std::vector<int64_t> centers(static_cast<size_t>(rows));
+  for (int64_t& center : centers) center = Uniform(this->random_, -700, kColumns + 700);
+  // Rows [first, last), one after the other.
+  const auto run = [&](int64_t first, int64_t last, TypeParam* y, TypeParam* dx, TypeParam* dbias) {
+    const Dims dims{last - first, kColumns};
+    const Dims bias_dims{last - first, 1};
+    const Dims mask_dims{kColumns};
+    Scores<TypeParam> scores{
+        last - first,
+        kColumns,
+        x.data() + first * kColumns,
+        1,
+        bias.data() + first,
+        RowBroadcast(dims.data(), 2, bias_dims.data(), 2)};
+    ScoreMask mask;
+    mask.shape.Add(WindowFunctor<int64_t>{centers.data() + first, 600, {}});
+    mask.mask = reinterpret_cast<const bool*>(keep.data());
+    mask.mask_rows = RowBroadcast(dims.data(), 2, mask_dims.data(), 1);
+    y += first * kColumns;
+    MaskedSoftmax(scores, mask, EmptyRow::kUniform, y, ShuffledFor);
+    MaskedSoftmaxGradient(
+        scores, mask, y, scores.x, dx + first * kColumns, dbias + first, ShuffledFor);
+  };
+  Guarded<TypeParam> y(x.size(), 1);
+  Guarded<TypeParam> dx(x.size(), 1);
+  Guarded<TypeParam> dbias(bias.size(), 1);
+  run(0, rows, y.data(), dx.data(), dbias.data());
+  std::vector<TypeParam> y_of_parts(x.size());
+  std::vector<TypeParam> dx_of_parts(x.size());
+  std::vector<TypeParam> dbias_of_parts(bias.size());
+  for (int64_t row = 0; row < rows; row += kRowsAtOnce) {
+    run(row, std::min(row + kRowsAtOnce, rows), y_of_parts.data(), dx_of_parts.data(),
+        dbias_of_parts.data());
+  }
+  y.Expect(y_of_parts);
+  dx.Expect(dx_of_parts);
+  dbias.Expect(dbias_of_parts);
+}
+
+TYPED_TEST(MaskedSoftmaxTest, NoRowsOrNoColumns) {
+  for (const Dims& dims : {Dims{0, 5}, Dims{4, 0}, Dims{0, 0}}) {
+    const Dims small{1};
+    Guarded<TypeParam> nothing(0);
+    Guarded<TypeParam> dbias(1);
+    const Scores<TypeParam> scores{dims[0],        dims[1],
+                                   nothing.data(), 1,
+                                   dbias.data(),   RowBroadcast(dims.data(), 2, small.data(), 1)};
+    MaskedSoftmax(scores, ScoreMask{}, EmptyRow::kNaN, nothing.data(), ShuffledFor);
+    MaskedSoftmaxGradient(
+        scores, ScoreMask{}, nothing.data(), nothing.data(), nothing.data(), dbias.data(),
+        ShuffledFor);
+    nothing.ExpectGuards();
+    dbias.Expect({TypeParam{}});
+  }
+}
+
+}  // namespace
+}  // namespace caffe2op_mask

@@ -1,0 +1,702 @@
+"""MaskedAttention and its gradients."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from caffe2.python import core, workspace
+from hypothesis import given
+
+from attention_reference import (
+    EMPTY_ROWS,
+    REALS,
+    as_double,
+    assert_close,
+    assert_refused,
+    attention_kept,
+    check,
+    check_both,
+    check_gradient,
+    drawn,
+    expected,
+    make_case,
+    mask_options,
+    masked_attention,
+    masked_attention_gradient,
+    one_thread,  # noqa: F401  a fixture
+    poisoned,
+    quarters,
+    read_extras,
+    run,
+    run_gradient,
+    scale_of,
+    score_errors,
+    threads,
+    wave,
+)
+from op_tester import Case, assert_same
+
+OP = "MaskedAttention"
+INF = np.inf
+NAN = np.nan
+LIMIT = 2 ** 63 - 1
+
+
+def qkv(batch=2, heads=4, kv_heads=2, q_rows=5, k_rows=7, size=3, v_size=4):
+    """Q, K and V in which no two numbers are alike."""
+    return [
+        1.5 * wave((batch, heads, q_rows, size), 0.7),
+        1.5 * wave((batch, kv_heads, k_rows, size), 1.1),
+        wave((batch, kv_heads, k_rows, v_size), 1.7),
+    ]
+
+
+def attention(first, args=None, **extras):
+    """A case with both outputs, as training needs it."""
+    return make_case(first, args, outputs=2, **extras)
+
+
+QKV = qkv()
+LENGTHS = np.array([6, 3])
+HEAD_LENGTHS = np.array([[7, 3, 0, 1], [9, -1, 5, 4]])
+CENTERS = np.arange(40).reshape(2, 4, 5) % 8
+KEEP = wave((2, 1, 5, 7), 1.3) > -0.2
+
+# Arguments and optional inputs for QKV.
+MASKS = {
+    "none": ({}, {}),
+    "causal": ({"mode": "upper"}, {}),
+    "anti-causal": ({"mode": "lower"}, {}),
+    "upperdiag": ({"mode": "upperdiag"}, {}),
+    "lowerdiag": ({"mode": "lowerdiag"}, {}),
+    "shifted": ({"mode": "upper", "diagonal": 2}, {}),
+    "causal from the end": ({"mode": "upper", "align": "bottom_right"}, {}),
+    "anti-causal from the end": ({"mode": "lower", "align": "bottom_right", "diagonal": -1}, {}),
+    "window": ({"window_left": 1, "window_right": 2}, {}),
+    "window from the end": ({"window_left": 2, "window_right": 0, "align": "bottom_right"}, {}),
+    "causal window": ({"mode": "upper", "window_left": 1}, {}),
+    "padded": ({"mode": "sequence"}, {"lengths": LENGTHS}),
+    "padded by head": ({"mode": "sequence"}, {"lengths": HEAD_LENGTHS}),
+    "padded by row": ({"mode": "sequence"}, {"lengths": CENTERS}),
+    "padded and causal": ({"mode": "sequence+upper"}, {"lengths": LENGTHS}),
+    "padded and causal from the end": (
+        {"mode": "upper+sequence", "align": "bottom_right"},
+        {"lengths": LENGTHS.astype("int32")},
+    ),
+    "padded by head, from the end": (
+        {"mode": "upper+sequence", "align": "bottom_right"},
+        {"lengths": HEAD_LENGTHS},
+    ),
+    "around centers": ({"mode": "window", "radius": 1}, {"centers": CENTERS}),
+    "around centers by batch": (
+        {"mode": "window", "radius": 2, "align": "bottom_right"},
+        {"centers": np.array([2, 5], "int32")},
+    ),
+    "mask": ({}, {"mask": KEEP}),
+    "mask of keys": ({}, {"mask": np.arange(7) % 3 > 0}),
+    "bias": ({}, {"bias": wave((4, 5, 7), 0.4)}),
+    "bias that masks": ({}, {"bias": np.where(KEEP, wave((1, 5, 7), 0.4), -INF)}),
+    "softcap": ({"softcap": 1.5, "mode": "upper"}, {}),
+    "scale": ({"scale": -0.3}, {}),
+    "everything": (
+        {"mode": "sequence+window+upper", "radius": 3, "window_left": 4, "softcap": 2.0,
+         "scale": 0.8, "diagonal": 1},
+        {"lengths": LENGTHS, "centers": np.full((2, 4), 3), "mask": KEEP | (np.arange(7) == 0),
+         "bias": wave((4, 1, 7))},
+    ),
+}
+
+
+def options(name):
+    args, extras = MASKS[name]
+    return attention(QKV, args, **extras)
+
+
+def equal_values(keep):
+    """The output for equal scores where each key's value is its own unit vector."""
+    keys = keep.shape[-1]
+    q, k = np.zeros(keep.shape[:3] + (2,)), np.zeros((len(keep), 1, keys, 2))
+    v = np.tile(np.eye(keys), (len(keep), 1, 1, 1))
+    return q, k, v
+
+
+class TestOracle(object):
+    """The reference against torch's matmul, masked_fill and softmax, and finite differences."""
+
+    @pytest.mark.parametrize("name", sorted(MASKS))
+    def test_is_torchs(self, name):
+        case = options(name)
+        q, k, v = (torch.tensor(array) for array in QKV)
+        k, v = (keys.repeat_interleave(2, dim=1) for keys in (k, v))
+        extras = read_extras(case.inputs[3:], case.args)
+        scores = scale_of(QKV[0], **case.args) * torch.matmul(q, k.transpose(-1, -2))
+        if "softcap" in case.args:
+            scores = case.args["softcap"] * torch.tanh(scores / case.args["softcap"])
+        if extras.bias is not None:
+            scores = scores + torch.tensor(extras.bias)
+        keep = torch.tensor(attention_kept(QKV[0], QKV[1], case.inputs[3:], **case.args))
+        scores = scores.masked_fill(~keep, -INF)
+        output, lse = expected(OP, case, "float64")
+        wanted = torch.matmul(torch.nan_to_num(torch.softmax(scores, -1), 0.0), v)
+        np.testing.assert_allclose(output, wanted.numpy(), rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(lse, torch.logsumexp(scores, -1).numpy(), rtol=1e-12)
+
+    @pytest.mark.parametrize("name", sorted(MASKS))
+    def test_gradient_is_the_slope(self, name):
+        case = options(name)
+        d_output = wave((2, 4, 5, 4))
+        grads = masked_attention_gradient(d_output, *case.inputs, **case.args)
+        for i, grad in grads.items():
+            step = 1e-6 * wave(grad.shape, 1.9)
+            losses = []
+            for sign in (1, -1):
+                inputs = list(case.inputs)
+                inputs[i] = inputs[i] + sign * step
+                losses.append((masked_attention(*inputs, **case.args)[0] * d_output).sum())
+            np.testing.assert_allclose(losses[0] - losses[1], 2 * (grad * step).sum(), atol=1e-13)
+
+    @pytest.mark.parametrize(
+        "align, lengths, columns",
+        [
+            ("top_left", None, [0, 1]),
+            ("bottom_right", None, [0, 1, 2, 3]),
+            ("top_left", np.array([3]), [0, 1]),
+            ("bottom_right", np.array([3]), [0, 1]),
+            ("bottom_right", np.array([4]), [0, 1, 2]),
+            ("bottom_right", np.array([[3]]), [0, 1]),
+            ("bottom_right", np.array([9]), [0, 1, 2, 3]),
+            ("bottom_right", np.array([[[5, 5, 3]]]), [0, 1, 2, 3]),
+        ],
+    )
+    def test_where_queries_stand(self, align, lengths, columns):
+        """The keys that query 1 of 3 keeps of 5."""
+        args = {"mode": "upper" if lengths is None else "upper+sequence", "align": align}
+        q, k, v = qkv(1, 1, 1, 3, 5)
+        keep = attention_kept(q, k, [] if lengths is None else [lengths], **args)
+        assert np.flatnonzero(keep[0, 0, 1]).tolist() == columns
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("name", sorted(MASKS))
+def test_masks(name, dtype):
+    check_both(OP, options(name), dtype)
+
+
+@pytest.mark.parametrize("name", ["none", "padded and causal", "everything"])
+def test_without_lse(name):
+    """One output is enough where nothing is trained, and is the same."""
+    both = options(name)
+    assert_same(run(OP, both._replace(outputs=1))[0].numpy(), run(OP, both)[0].numpy())
+
+
+@pytest.mark.parametrize("align", ["top_left", "bottom_right"])
+@pytest.mark.parametrize("mode", ["upper", "lower", "upperdiag", "lowerdiag"])
+@pytest.mark.parametrize("rows", [(5, 9), (9, 5), (6, 6), (1, 8), (8, 1)], ids=str)
+def test_triangles(rows, mode, align):
+    """More queries than keys, more keys than queries, and every row at its place."""
+    first = qkv(1, 2, 1, *rows)
+    for diagonal in (-(2 ** 63), -2, 0, 3, LIMIT):
+        check_both(OP, attention(first, {"mode": mode, "align": align, "diagonal": diagonal}))
+
+
+@pytest.mark.parametrize("align", ["top_left", "bottom_right"])
+@pytest.mark.parametrize("rows", [(5, 9), (9, 5)], ids=str)
+def test_windows(rows, align):
+    first = qkv(1, 2, 2, *rows)
+    for left in (-1, 0, 2, LIMIT):
+        for right in (-1, 0, 3, LIMIT):
+            args = {"window_left": left, "window_right": right, "align": align}
+            check_both(OP, attention(first, args))
+
+
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_index_of_every_prefix(rank, index):
+    shape = (2, 4, 5)[:rank]
+    entries = (np.arange(np.prod(shape)).reshape(shape) * 5 % 10 - 1).astype(index)
+    for align in ("top_left", "bottom_right"):
+        for mode in ("sequence", "sequence+upper"):
+            check_both(OP, attention(QKV, {"mode": mode, "align": align}, lengths=entries))
+    check_both(OP, attention(QKV, {"mode": "window", "radius": 1}, centers=entries))
+    for other in ((2,), (2, 4), (2, 4, 5)):
+        args = {"mode": "sequence+window", "radius": 2}
+        check(OP, attention(QKV, args, lengths=entries, centers=np.full(other, 3)))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (), (1,), (7,), (5, 1), (5, 7), (1, 7), (4, 1, 1), (4, 1, 7), (4, 5, 7), (1, 5, 7),
+        (2, 1, 1, 1), (2, 1, 1, 7), (2, 4, 1, 1), (2, 1, 5, 7), (1, 4, 5, 1), (2, 4, 5, 7),
+    ],
+    ids=str,
+)
+def test_broadcast(shape):
+    """Masks and biases of every shape, and the bias's gradient summed back to it."""
+    mask, bias = wave(shape, 1.1) > -0.3, wave(shape)
+    check_both(OP, attention(QKV, mask=mask))
+    check_both(OP, attention(QKV, {"mode": "upper", "softcap": 2.0}, mask=mask, bias=bias))
+    check_both(OP, attention(QKV, bias=bias), "float64")
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("heads, kv_heads", [(1, 1), (4, 4), (4, 2), (6, 2), (5, 1)])
+def test_grouped_heads(heads, kv_heads, dtype):
+    """Query head h reads key head h // (H / Hkv); gradients of a group are summed."""
+    lengths = 1 + np.arange(2 * heads).reshape(2, heads) % 7
+    first = qkv(heads=heads, kv_heads=kv_heads)
+    check_both(OP, attention(first), dtype)
+    check_both(OP, attention(first, {"mode": "sequence+upper"}, lengths=lengths), dtype)
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize(
+    "sizes", [(1, 1), (1, 5), (5, 1), (7, 33), (16, 16), (17, 15), (64, 64), (80, 128)], ids=str
+)
+def test_head_sizes(sizes, dtype):
+    first = qkv(1, 2, 1, 9, 11, *sizes)
+    check_both(OP, attention(first, {"mode": "upper", "diagonal": 1}), dtype)
+
+
+BORDERS = [1, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 255, 256, 257, 511, 513]
+BORDER_MASKS = {
+    "none": lambda q_rows, k_rows: ({}, {}),
+    "causal": lambda q_rows, k_rows: ({"mode": "upper"}, {}),
+    "causal from the end": lambda q_rows, k_rows: (
+        {"mode": "upper", "align": "bottom_right"},
+        {},
+    ),
+    "band": lambda q_rows, k_rows: ({"window_left": 40, "window_right": 3}, {}),
+    "padded": lambda q_rows, k_rows: (
+        {"mode": "sequence"},
+        {"lengths": np.array([k_rows - 1])},
+    ),
+    # A mask that keeps whole tiles, none of others, and part of those between.
+    "blocks": lambda q_rows, k_rows: (
+        {},
+        {"mask": (np.arange(q_rows)[:, None] // 70 + np.arange(k_rows) // 70) % 2 == 0},
+    ),
+    "specks": lambda q_rows, k_rows: ({}, {"mask": wave((q_rows, k_rows), 1.3) > 0.97}),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BORDER_MASKS))
+@pytest.mark.parametrize("rows", BORDERS)
+def test_across_tiles(rows, name):
+    """As many queries as keys, and two other numbers of keys that reach into the next tile."""
+    for k_rows in {rows, rows + 2, 65}:
+        first = qkv(1, 2, 1, rows, k_rows, 2, 2)
+        args, extras = BORDER_MASKS[name](rows, k_rows)
+        check(OP, attention(first, args, **extras), ulps=256)
+    check_both(OP, attention(first, args, **extras), ulps=256)
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("first_kept", [0, 64, 250, 299])
+def test_tiles_before_and_after_what_is_kept(first_kept, dtype):
+    """Rows whose first tiles, or last, are masked: no maximum is known yet, or it stays."""
+    first = qkv(1, 1, 1, 70, 300, 4, 4)
+    mask = (np.arange(300) >= first_kept) & (np.arange(300) < first_kept + 40)
+    check_both(OP, attention(first, mask=mask), dtype, ulps=256)
+    bias = np.where(mask, 0.0, -INF)
+    check_both(OP, attention(first, bias=bias), dtype, ulps=256)
+
+
+def rising_scores(rows, direction):
+    """Scores that span +-600 exactly: each tile moves the maximum, or none after the first."""
+    q = np.ones((1, 1, 3, 4))
+    k = np.zeros((1, 1, rows, 4))
+    k[..., 0] = direction * np.round(np.linspace(-600, 600, rows))
+    return [q, k, wave((1, 1, rows, 5), 1.7)]
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize("rows", [10, 300, 1030])
+def test_large_range_of_logits(rows, direction):
+    """The online softmax rescales; exp of the scores themselves is inf."""
+    first = rising_scores(rows, direction)
+    for dtype in ("float32", "float64"):
+        # The gradient has p from an LSE of hundreds, rounded to its type.
+        check_both(OP, attention(first, {"scale": 1.0}), dtype, ulps=1024)
+        check(OP, attention(first, {"scale": 1.0, "mode": "upper"}), dtype, ulps=256)
+    check(OP, attention(first, {"scale": 1.0, "softcap": 30.0}), ulps=1024)
+
+
+def test_scores_of_any_size():
+    """+-3e37, far over what exp can take."""
+    q, k, v = qkv(1, 1, 1, 2, 3, 1, 1)
+    q[:] = 1e19
+    k[:, :, :, 0] = [1e18, -3e18, 3e18]
+    output, lse = run(OP, attention([q, k, v], {"scale": 1.0}))
+    np.testing.assert_array_equal(output.numpy()[0, 0, :, 0], np.float32([v[0, 0, 2, 0]] * 2))
+    np.testing.assert_allclose(lse.numpy(), 3e37, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", REALS)
+def test_lse(dtype):
+    """Of equal scores: their value and the log of how many there are, -inf of none."""
+    q, k, v = qkv(1, 1, 1, 3, 300, 4, 4)
+    q[:], k[:] = 1, 2
+    lengths = np.array([[[300, 0, 17]]])
+    case = attention([q, k, v], {"mode": "sequence"}, lengths=lengths)
+    lse = run(OP, case, dtype)[1]
+    assert lse.shape == (1, 1, 3)
+    wanted = 4 + np.log(np.array([[[300, 1, 17]]]))
+    wanted[0, 0, 1] = -INF
+    assert_close(lse, wanted, "float64" if dtype == "float64" else "float32", ulps=4)
+
+
+NOTHING_KEPT = {
+    "lengths": ({"mode": "sequence"}, {"lengths": np.array([7, 0])}),
+    "lengths by head": ({"mode": "sequence"}, {"lengths": np.array([[7, 0, 3, 0], [-1, 7, 7, 7]])}),
+    "mask": ({}, {"mask": np.array([True, False]).reshape(2, 1, 1, 1)}),
+    "mask of everything": ({}, {"mask": np.array(False)}),
+    "mask of rows": ({}, {"mask": np.arange(5)[:, None] % 2 == 0}),
+    "triangle": ({"mode": "upper", "diagonal": -2}, {}),
+    "window beyond the keys": ({"mode": "upper+lower", "diagonal": 4}, {}),
+    "bias": ({}, {"bias": np.where(np.arange(5)[:, None] % 2 == 0, 0, -INF)}),
+    "bias of what is kept": (
+        {"mode": "sequence"},
+        {"lengths": np.array([3, 7]), "bias": np.where(np.arange(7) < 3, -INF, 0)},
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("empty_row", [None] + list(EMPTY_ROWS))
+@pytest.mark.parametrize("why", sorted(NOTHING_KEPT))
+def test_empty_rows(why, empty_row, dtype):
+    """What they become; no gradient comes from them, but for the mean of values to V."""
+    args, extras = NOTHING_KEPT[why]
+    if empty_row is not None:
+        args = dict(args, empty_row=empty_row)
+    case = attention(QKV, args, **extras)
+    check_both(OP, case, dtype)
+    empty = expected(OP, case)[1] == -INF
+    assert empty.any()
+    d_output = wave((2, 4, 5, 4))
+    wanted = run_gradient(OP, case, d_output, dtype)
+    assert_same(as_double(wanted[0])[empty], np.zeros((empty.sum(), 3)))
+    grads = run_gradient(OP, case, poisoned(d_output, ~empty[..., None], NAN), dtype)
+    if empty_row == "uniform":
+        del grads[2]
+    for i, grad in grads.items():
+        assert_close(grad, as_double(wanted[i]), dtype)
+
+
+@pytest.mark.parametrize("poison", [NAN, INF])
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("rows", [(5, 7), (70, 90)], ids=str)
+def test_masked_numbers_go_nowhere(rows, dtype, poison):
+    """What no query keeps of K, V and bias, and what empty rows have in Q and the gradient of O."""
+    clean = qkv(2, 2, 1, *rows)
+    mask = wave(rows, 1.3) > -0.5
+    mask[rows[0] // 2] = False
+    mask[:, 2] = False
+    lengths = np.array([rows[1] - 2, 3])
+    bias = wave((2, 1) + rows)
+    keep = mask & (np.arange(rows[1]) < lengths[:, None, None, None])
+    queries, keys = keep.any(-1)[..., None], keep.any(-2)[..., None]
+    dirty = [poisoned(array, seen, poison) for array, seen in zip(clean, (queries, keys, keys))]
+    d_output = wave((2, 2, rows[0], 4))
+    results = []
+    for first, of_bias, of_output in [
+        (clean, bias, d_output),
+        (dirty, poisoned(bias, keep, poison), poisoned(d_output, queries, poison)),
+    ]:
+        case = attention(first, {"mode": "sequence"}, lengths=lengths, mask=mask, bias=of_bias)
+        grads = run_gradient(OP, case, of_output, dtype)
+        results.append(run(OP, case, dtype) + [grads[i] for i in sorted(grads)])
+    for one, other in zip(*results):
+        assert_close(other, as_double(one), dtype)
+
+
+@pytest.mark.parametrize("poison", [NAN, INF])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("which", range(4))
+def test_numbers_that_some_keep(which, dtype, poison):
+    """A NaN of one key or query shows with those that keep it and with nobody else."""
+    rows = 9
+    first = qkv(1, 1, 1, rows, rows, 3, 4)
+    d_output = wave((1, 1, rows, 4))
+    target = (first + [d_output])[which]
+    target[0, 0, 4] = poison
+    case = attention(first, {"mode": "upper"})
+    earlier, later = slice(0, 4), slice(5, None)
+    output, lse = (as_double(tensor)[0, 0] for tensor in run(OP, case, dtype))
+    wanted = expected(OP, case, dtype)
+    unseen = {0: [earlier, later], 1: [earlier], 2: [earlier], 3: [slice(None)]}[which]
+    for part in unseen:
+        np.testing.assert_allclose(output[part], wanted[0][0, 0][part], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(lse[part], wanted[1][0, 0][part], rtol=1e-4)
+    if which != 3:
+        assert not np.isfinite(output[4]).any()
+    if which in (1, 2):
+        assert not np.isfinite(output[later]).any()
+    with np.errstate(all="ignore"):
+        exact = masked_attention_gradient(d_output, *case.inputs, **case.args)
+    grads = run_gradient(OP, case, d_output, dtype)
+    for i, grad in grads.items():
+        finite = np.isfinite(exact[i])
+        np.testing.assert_allclose(as_double(grad)[finite], exact[i][finite], rtol=1e-4, atol=1e-5)
+        assert not np.isfinite(as_double(grad)[~finite]).any()
+
+
+EMPTY = [
+    (dict(batch=0), {}, {}),
+    (dict(batch=0), {"mode": "sequence"}, {"lengths": np.zeros(0, "int32")}),
+    (dict(q_rows=0), {"mode": "upper"}, {}),
+    (dict(q_rows=0), {"mode": "sequence"}, {"lengths": np.array([2, 3])}),
+    (dict(q_rows=0), {"align": "bottom_right", "mode": "upper"}, {"bias": wave((1, 7))}),
+    (dict(k_rows=0), {}, {}),
+    (dict(k_rows=0), {"mode": "sequence+upper"}, {"lengths": np.array([0, 2])}),
+    (dict(k_rows=0), {"align": "bottom_right"}, {"mask": np.ones((5, 1), bool)}),
+    (dict(k_rows=0), {}, {"bias": wave((4, 1, 1))}),
+    (dict(q_rows=0, k_rows=0), {"window_left": 1}, {}),
+    (dict(v_size=0), {"mode": "upper"}, {}),
+    (dict(size=0), {"scale": 1.0, "mode": "upper"}, {}),
+    (dict(heads=0), {}, {}),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("sizes, args, extras", EMPTY, ids=str)
+def test_empty_tensors(sizes, args, extras, dtype):
+    """No queries, nothing to look at, no features: gradients of what is there are 0."""
+    check_both(OP, attention(qkv(**sizes), args, **extras), dtype)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_decoding(kv_heads):
+    """One query at a time against a cache with room left: rows of the causal attention."""
+    q, k, v = qkv(2, 4, kv_heads, 12, 12, 8, 6)
+    lengths = np.array([12, 9])
+    whole = expected(OP, attention([q, k, v], {"mode": "upper"}), "float64")[0]
+    args = {"mode": "sequence+upper", "align": "bottom_right"}
+    for back in range(4):
+        at = lengths - 1 - back
+        query = np.stack([q[b, :, at[b] : at[b] + 1] for b in range(2)])
+        seen = np.arange(12)[:, None] <= at[:, None, None, None]
+        cache = [poisoned(keys, seen, NAN) for keys in (k, v)]
+        output, _ = run(OP, attention([query] + cache, args, lengths=at + 1), "float64")
+        for b in range(2):
+            np.testing.assert_allclose(output[b, :, 0], whole[b, :, at[b]], rtol=1e-12)
+        check_gradient(
+            OP, attention([query, k, v], args, lengths=at + 1), wave(query.shape[:3] + (6,))
+        )
+
+
+def test_several_queries_at_the_end_of_a_cache():
+    """bottom_right: the last query stands on the last key of its batch element."""
+    q, k, v = qkv(2, 2, 1, 12, 12)
+    lengths = np.array([12, 9])
+    whole = expected(OP, attention([q, k, v], {"mode": "upper", "window_left": 4}), "float64")[0]
+    tail = np.stack([q[b, :, n - 3 : n] for b, n in enumerate(lengths)])
+    args = {"mode": "sequence+upper", "window_left": 4, "align": "bottom_right"}
+    output = as_double(run(OP, attention([tail, k, v], args, lengths=lengths), "float64")[0])
+    for b, n in enumerate(lengths):
+        np.testing.assert_allclose(output[b], whole[b, :, n - 3 : n], rtol=1e-12)
+
+
+def composed(q, k, v, args, extras, scale):
+    """BatchMatMul, MaskedSoftmax, BatchMatMul: the outputs and the gradients of Q, K and V."""
+    for name, array in zip("qkv", (q, k, v)):
+        workspace.FeedBlob(name, array.astype("f"))
+    names = ["scores"]
+    for name in ("lengths", "centers", "mask", "bias"):
+        if name in extras:
+            entry = extras[name]
+            workspace.FeedBlob(name, entry.astype("f") if name == "bias" else entry)
+            names.append(name)
+    net = core.Net("composed")
+    net.BatchMatMul(["q", "k"], ["scores"], trans_b=1)
+    net.MaskedSoftmax(
+        names, ["weights"], scale=scale, has_mask=int("mask" in extras),
+        has_bias=int("bias" in extras), **args
+    )
+    net.BatchMatMul(["weights", "v"], ["output"])
+    net.ConstantFill(["output"], ["ones"], value=1.0)
+    grads = net.AddGradientOperators({"output": "ones"})
+    workspace.RunNetOnce(net)
+    return [workspace.FetchBlob(name) for name in ["output"] + [str(grads[name]) for name in "qkv"]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["none", "causal", "window", "padded and causal", "around centers", "mask", "bias that masks"],
+)
+def test_is_the_composition(name):
+    """Also a net's way to ask for the same with three operators."""
+    args, extras = MASKS[name]
+    first = qkv(kv_heads=4)
+    case = attention(first, args, **extras)
+    wanted = composed(*first, args=args, extras=extras, scale=float(np.float32(3 ** -0.5)))
+    grads = run_gradient(OP, case, np.ones((2, 4, 5, 4)))
+    actual = [run(OP, case)[0]] + [grads[i] for i in range(3)]
+    for one, other in zip(actual, wanted):
+        np.testing.assert_allclose(one.numpy(), other, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("name", ["none", "causal", "padded", "mask of keys", "bias"])
+def test_threads(name, dtype):
+    """The same bits from one thread and from several."""
+    rows = 150
+    args, extras = {
+        "none": ({}, {}),
+        "causal": ({"mode": "upper", "align": "bottom_right"}, {}),
+        "padded": ({"mode": "sequence"}, {"lengths": np.array([140, 31])}),
+        "mask of keys": ({}, {"mask": np.arange(rows) % 3 > 0}),
+        "bias": ({"softcap": 3.0}, {"bias": wave((rows, rows))}),
+    }[name]
+    case = attention(qkv(2, 4, 2, rows, rows, 16, 16), args, **extras)
+    d_output = wave((2, 4, rows, 16))
+    results = []
+    for count in (1, 2, 5):
+        with threads(count):
+            grads = run_gradient(OP, case, d_output, dtype)
+            results.append(run(OP, case, dtype) + [grads[i] for i in sorted(grads)])
+    for several in results[1:]:
+        for one, other in zip(results[0], several):
+            assert_same(as_double(other), as_double(one))
+
+
+def sgd_net(args, extras, rate):
+    """A net whose every run is one step of Q, K, V and the bias towards a target."""
+    net = core.Net("train")
+    names = ["q", "k", "v"] + sorted(extras, key=["lengths", "mask", "bias"].index)
+    output, _ = net.MaskedAttention(
+        names, ["output", "lse"], has_mask=int("mask" in extras), has_bias=1, **args
+    )
+    distance = net.SquaredL2Distance([output, "target"], ["distance"])
+    loss = net.SumElements([distance], ["loss"])
+    grads = net.AddGradientOperators([loss])
+    workspace.FeedBlob("one", np.array([1], "f"))
+    workspace.FeedBlob("rate", np.array([-rate], "f"))
+    for name in ("q", "k", "v", "bias"):
+        net.WeightedSum([name, "one", grads[name], "rate"], [name])
+    return net
+
+
+@pytest.mark.parametrize("masked", ["causal", "padded", "mask"])
+def test_trains_in_a_net(masked):
+    """Ten steps of gradient descent are those of the oracle in double, and lower the loss."""
+    args, extras = {
+        "causal": ({"mode": "upper"}, {}),
+        "padded": ({"mode": "sequence", "softcap": 5.0}, {"lengths": LENGTHS}),
+        "mask": ({"window_left": 3}, {"mask": KEEP}),
+    }[masked]
+    learned = dict(zip("qkv", qkv()), bias=np.zeros((4, 1, 7)))
+    target = wave((2, 4, 5, 4), 2.3)
+    for name, array in list(learned.items()) + [("target", target)]:
+        workspace.FeedBlob(name, array.astype("f"))
+    for name, array in extras.items():
+        workspace.FeedBlob(name, array)
+    rate = 0.1
+    net = sgd_net(args, dict(extras, bias=learned["bias"]), rate)
+    workspace.CreateNet(net)
+    losses = []
+    for _ in range(10):
+        workspace.RunNet(net)
+        case = attention([learned[n] for n in "qkv"], args, bias=learned["bias"], **extras)
+        output = masked_attention(*case.inputs, **case.args)[0]
+        losses.append(0.5 * ((output - target) ** 2).sum())
+        np.testing.assert_allclose(workspace.FetchBlob("loss"), losses[-1], rtol=1e-4)
+        grads = masked_attention_gradient(output - target, *case.inputs, **case.args)
+        for name, i in zip(["q", "k", "v", "bias"], sorted(grads)):
+            learned[name] = learned[name] - rate * grads[i]
+    assert losses[-1] < 0.9 * losses[0]
+    for name, array in learned.items():
+        np.testing.assert_allclose(workspace.FetchBlob(name), array, rtol=1e-4, atol=1e-5)
+
+
+def test_gradient_needs_lse():
+    op = core.CreateOperator(OP, ["q", "k", "v"], ["output"])
+    with pytest.raises(Exception, match=r"MaskedAttention: [^\n]*LSE"):
+        core.GradientRegistry.GetGradientForOp(op, ["d_output"])
+
+
+@st.composite
+def cases(draw):
+    """Small attention of any sizes and masks."""
+    batch, kv_heads, group = (draw(st.integers(1, 2)) for _ in range(3))
+    q_rows, k_rows = draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    size, v_size = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    shape = (batch, kv_heads * group, q_rows, k_rows)
+    args, extras = draw(mask_options(shape, min_prefix=1))
+    if draw(st.booleans()):
+        args["scale"] = draw(quarters(1))
+    if draw(st.booleans()):
+        args["softcap"] = draw(st.sampled_from([0.5, 2.0, 30.0]))
+    if draw(st.booleans()):
+        args["align"] = draw(st.sampled_from(["top_left", "bottom_right"]))
+    first = [
+        draw(drawn(quarters(2), sizes))
+        for sizes in (
+            shape[:3] + (size,),
+            (batch, kv_heads, k_rows, size),
+            (batch, kv_heads, k_rows, v_size),
+        )
+    ]
+    return attention(first, args, **extras)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@given(data=st.data())
+def test_drawn(dtype, data):
+    """Results and gradients of drawn numbers, sizes and masks."""
+    check_both(OP, data.draw(cases()), dtype)
+
+
+@given(data=st.data())
+def test_order_of_keys_does_not_matter(data):
+    """With no oracle: keys, values and mask reversed together change nothing."""
+    q_rows, k_rows = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
+    q, k, v = (data.draw(drawn(quarters(2), (1, 2, n, 2))) for n in (q_rows, k_rows, k_rows))
+    mask = data.draw(drawn(st.booleans(), (q_rows, k_rows))) != 0
+    one = run(OP, attention([q, k, v], mask=mask))
+    other = run(OP, attention([q, k[:, :, ::-1], v[:, :, ::-1]], mask=mask[:, ::-1]))
+    for forward, reversed_ in zip(one, other):
+        np.testing.assert_allclose(forward.numpy(), reversed_.numpy(), rtol=1e-5, atol=1e-6)
+
+
+Q, K, V = (np.ones(shape, "f") for shape in ((2, 4, 5, 3), (2, 2, 7, 3), (2, 2, 7, 6)))
+
+
+ERRORS = score_errors([Q, K, V], "Q, K, V", "the scores") + [
+    (list(inputs), args, message)
+    for inputs, args, message in [
+        ((Q[0], K, V), {}, "Q .*\\[4, 5, 3\\]"),
+        ((Q, K[0], V), {}, "K .*\\[2, 7, 3\\]"),
+        ((Q, K, V[0]), {}, "V .*\\[2, 7, 6\\]"),
+        ((Q.astype("int32"), K, V), {}, "Q must be of type .*, but is int32"),
+        ((Q, K.astype("float64"), V), {}, "K .*float32.*float64"),
+        ((Q, K, V.astype("float16")), {}, "V .*float32.*float16"),
+        ((Q, K[:1], V), {}, "K .*\\[1, 2, 7, 3\\]"),
+        ((Q, K[..., :2], V), {}, "K .*\\[2, 2, 7, 2\\]"),
+        ((Q, K, V[:1]), {}, "V .*\\[1, 2, 7, 6\\]"),
+        ((Q, K, V[:, :1]), {}, "V .*\\[2, 1, 7, 6\\]"),
+        ((Q, K, V[:, :, :6]), {}, "V .*\\[2, 2, 6, 6\\]"),
+        ((Q[:, :3], K, V), {}, "heads"),
+        ((Q[:, :1], K, V), {}, "heads"),
+        ((Q, K[:, :0], V[:, :0]), {}, "heads"),
+        ((Q, K, V), {"align": "left"}, "argument align .*'left'"),
+        ((Q, K, V), {"align": 1}, "argument align must be a string, but is the integer 1"),
+        ((Q, K, V), {"softcap": -1.0}, "argument softcap .*-1"),
+        ((Q, K, V), {"softcap": "off"}, "argument softcap must be a number, but is the string"),
+    ]
+]
+
+
+@pytest.mark.parametrize("inputs, args, message", ERRORS, ids=["{2}".format(*e) for e in ERRORS])
+def test_error(inputs, args, message):
+    assert_refused(OP, Case(inputs, args, 2), message)
+
+
+@pytest.mark.parametrize("count", [0, 2, 8])
+def test_input_count(count):
+    inputs = ["input_{}".format(i) for i in range(count)]
+    for name in inputs:
+        workspace.FeedBlob(name, Q)
+    with pytest.raises(RuntimeError, match="(?s)did not pass schema checking.*" + OP):
+        workspace.RunOperatorOnce(core.CreateOperator(OP, inputs, ["output"]))
