@@ -1,8 +1,16 @@
 #include "kernels/broadcast.h"
 
+#include <algorithm>
 #include <cstddef>
 
 namespace caffe2op_mask {
+namespace {
+
+int64_t DivideRoundUp(int64_t a, int64_t b) {
+  return a / b + (a % b != 0 ? 1 : 0);
+}
+
+}  // namespace
 
 RowBroadcast::RowBroadcast(
     const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank) {
@@ -51,6 +59,53 @@ int64_t RowBroadcast::Row(int64_t small_row, int64_t k) const {
     index /= dim.size;
   }
   return row;
+}
+
+RowBroadcast ElementBroadcast(
+    const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank) {
+  std::vector<int64_t> merged;  // innermost first
+  std::vector<int64_t> small_merged;
+  for (int64_t back = 1; back <= rank; ++back) {
+    const int64_t dim = dims[rank - back];
+    const int64_t small = back <= small_rank ? small_dims[small_rank - back] : 1;
+    if (dim == 1) continue;
+    if (merged.size() == 1 && (small == 1) == (small_merged[0] == 1)) {
+      merged[0] *= dim;
+      small_merged[0] *= small;
+    } else {
+      merged.push_back(dim);
+      small_merged.push_back(small);
+    }
+  }
+  std::reverse(merged.begin(), merged.end());
+  std::reverse(small_merged.begin(), small_merged.end());
+  const auto merged_rank = static_cast<int64_t>(merged.size());
+  return RowBroadcast(merged.data(), merged_rank, small_merged.data(), merged_rank);
+}
+
+BroadcastSum::BroadcastSum(const RowBroadcast& at)
+    : columns_(at.columns()), repeats_(at.repeats()), by_column_(at.column_stride() != 0) {
+  constexpr int64_t kElements = int64_t{1} << 16;  // of a unit, more or less
+  unit_columns_ = std::max<int64_t>(std::min(columns_, by_column_ ? kColumns : kElements), 1);
+  unit_repeats_ = std::max<int64_t>(std::min(repeats_, kElements / unit_columns_), 1);
+  column_pieces_ = DivideRoundUp(columns_, unit_columns_);
+  repeat_pieces_ = DivideRoundUp(repeats_, unit_repeats_);
+  parts_ = by_column_ ? repeat_pieces_ : repeat_pieces_ * column_pieces_;
+  units_ = at.small_rows() * column_pieces_ * repeat_pieces_;
+}
+
+BroadcastSum::Unit BroadcastSum::UnitAt(int64_t index) const {
+  Unit unit{};
+  const int64_t column_piece = index % column_pieces_;
+  index /= column_pieces_;
+  const int64_t repeat_piece = index % repeat_pieces_;
+  unit.small_row = index / repeat_pieces_;
+  unit.column = column_piece * unit_columns_;
+  unit.columns = std::min(unit_columns_, columns_ - unit.column);
+  unit.repeat = repeat_piece * unit_repeats_;
+  unit.repeats = std::min(unit_repeats_, repeats_ - unit.repeat);
+  unit.part = by_column_ ? repeat_piece : repeat_piece * column_pieces_ + column_piece;
+  return unit;
 }
 
 bool CanBroadcast(

@@ -52,6 +52,50 @@ class RowBroadcast {
   int64_t repeats_ = 1;
 };
 
+// The same for what goes by elements, whose rows need not be those of the larger
+// shape: its last dims are one where the smaller tensor is stepped alike through
+// them, so that two equal shapes, and a single entry, are one row.
+RowBroadcast ElementBroadcast(
+    const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank);
+
+// How a sum over everything that a smaller tensor serves is shared out. The shapes
+// alone say how, so that a sum is the same however many threads take units of it.
+class BroadcastSum {
+ public:
+  // What one thread adds up at a time: the columns [column, column + columns) of
+  // the rows that `small_row` serves as its repeats [repeat, repeat + repeats). It
+  // makes one part of the sum, of each column or, where these have one entry, of all.
+  struct Unit {
+    int64_t small_row;
+    int64_t column;
+    int64_t columns;
+    int64_t repeat;
+    int64_t repeats;
+    int64_t part;
+  };
+
+  // Where columns have sums of their own, a unit has at most this many.
+  static constexpr int64_t kColumns = 512;
+
+  explicit BroadcastSum(const RowBroadcast& at);
+
+  int64_t units() const { return units_; }
+  int64_t parts() const { return parts_; }  // of each entry's sum
+  int64_t unit_elements() const { return unit_columns_ * unit_repeats_; }
+  Unit UnitAt(int64_t index) const;
+
+ private:
+  int64_t columns_;
+  int64_t repeats_;
+  int64_t unit_columns_;
+  int64_t unit_repeats_;
+  int64_t column_pieces_;
+  int64_t repeat_pieces_;
+  int64_t parts_;
+  int64_t units_;
+  bool by_column_;
+};
+
 // True where NumPy would broadcast the smaller shape to exactly the larger one.
 bool CanBroadcast(const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank);
 

@@ -1,5 +1,5 @@
-// Per-target exponentials of what a softmax makes of its scores; to be included
-// by kernels/*-inl.h.
+// Per-target exponentials, of scores and of logits; to be included by
+// kernels/*-inl.h.
 
 #if defined(CAFFE2OP_MASK_KERNELS_EXP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CAFFE2OP_MASK_KERNELS_EXP_INL_H_

@@ -29,9 +29,7 @@ void CheckSizes(
   CAFFE_ENFORCE(
       fits, op, ": ", name, " must be of shape ", meaning, ", but is of shape ",
       ShapeName(tensor.sizes()), " where Q is of shape ", ShapeName(q.sizes()), ".");
-  CAFFE_ENFORCE(
-      tensor.dtype() == q.dtype(), op, ": ", name, " must be of the type of Q, ",
-      TypeName(q.dtype()), ", but is ", TypeName(tensor.dtype()), ".");
+  CheckSameType(op.c_str(), name, tensor, "Q", q);
 }
 
 }  // namespace
@@ -136,9 +134,7 @@ bool MaskedAttentionOp::DoRunWithType() {
 }
 
 bool MaskedAttentionOp::DoRunWithOtherType() {
-  CAFFE_THROW(
-      "MaskedAttention: Q must be of type float16, bfloat16, float32 or float64, but is ",
-      TypeName(Input(0).dtype()), ".");
+  ThrowNotReal("MaskedAttention", "Q", Input(0));
 }
 
 MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Workspace* ws)
@@ -206,9 +202,7 @@ bool MaskedAttentionGradientOp::DoRunWithType() {
 }
 
 bool MaskedAttentionGradientOp::DoRunWithOtherType() {
-  CAFFE_THROW(
-      "MaskedAttentionGradient: O must be of type float16, bfloat16, float32 or float64, but is ",
-      TypeName(Input(0).dtype()), ".");
+  ThrowNotReal("MaskedAttentionGradient", "O", Input(0));
 }
 
 void FillMaskedAttentionSchema(OpSchema& schema) {

@@ -63,9 +63,7 @@ bool MaskedSoftmaxOp::DoRunWithType() {
 }
 
 bool MaskedSoftmaxOp::DoRunWithOtherType() {
-  CAFFE_THROW(
-      "MaskedSoftmax: X must be of type float16, bfloat16, float32 or float64, but is ",
-      TypeName(Input(0).dtype()), ".");
+  ThrowNotReal("MaskedSoftmax", "X", Input(0));
 }
 
 MaskedSoftmaxGradientOp::MaskedSoftmaxGradientOp(const OperatorDef& def, Workspace* ws)
@@ -91,14 +89,8 @@ bool MaskedSoftmaxGradientOp::DoRunWithType() {
   const Tensor* const x = has_x_ ? &Input(2) : nullptr;
   const auto sizes = y.sizes();
   CAFFE_ENFORCE(y.dim() >= 1, "MaskedSoftmaxGradient: Y must have at least 1 dim, but has none.");
-  for (const Tensor* const like : {&dy, x}) {
-    if (like == nullptr) continue;
-    CAFFE_ENFORCE(
-        like->sizes() == sizes && like->dtype() == y.dtype(),
-        "MaskedSoftmaxGradient: ", like == x ? "X" : "dY", " must be of Y's shape and type, ",
-        ShapeName(sizes), " of ", TypeName(y.dtype()), ", but is of ", ShapeName(like->sizes()),
-        " of ", TypeName(like->dtype()), ".");
-  }
+  CheckSame("MaskedSoftmaxGradient", "dY", dy, "Y", y);
+  if (x != nullptr) CheckSame("MaskedSoftmaxGradient", "X", *x, "Y", y);
   const ScoreTensors tensors = inputs_.Tensors(this, has_x_ ? 3 : 2);
   using K = typename KernelReal<T>::type;
   auto scores = RowsOf<K>(y, scale_);
@@ -120,9 +112,7 @@ bool MaskedSoftmaxGradientOp::DoRunWithType() {
 }
 
 bool MaskedSoftmaxGradientOp::DoRunWithOtherType() {
-  CAFFE_THROW(
-      "MaskedSoftmaxGradient: Y must be of type float16, bfloat16, float32 or float64, but is ",
-      TypeName(Input(0).dtype()), ".");
+  ThrowNotReal("MaskedSoftmaxGradient", "Y", Input(0));
 }
 
 void FillMaskedSoftmaxSchema(OpSchema& schema) {

@@ -8,6 +8,7 @@
 #include "caffe2/core/operator.h"
 #include "kernels/masked_softmax.h"
 #include "operators/mask_shape.h"
+#include "operators/real.h"
 
 namespace caffe2 {
 namespace mask {
@@ -69,30 +70,6 @@ class ScoreInputs {
   const bool has_bias_;
   caffe2op_mask::EmptyRow empty_row_;
 };
-
-// The type in which kernels know a type of the runtime: same bytes.
-template <typename T>
-struct KernelReal {
-  using type = T;
-};
-template <>
-struct KernelReal<at::Half> {
-  using type = caffe2op_mask::Float16;
-};
-template <>
-struct KernelReal<at::BFloat16> {
-  using type = caffe2op_mask::BFloat16;
-};
-
-// The elements of a tensor as kernels know them.
-template <typename T>
-const typename KernelReal<T>::type* RealData(const Tensor& tensor) {
-  return reinterpret_cast<const typename KernelReal<T>::type*>(tensor.data<T>());
-}
-template <typename T>
-typename KernelReal<T>::type* MutableRealData(Tensor* tensor) {
-  return reinterpret_cast<typename KernelReal<T>::type*>(tensor->mutable_data<T>());
-}
 
 }  // namespace mask
 }  // namespace caffe2

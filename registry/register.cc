@@ -6,18 +6,27 @@
 
 #include "caffe2/core/module.h"
 #include "caffe2/core/operator.h"
+#include "gradients/bernoulli_mask_gradient.h"
 #include "gradients/boolean_mask_gradient.h"
 #include "gradients/boolean_mask_jagged_gradient.h"
 #include "gradients/boolean_unmask_gradient.h"
+#include "gradients/gate_gradient.h"
+#include "gradients/highway_gradient.h"
 #include "gradients/masked_attention_gradient.h"
 #include "gradients/masked_softmax_gradient.h"
+#include "gradients/mixture_gate_gradient.h"
 #include "gradients/sequence_mask_gradient.h"
+#include "operators/bernoulli_mask_op.h"
 #include "operators/boolean_mask_jagged_op.h"
 #include "operators/boolean_mask_lengths_op.h"
 #include "operators/boolean_mask_op.h"
 #include "operators/boolean_unmask_op.h"
+#include "operators/gate_op.h"
+#include "operators/highway_op.h"
 #include "operators/masked_attention_op.h"
 #include "operators/masked_softmax_op.h"
+#include "operators/mixture_gate_op.h"
+#include "operators/random_mask_op.h"
 #include "operators/sequence_mask_op.h"
 
 // A module tells the runtime its name and is looked up by a symbol of that name,
@@ -38,11 +47,26 @@ REGISTER_CPU_OPERATOR_WITH_ENGINE(BooleanUnmask, MASK, mask::BooleanUnmaskOp);
 REGISTER_CPU_OPERATOR_WITH_ENGINE(SequenceMask, MASK, mask::SequenceMaskOp);
 
 // Names of our own.
+REGISTER_CPU_OPERATOR(BernoulliMask, mask::BernoulliMaskOp);
+OPERATOR_SCHEMA(BernoulliMask).FillUsing(mask::FillBernoulliMaskSchema);
+REGISTER_GRADIENT(BernoulliMask, mask::GetBernoulliMaskGradient);
+REGISTER_CPU_GRADIENT_OPERATOR(BernoulliMaskGradient, mask::BernoulliMaskGradientOp);
+GRADIENT_OPERATOR_SCHEMA(BernoulliMaskGradient).FillUsing(mask::FillBernoulliMaskGradientSchema);
 REGISTER_CPU_OPERATOR(BooleanMaskJagged, mask::BooleanMaskJaggedOp);
 OPERATOR_SCHEMA(BooleanMaskJagged).FillUsing(mask::FillBooleanMaskJaggedSchema);
 REGISTER_GRADIENT(BooleanMaskJagged, mask::GetBooleanMaskJaggedGradient);
 REGISTER_CPU_GRADIENT_OPERATOR(BooleanUnmaskGradient, mask::BooleanUnmaskGradientOp);
 GRADIENT_OPERATOR_SCHEMA(BooleanUnmaskGradient).FillUsing(mask::FillBooleanUnmaskGradientSchema);
+REGISTER_CPU_OPERATOR(Gate, mask::GateOp);
+OPERATOR_SCHEMA(Gate).FillUsing(mask::FillGateSchema);
+REGISTER_GRADIENT(Gate, mask::GetGateGradient);
+REGISTER_CPU_GRADIENT_OPERATOR(GateGradient, mask::GateGradientOp);
+GRADIENT_OPERATOR_SCHEMA(GateGradient).FillUsing(mask::FillGateGradientSchema);
+REGISTER_CPU_OPERATOR(Highway, mask::HighwayOp);
+OPERATOR_SCHEMA(Highway).FillUsing(mask::FillHighwaySchema);
+REGISTER_GRADIENT(Highway, mask::GetHighwayGradient);
+REGISTER_CPU_GRADIENT_OPERATOR(HighwayGradient, mask::HighwayGradientOp);
+GRADIENT_OPERATOR_SCHEMA(HighwayGradient).FillUsing(mask::FillHighwayGradientSchema);
 REGISTER_CPU_OPERATOR(MaskedAttention, mask::MaskedAttentionOp);
 OPERATOR_SCHEMA(MaskedAttention).FillUsing(mask::FillMaskedAttentionSchema);
 REGISTER_GRADIENT(MaskedAttention, mask::GetMaskedAttentionGradient);
@@ -54,6 +78,14 @@ OPERATOR_SCHEMA(MaskedSoftmax).FillUsing(mask::FillMaskedSoftmaxSchema);
 REGISTER_GRADIENT(MaskedSoftmax, mask::GetMaskedSoftmaxGradient);
 REGISTER_CPU_GRADIENT_OPERATOR(MaskedSoftmaxGradient, mask::MaskedSoftmaxGradientOp);
 GRADIENT_OPERATOR_SCHEMA(MaskedSoftmaxGradient).FillUsing(mask::FillMaskedSoftmaxGradientSchema);
+REGISTER_CPU_OPERATOR(MixtureGate, mask::MixtureGateOp);
+OPERATOR_SCHEMA(MixtureGate).FillUsing(mask::FillMixtureGateSchema);
+REGISTER_GRADIENT(MixtureGate, mask::GetMixtureGateGradient);
+REGISTER_CPU_GRADIENT_OPERATOR(MixtureGateGradient, mask::MixtureGateGradientOp);
+GRADIENT_OPERATOR_SCHEMA(MixtureGateGradient).FillUsing(mask::FillMixtureGateGradientSchema);
+REGISTER_CPU_OPERATOR(RandomMask, mask::RandomMaskOp);
+OPERATOR_SCHEMA(RandomMask).FillUsing(mask::FillRandomMaskSchema);
+NO_GRADIENT(RandomMask);
 
 namespace mask {
 namespace {

@@ -78,6 +78,50 @@ TEST_F(BroadcastTest, EveryBroadcastOfUpToFiveDims) {
   }
 }
 
+// The same entries by merged rows, and sums of which each larger entry is in one.
+TEST_F(BroadcastTest, ElementsAndTheirSums) {
+  for (int time = 0; time < 3000; ++time) {
+    Dims dims(random_() % 5);
+    for (int64_t& dim : dims) dim = Uniform(random_, 1, 4);
+    if (time % 10 == 0 && !dims.empty()) dims[random_() % dims.size()] = Uniform(random_, 1, 2000);
+    Dims small(dims.end() - static_cast<int64_t>(random_() % (dims.size() + 1)), dims.end());
+    for (int64_t& dim : small) dim = random_() % 2 == 0 ? 1 : dim;
+    SCOPED_TRACE(
+        ::testing::Message() << ::testing::PrintToString(small) << " to "
+                             << ::testing::PrintToString(dims));
+    const RowBroadcast at = ElementBroadcast(
+        dims.data(), static_cast<int64_t>(dims.size()), small.data(),
+        static_cast<int64_t>(small.size()));
+    ASSERT_EQ(at.rows() * at.columns(), Size(dims));
+    ASSERT_EQ(at.small_rows() * at.small_columns(), Size(small));
+    if (Size(dims) == Size(small) || Size(small) == 1) {
+      EXPECT_EQ(at.rows(), 1);
+    }
+    for (int64_t flat = 0; flat < Size(dims); ++flat) {
+      const int64_t row = flat / at.columns();
+      ASSERT_EQ(
+          at.Offset(row) + flat % at.columns() * at.column_stride(), SmallEntry(dims, small, flat));
+    }
+    const BroadcastSum sum(at);
+    std::vector<int> summed(static_cast<size_t>(Size(dims)));
+    std::vector<int> made(static_cast<size_t>(Size(small) * sum.parts()));
+    for (int64_t u = 0; u < sum.units(); ++u) {
+      const BroadcastSum::Unit unit = sum.UnitAt(u);
+      ASSERT_LT(unit.part, sum.parts());
+      for (int64_t k = unit.repeat; k < unit.repeat + unit.repeats; ++k) {
+        for (int64_t column = unit.column; column < unit.column + unit.columns; ++column) {
+          const int64_t row = at.Row(unit.small_row, k);
+          ++summed[static_cast<size_t>(row * at.columns() + column)];
+          const int64_t entry = at.Offset(row) + column * at.column_stride();
+          made[static_cast<size_t>(unit.part * Size(small) + entry)] = 1;
+        }
+      }
+    }
+    ASSERT_EQ(summed, std::vector<int>(summed.size(), 1));
+    ASSERT_EQ(made, std::vector<int>(made.size(), 1));
+  }
+}
+
 TEST_F(BroadcastTest, OneEntryServesAll) {
   const RowBroadcast one;
   EXPECT_EQ(one.Offset(0), 0);

@@ -131,6 +131,39 @@ TEST_F(GradientTest, SequenceMaskByMask) {
   ExpectBlob<at::BFloat16>(ws_, "data_grad", {1, 3}, {1.0F, 0.0F, 3.0F});
 }
 
+TEST_F(GradientTest, Gate) {
+  Feed<at::BFloat16>(&ws_, "X", {2, 2}, {1.0F, 2.0F, 3.0F, 4.0F});
+  Feed<at::BFloat16>(&ws_, "Z", {2, 1}, {3.0F, 1.0F});
+  Feed<at::BFloat16>(&ws_, "threshold", {1}, {2.0F});
+  Feed<at::BFloat16>(&ws_, "d_output", {2, 2}, {1.0F, 1.0F, 1.0F, 1.0F});
+  const OperatorDef def = Op("Gate", {"X", "Z", "threshold"}, {"Y"}, {Arg("kind", "relu")});
+  EXPECT_EQ(RunGradient(def), (Names{"X_grad", "Z_grad", "threshold_grad"}));
+  ExpectBlob<at::BFloat16>(ws_, "X_grad", {2, 2}, {1.0F, 1.0F, 0.0F, 0.0F});
+  ExpectBlob<at::BFloat16>(ws_, "Z_grad", {2, 1}, {3.0F, 0.0F});
+  ExpectBlob<at::BFloat16>(ws_, "threshold_grad", {1}, {-3.0F});
+}
+
+TEST_F(GradientTest, Highway) {
+  Feed<at::Half>(&ws_, "H", {2}, {1.0F, 2.0F});
+  Feed<at::Half>(&ws_, "X", {2}, {3.0F, 6.0F});
+  Feed<at::Half>(&ws_, "Z", {1}, {0.0F});
+  Feed<at::Half>(&ws_, "d_output", {2}, {2.0F, 4.0F});
+  EXPECT_EQ(
+      RunGradient(Op("Highway", {"H", "X", "Z"}, {"Y"})), (Names{"H_grad", "X_grad", "Z_grad"}));
+  ExpectBlob<at::Half>(ws_, "H_grad", {2}, {1.0F, 2.0F});
+  ExpectBlob<at::Half>(ws_, "X_grad", {2}, {1.0F, 2.0F});
+  ExpectBlob<at::Half>(ws_, "Z_grad", {1}, {-5.0F});
+}
+
+TEST_F(GradientTest, MixtureGate) {
+  Feed<at::BFloat16>(&ws_, "E", {1, 2, 2}, {1.0F, 2.0F, 3.0F, 4.0F});
+  Feed<at::BFloat16>(&ws_, "Z", {1, 2}, {0.0F, 0.0F});
+  Feed<at::BFloat16>(&ws_, "d_output", {1, 2}, {2.0F, 4.0F});
+  EXPECT_EQ(RunGradient(Op("MixtureGate", {"E", "Z"}, {"Y"})), (Names{"E_grad", "Z_grad"}));
+  ExpectBlob<at::BFloat16>(ws_, "E_grad", {1, 2, 2}, {1.0F, 2.0F, 1.0F, 2.0F});
+  ExpectBlob<at::BFloat16>(ws_, "Z_grad", {1, 2}, {-3.0F, 3.0F});
+}
+
 // An engine is asked for op by op; their gradients must ask for the same.
 TEST_F(GradientTest, KeepsTheEngine) {
   Feed<bool>(&ws_, "mask", {2}, {true, false});

@@ -1,5 +1,6 @@
-// No operator asks for more memory than its outputs and one word for each chunk of its
-// masks: what it asks for in all is counted where everybody's memory comes from.
+// No operator that moves entries by masks asks for more memory than its outputs and one
+// word for each chunk of the masks: what it asks for in all is counted where everybody's memory
+// comes from.
 
 #include <gtest/gtest.h>
 

@@ -104,6 +104,56 @@ TYPED_TEST(OperatorTypesTest, SequenceMask) {
   this->Expect("data", {2, 3}, {1, 0, 1, 1, 0, 1});
 }
 
+// Numbers that every real type has, so that results are known to the bit.
+template <typename T>
+class RealOperatorTypesTest : public OperatorTypesTest<T> {};
+
+using RealTypes = ::testing::Types<at::Half, at::BFloat16, float, double>;
+TYPED_TEST_SUITE(RealOperatorTypesTest, RealTypes);
+
+TYPED_TEST(RealOperatorTypesTest, Gate) {
+  this->Feed("X", {2, 3}, {1, 2, 3, 4, 5, 6});
+  this->Feed("Z", {2, 1}, {1, -1});
+  ASSERT_TRUE(this->ws_.RunOperatorOnce(Op("Gate", {"X", "Z"}, {"Y", "G"}, {Arg("kind", "hard")})));
+  this->Expect("Y", {2, 3}, {1, 2, 3, 0, 0, 0});
+  this->Expect("G", {2, 1}, {1, 0});
+  this->Feed("threshold", {}, {-2});
+  ASSERT_TRUE(
+      this->ws_.RunOperatorOnce(Op("Gate", {"X", "Z", "threshold"}, {"X"}, {Arg("kind", "relu")})));
+  this->Expect("X", {2, 3}, {3, 6, 9, 4, 5, 6});
+}
+
+TYPED_TEST(RealOperatorTypesTest, Highway) {
+  this->Feed("H", {3}, {2, 4, 6});
+  this->Feed("X", {3}, {4, 8, 12});
+  this->Feed("Z", {3}, {0, 1000, -1000});
+  ASSERT_TRUE(this->ws_.RunOperatorOnce(Op("Highway", {"H", "X", "Z"}, {"H"})));
+  this->Expect("H", {3}, {3, 4, 12});
+}
+
+TYPED_TEST(RealOperatorTypesTest, MixtureGate) {
+  this->Feed("E", {1, 2, 2}, {2, 4, 6, 8});
+  this->Feed("Z", {1, 2}, {0, 0});
+  ASSERT_TRUE(this->ws_.RunOperatorOnce(Op("MixtureGate", {"E", "Z"}, {"Y"})));
+  this->Expect("Y", {1, 2}, {4, 6});
+  ASSERT_TRUE(
+      this->ws_.RunOperatorOnce(Op("MixtureGate", {"E", "Z"}, {"Y"}, {Arg<int>("top_k", 1)})));
+  this->Expect("Y", {1, 2}, {1, 2});
+}
+
+TYPED_TEST(RealOperatorTypesTest, BernoulliMask) {
+  this->Feed("Z", {2}, {1000, -1000});
+  ASSERT_TRUE(this->ws_.RunOperatorOnce(Op("BernoulliMask", {"Z"}, {"mask", "log_prob"})));
+  ExpectBlob<bool>(this->ws_, "mask", {2}, {true, false});
+  this->Expect("log_prob", {2}, {0, 0});
+}
+
+TYPED_TEST(OperatorTypesTest, RandomMask) {
+  this->Feed("X", {2, 2}, {1, 2, 3, 4});
+  ASSERT_TRUE(this->ws_.RunOperatorOnce(Op("RandomMask", {"X"}, {"mask"}, {Arg<float>("p", 1)})));
+  ExpectBlob<bool>(this->ws_, "mask", {2, 2}, {false, false, false, false});
+}
+
 TEST(SequenceMaskTest, FillsRealsWithMinusInfinityUnlessTold) {
   Workspace ws;
   Feed<at::BFloat16>(&ws, "b", {1, 2}, {1.0F, 2.0F});

@@ -8,10 +8,11 @@ from caffe2.python import core, workspace
 
 import fresh_process
 
-Entry = namedtuple("Entry", "inputs outputs gradient")
+Entry = namedtuple("Entry", "inputs outputs gradient differentiable")
+Entry.__new__.__defaults__ = (1,)
 
 # Names of the runtime's, registered under engine MASK: fewest and most inputs, the same of
-# outputs, and the operator that their gradient is.
+# outputs, the operator that their gradient is, and how many of the fewest inputs have one.
 MANY = 2 ** 31 - 1
 STOCK = {
     "BooleanMask": Entry((2, 2), (1, 2), "BooleanMaskGradient"),
@@ -22,12 +23,21 @@ STOCK = {
 }
 # Names of our own.
 OWN = {
+    "BernoulliMask": Entry((1, 1), (2, 2), "BernoulliMaskGradient"),
+    "BernoulliMaskGradient": Entry((3, 3), (1, 1), None),
     "BooleanMaskJagged": Entry((3, 3), (2, 2), "BooleanMaskGradient"),
     "BooleanUnmaskGradient": Entry((3, MANY), (1, MANY), None),
-    "MaskedAttention": Entry((3, 7), (1, 2), "MaskedAttentionGradient"),
+    "Gate": Entry((2, 3), (1, 3), "GateGradient", 2),
+    "GateGradient": Entry((3, 5), (2, 3), None),
+    "Highway": Entry((3, 3), (1, 1), "HighwayGradient", 3),
+    "HighwayGradient": Entry((4, 4), (3, 3), None),
+    "MaskedAttention": Entry((3, 7), (1, 2), "MaskedAttentionGradient", 3),
     "MaskedAttentionGradient": Entry((6, 11), (3, 4), None),
     "MaskedSoftmax": Entry((1, 5), (1, 1), "MaskedSoftmaxGradient"),
     "MaskedSoftmaxGradient": Entry((2, 7), (1, 2), None),
+    "MixtureGate": Entry((2, 2), (1, 2), "MixtureGateGradient", 2),
+    "MixtureGateGradient": Entry((3, 4), (2, 2), None),
+    "RandomMask": Entry((1, 1), (1, 1), None),
 }
 ALL = dict(STOCK, **OWN)
 
@@ -62,17 +72,16 @@ def test_schema(name):
 def test_gradient_and_its_engine(name, engine):
     """A gradient operator is of the engine of the operator that it is the gradient of."""
     entry = ALL[name]
-    inputs = ["input_{}".format(i) for i in range(max(2, entry.inputs[0]))]
+    inputs = ["input_{}".format(i) for i in range(min(max(2, entry.inputs[0]), entry.inputs[1]))]
     outputs = ["output_{}".format(i) for i in range(entry.outputs[1])]
     op = core.CreateOperator(name, inputs, outputs, engine=engine)
-    d_outputs = ["output_0_grad"] + [None] * (len(outputs) - 1)
+    d_outputs = [output + "_grad" for output in outputs]
     (grad_op,), grads = core.GradientRegistry.GetGradientForOp(op, d_outputs)
     assert grad_op.type == entry.gradient
     # A name of our own may have a gradient that stock has too, and then not mean that one.
     assert grad_op.engine == engine or (name in OWN and grad_op.engine == "MASK")
     assert grad_op.is_gradient_op
-    differentiable = 3 if name == "MaskedAttention" else 1
-    assert [grad is not None for grad in grads].count(True) == differentiable
+    assert [grad is not None for grad in grads].count(True) == entry.differentiable
 
 
 @pytest.mark.parametrize("name", sorted(name for name in ALL if not ALL[name].gradient))

@@ -4,11 +4,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <type_traits>
+#include <vector>
 
 #include "kernels/real.h"
+#include "kernels/real_block.h"
+#include "tests/reference/bytes.h"
 
 namespace caffe2op_mask {
 namespace reference {
@@ -93,6 +98,42 @@ T Nearest(double v) {
     }
     return T{static_cast<uint16_t>(bits | (std::signbit(v) ? 0x8000 : 0))};
   }
+}
+
+using Doubles = std::vector<double>;
+
+// What f returns when it is given some number of a type.
+template <class F>
+auto WithReal(Real type, const F& f) {
+  switch (type) {
+    case Real::kFloat16: return f(Float16{});
+    case Real::kBFloat16: return f(BFloat16{});
+    case Real::kFloat32: return f(float{});
+    default: return f(double{});
+  }
+}
+
+// Numbers as the nearest of a type lie in memory, and back.
+inline Bytes Encode(Real type, const Doubles& values) {
+  return WithReal(type, [&](auto number) {
+    Bytes bytes(values.size() * sizeof(number));
+    for (size_t i = 0; i < values.size(); ++i) {
+      number = Nearest<decltype(number)>(values[i]);
+      std::memcpy(bytes.data() + i * sizeof(number), &number, sizeof(number));
+    }
+    return bytes;
+  });
+}
+
+inline Doubles Decode(Real type, const uint8_t* bytes, size_t count) {
+  return WithReal(type, [&](auto number) {
+    Doubles values(count);
+    for (size_t i = 0; i < count; ++i) {
+      std::memcpy(&number, bytes + i * sizeof(number), sizeof(number));
+      values[i] = ValueOf(number);
+    }
+    return values;
+  });
 }
 
 }  // namespace reference

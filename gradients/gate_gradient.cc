@@ -1,0 +1,31 @@
+#include "gradients/gate_gradient.h"
+
+#include <string>
+
+namespace caffe2 {
+namespace mask {
+
+std::vector<OperatorDef> GetGateGradient::GetGradientDefs() {
+  const ArgumentHelper arguments(def_);
+  const auto kind = arguments.GetSingleArgument<std::string>("kind", "sigmoid");
+  std::vector<std::string> inputs;
+  std::vector<std::string> gradients;
+  for (int i = 0; i < def_.input_size(); ++i) {
+    inputs.push_back(I(i));
+    gradients.push_back(GI(i));
+  }
+  if (kind == "hard_concrete" && !arguments.GetSingleArgument<bool>("is_test", false)) {
+    CAFFE_ENFORCE(
+        def_.output_size() == 3,
+        "Gate: with kind = hard_concrete a gradient needs the 3 outputs Y, G and noise, but there "
+        "are ",
+        def_.output_size(), ".");
+    inputs.push_back(O(2));
+  }
+  inputs.push_back(GO(0));
+  if (def_.output_size() > 1 && GradOut(1).IsDense()) inputs.push_back(GO(1));
+  return SingleGradientDef("GateGradient", "", inputs, gradients);
+}
+
+}  // namespace mask
+}  // namespace caffe2

@@ -1,0 +1,692 @@
+// Per-target code of kernels/gate.h; see kernels/gate.cc.
+
+#if defined(CAFFE2OP_MASK_KERNELS_GATE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CAFFE2OP_MASK_KERNELS_GATE_INL_H_
+#undef CAFFE2OP_MASK_KERNELS_GATE_INL_H_
+#else
+#define CAFFE2OP_MASK_KERNELS_GATE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "hwy/contrib/math/math-inl.h"
+#include "kernels/gate.h"
+#include "kernels/random-inl.h"
+#include "kernels/real_block-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace caffe2op_mask {
+namespace HWY_NAMESPACE {
+
+// The kinds as functions of one vector, to which they are given what else they
+// depend on by way of z; each also tells its derivative.
+
+struct SigmoidGate {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V z, V* slope) const {
+    return Sigmoid(d, z, slope);
+  }
+};
+
+struct TanhGate {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V z, V* slope) const {
+    // 1 - tanh^2 as a sigmoid's derivative, which is exact where tanh is near 1.
+    Sigmoid(d, hn::Add(z, z), slope);
+    *slope = hn::Mul(*slope, hn::Set(d, hn::TFromD<D>{4}));
+    return hn::Tanh(d, z);
+  }
+};
+
+struct ReluGate {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V z, V* slope) const {
+    const auto closed = hn::Le(z, hn::Zero(d));
+    *slope = hn::IfThenZeroElse(closed, hn::Set(d, hn::TFromD<D>{1}));
+    return hn::IfThenZeroElse(closed, z);
+  }
+};
+
+struct HardGate {
+  double clip;
+
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V z, V* slope) const {
+    using C = hn::TFromD<D>;
+    Sigmoid(d, z, slope);
+    if (clip > 0) {
+      *slope = hn::IfThenZeroElse(hn::Gt(hn::Abs(z), hn::Set(d, static_cast<C>(clip))), *slope);
+    }
+    return hn::IfThenElseZero(hn::Gt(z, hn::Zero(d)), hn::Set(d, C{1}));
+  }
+};
+
+struct HardConcreteGate {
+  double beta;
+  double gamma;
+  double zeta;
+
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V z, V* slope) const {
+    using C = hn::TFromD<D>;
+    const auto zero = hn::Zero(d);
+    const auto one = hn::Set(d, C{1});
+    V s_slope;
+    const auto s = Sigmoid(d, z, &s_slope);
+    const auto stretched =
+        hn::MulAdd(s, hn::Set(d, static_cast<C>(zeta - gamma)), hn::Set(d, static_cast<C>(gamma)));
+    const auto below = hn::Le(stretched, zero);
+    const auto above = hn::Ge(stretched, one);
+    *slope = hn::IfThenZeroElse(
+        hn::Or(below, above), hn::Mul(s_slope, hn::Set(d, static_cast<C>((zeta - gamma) / beta))));
+    return hn::IfThenZeroElse(below, hn::IfThenElse(above, one, stretched));
+  }
+};
+
+// g and, unless null, slopes of a block.
+template <class Function, typename C>
+HWY_INLINE void ApplyGate(
+    const Function& function, const C* z, int64_t count, C* HWY_RESTRICT g,
+    C* HWY_RESTRICT slopes) {
+  using V = hn::VFromD<hn::ScalableTag<C>>;
+  if (slopes == nullptr) {
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      V slope;
+      hn::Store(function(d, hn::LoadU(d, z + i), &slope), d, g + i);
+    });
+  } else {
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      V slope;
+      hn::Store(function(d, hn::LoadU(d, z + i), &slope), d, g + i);
+      hn::Store(slope, d, slopes + i);
+    });
+  }
+}
+
+// out[0, count) = the entries of the smaller tensor at [first, first + count) of
+// the larger one.
+template <typename T>
+HWY_INLINE void GatherSmall(
+    const T* HWY_RESTRICT small, const RowBroadcast& at, int64_t first, int64_t count,
+    T* HWY_RESTRICT out) {
+  const int64_t columns = at.columns();
+  int64_t row = first / columns;
+  int64_t column = first - row * columns;
+  while (count > 0) {
+    const int64_t take = std::min(count, columns - column);
+    const T* const from = small + at.Offset(row);
+    if (at.column_stride() == 0) {
+      std::fill(out, out + take, *from);
+    } else {
+      std::copy(from + column, from + column + take, out);
+    }
+    out += take;
+    count -= take;
+    column = 0;
+    ++row;
+  }
+}
+
+// The same as C, of any type.
+template <typename C>
+HWY_INLINE const C* LoadSmall(
+    Real type, const void* small, const RowBroadcast& at, int64_t first, int64_t count,
+    RealBlock<C>* block) {
+  if constexpr (sizeof(C) == sizeof(float)) {
+    if (type != Real::kFloat32) {
+      HWY_ALIGN uint16_t bits[kRealBlock];
+      GatherSmall(static_cast<const uint16_t*>(small), at, first, count, bits);
+      LoadBlock(type, bits, 0, count, block);
+      return block->at;
+    }
+  }
+  GatherSmall(static_cast<const C*>(small), at, first, count, block->at);
+  return block->at;
+}
+
+// Blocks of one piece of work on gates, C in memory's stead.
+template <typename C>
+class GateWork {
+ public:
+  GateWork(const GateFunction& function, const GateTensors& tensors)
+      : function_(function), tensors_(tensors) {}
+
+  // g and, if asked for, slopes of Z's entries [first, first + count), `first` a
+  // multiple of kRealBlock. Not for kSoftmax.
+  HWY_INLINE void Values(int64_t first, int64_t count, C* g, C* slopes) {
+    const C* z = LoadBlock(tensors_.type, tensors_.z, first, count, &z_);
+    switch (function_.kind) {
+      case GateKind::kSigmoid: ApplyGate(SigmoidGate(), z, count, g, slopes); break;
+      case GateKind::kTanh: ApplyGate(TanhGate(), z, count, g, slopes); break;
+      case GateKind::kRelu: {
+        const C* const threshold = LoadSmall(
+            tensors_.type, tensors_.threshold, tensors_.threshold_at, first, count, &other_);
+        ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+          hn::Store(hn::Sub(hn::LoadU(d, z + i), hn::Load(d, threshold + i)), d, z_.at + i);
+        });
+        ApplyGate(ReluGate(), z_.at, count, g, slopes);
+        break;
+      }
+      case GateKind::kHard: ApplyGate(HardGate{function_.clip}, z, count, g, slopes); break;
+      case GateKind::kHardConcrete: {
+        const double beta = function_.noisy ? function_.beta : 1;
+        if (function_.noisy) z = AddNoise(z, first, count);
+        const HardConcreteGate gate{beta, function_.gamma, function_.zeta};
+        ApplyGate(gate, z, count, g, slopes);
+        break;
+      }
+      case GateKind::kSoftmax: break;
+    }
+  }
+
+  // What x and the carry are weighed to, by g: into `y`.
+  HWY_INLINE void Weigh(const C* g, int64_t first, int64_t count, C* y) {
+    const C* const x = LoadBlock(tensors_.type, tensors_.x, first, count, &x_);
+    WeighBy(g, x, count, y);
+    if (tensors_.carry == nullptr) return;
+    const C* const carry = LoadBlock(tensors_.type, tensors_.carry, first, count, &x_);
+    Complement(g, count, z_.at);
+    WeighBy(z_.at, carry, count, other_.at);
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      hn::Store(hn::Add(hn::Load(d, y + i), hn::Load(d, other_.at + i)), d, y + i);
+    });
+  }
+
+  // x - carry, or x: what d_y is multiplied with to be the gradient of g.
+  HWY_INLINE const C* Difference(int64_t first, int64_t count) {
+    const C* const x = LoadBlock(tensors_.type, tensors_.x, first, count, &x_);
+    if (tensors_.carry == nullptr) return x;
+    const C* const carry = LoadBlock(tensors_.type, tensors_.carry, first, count, &other_);
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      hn::Store(hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, carry + i)), d, x_.at + i);
+    });
+    return x_.at;
+  }
+
+  // Gradients of x and the carry.
+  HWY_INLINE void StoreScaled(
+      const C* g, const C* d_y, int64_t first, int64_t count, const GateGradients& gradients,
+      Stores stores) {
+    WeighBy(g, d_y, count, x_.at);
+    StoreBlock(tensors_.type, x_.at, first, count, gradients.d_x, stores);
+    if (gradients.d_carry == nullptr) return;
+    Complement(g, count, z_.at);
+    WeighBy(z_.at, d_y, count, x_.at);
+    StoreBlock(tensors_.type, x_.at, first, count, gradients.d_carry, stores);
+  }
+
+  // The gradient of z from `d_g`, that of g, in its place.
+  HWY_INLINE void TimesSlope(const C* slopes, int64_t count, C* d_g) {
+    const bool masks = function_.masks();
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      const auto slope = hn::Load(d, slopes + i);
+      const auto product = hn::Mul(slope, hn::Load(d, d_g + i));
+      const auto flat = hn::Eq(slope, hn::Zero(d));
+      hn::Store(masks ? hn::IfThenZeroElse(flat, product) : product, d, d_g + i);
+    });
+  }
+
+ private:
+  HWY_INLINE void WeighBy(const C* weights, const C* values, int64_t count, C* out) {
+    const bool masks = function_.masks();
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      const auto weight = hn::LoadU(d, weights + i);
+      const auto product = hn::Mul(weight, hn::LoadU(d, values + i));
+      const auto closed = hn::Eq(weight, hn::Zero(d));
+      hn::Store(masks ? hn::IfThenZeroElse(closed, product) : product, d, out + i);
+    });
+  }
+
+  HWY_INLINE void Complement(const C* g, int64_t count, C* out) {
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      hn::Store(hn::Sub(hn::Set(d, C{1}), hn::LoadU(d, g + i)), d, out + i);
+    });
+  }
+
+  // (z + log u - log(1 - u)) / beta, with u of (0, 1).
+  HWY_INLINE const C* AddNoise(const C* z, int64_t first, int64_t count) {
+    HWY_ALIGN uint32_t numbers[kRealBlock];
+    RandomNumbers(function_.noise, first, count, numbers);
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      const auto u = RandomUnit(d, numbers + i);
+      const auto logit = hn::Log(d, hn::Div(u, hn::Sub(hn::Set(d, C{1}), u)));
+      const auto scale = hn::Set(d, static_cast<C>(1 / function_.beta));
+      hn::Store(hn::Mul(hn::Add(hn::LoadU(d, z + i), logit), scale), d, z_.at + i);
+    });
+    return z_.at;
+  }
+
+  const GateFunction& function_;
+  const GateTensors& tensors_;
+  RealBlock<C> x_;
+  RealBlock<C> z_;
+  RealBlock<C> other_;
+};
+
+// Z's blocks [begin, end): g, by which C is meant, to `values`, and to `g` in the
+// tensors' type; either may be null.
+template <typename C>
+HWY_INLINE void StoreValues(
+    const GateFunction& function, const GateTensors& tensors, int64_t begin, int64_t end, C* values,
+    void* g) {
+  GateWork<C> work(function, tensors);
+  RealBlock<C> block;
+  for (int64_t b = begin; b < end; ++b) {
+    const int64_t first = b * kRealBlock;
+    const int64_t count = std::min(kRealBlock, tensors.gate_size - first);
+    work.Values(first, count, block.at, nullptr);
+    if (values != nullptr) std::copy(block.at, block.at + count, values + first);
+    if (g != nullptr) StoreBlock(tensors.type, block.at, first, count, g, Stores::kCached);
+  }
+}
+
+// The same for the rows [begin, end) of kSoftmax.
+template <typename C>
+HWY_INLINE void StoreSoftmax(
+    const GateTensors& tensors, int64_t begin, int64_t end, C* values, void* g) {
+  const int64_t columns = tensors.columns;
+  const int64_t at_once = RowsAtOnce(columns);
+  for (int64_t row = begin; row < end; row += at_once) {
+    const int64_t rows = std::min(at_once, end - row);
+    const int64_t first = row * columns;
+    LoadSpan(tensors.type, tensors.z, first, rows * columns, values + first);
+    SoftmaxRows(values + first, rows, columns);
+    if (g != nullptr) StoreSpan(tensors.type, values + first, first, rows * columns, g);
+  }
+}
+
+// X's blocks [begin, end). Where `values` is null, X and Z have one shape and what
+// Z's block becomes is stored to `g` too, unless that is null.
+template <typename C>
+HWY_INLINE void StoreGated(
+    const GateFunction& function, const GateTensors& tensors, int64_t begin, int64_t end,
+    const C* values, void* y, void* g, Stores stores) {
+  GateWork<C> work(function, tensors);
+  RealBlock<C> gate;
+  RealBlock<C> out;
+  for (int64_t b = begin; b < end; ++b) {
+    const int64_t first = b * kRealBlock;
+    const int64_t count = std::min(kRealBlock, tensors.size - first);
+    if (values == nullptr) {
+      work.Values(first, count, gate.at, nullptr);
+      if (g != nullptr) StoreBlock(tensors.type, gate.at, first, count, g, stores);
+    } else {
+      GatherSmall(values, tensors.gate_at, first, count, gate.at);
+    }
+    work.Weigh(gate.at, first, count, out.at);
+    StoreBlock(tensors.type, out.at, first, count, y, stores);
+  }
+}
+
+// Gradients for X's blocks [begin, end): with `values` those of x and the carry
+// alone; without, where X and Z have one shape, all of them.
+template <typename C>
+HWY_INLINE void StoreGradients(
+    const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
+    int64_t begin, int64_t end, const C* values, Stores stores) {
+  GateWork<C> work(function, tensors);
+  RealBlock<C> gate;
+  RealBlock<C> slope;
+  RealBlock<C> d_gate;
+  RealBlock<C> loaded;
+  for (int64_t b = begin; b < end; ++b) {
+    const int64_t first = b * kRealBlock;
+    const int64_t count = std::min(kRealBlock, tensors.size - first);
+    const C* const d_y = LoadBlock(tensors.type, gradients.d_y, first, count, &loaded);
+    if (values != nullptr) {
+      GatherSmall(values, tensors.gate_at, first, count, gate.at);
+      work.StoreScaled(gate.at, d_y, first, count, gradients, stores);
+      continue;
+    }
+    const C* const difference = work.Difference(first, count);
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      hn::Store(hn::Mul(hn::LoadU(d, d_y + i), hn::LoadU(d, difference + i)), d, d_gate.at + i);
+    });
+    work.Values(first, count, gate.at, slope.at);
+    work.StoreScaled(gate.at, d_y, first, count, gradients, stores);
+    if (gradients.d_g != nullptr) {
+      const C* const d_g = LoadBlock(tensors.type, gradients.d_g, first, count, &loaded);
+      ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+        hn::Store(hn::Add(hn::Load(d, d_gate.at + i), hn::LoadU(d, d_g + i)), d, d_gate.at + i);
+      });
+    }
+    work.TimesSlope(slope.at, count, d_gate.at);
+    StoreBlock(tensors.type, d_gate.at, first, count, gradients.d_z, stores);
+  }
+}
+
+// Sums, over all of X that an entry of Z serves, of d_y * (x - carry), or of d_y
+// alone where there is no x.
+template <typename C>
+class GateSums {
+ public:
+  GateSums(const GateFunction& function, const GateTensors& tensors, const void* d_y)
+      : work_(function, tensors), tensors_(tensors), at_(tensors.gate_at), d_y_(d_y) {
+    std::fill(ones_.at, ones_.at + kRealBlock, C{1});
+  }
+
+  // Units [begin, end) of `sum`. Part p of entry e goes to sums[p * gate_size + e].
+  HWY_INLINE void Store(const BroadcastSum& sum, int64_t begin, int64_t end, double* sums) {
+    for (int64_t u = begin; u < end; ++u) {
+      const BroadcastSum::Unit unit = sum.UnitAt(u);
+      double* const out =
+          sums + unit.part * tensors_.gate_size + unit.small_row * at_.small_columns();
+      if (at_.column_stride() == 0) {
+        *out = SumOfAll(unit);
+      } else {
+        StoreByColumn(unit, out + unit.column);
+      }
+    }
+  }
+
+  // Where each entry serves one short row: entries [begin, end).
+  HWY_INLINE void StoreShortRows(int64_t begin, int64_t end, double* sums) {
+    const int64_t columns = at_.columns();
+    const int64_t at_once = RowsAtOnce(columns);
+    for (int64_t row = begin; row < end; row += at_once) {
+      const int64_t rows = std::min(at_once, end - row);
+      Load(row * columns, rows * columns);
+      for (int64_t r = 0; r < rows; ++r) {
+        double total = 0;
+        for (int64_t i = r * columns; i < (r + 1) * columns; ++i) {
+          total += double{a_[i]} * double{b_[i]};
+        }
+        sums[row + r] = total;
+      }
+    }
+  }
+
+ private:
+  // The two factors of X's entries [first, first + count).
+  HWY_INLINE void Load(int64_t first, int64_t count) {
+    a_ = LoadBlock(tensors_.type, d_y_, first, count, &loaded_);
+    b_ = tensors_.x == nullptr ? ones_.at : work_.Difference(first, count);
+  }
+
+  HWY_INLINE double SumOfAll(const BroadcastSum::Unit& unit) {
+    double total = 0;
+    for (int64_t k = unit.repeat; k < unit.repeat + unit.repeats; ++k) {
+      const int64_t first = at_.Row(unit.small_row, k) * at_.columns() + unit.column;
+      for (int64_t j = 0; j < unit.columns; j += kRealBlock) {
+        const int64_t count = std::min(kRealBlock, unit.columns - j);
+        Load(first + j, count);
+        total += SumOfProducts(a_, b_, count);
+      }
+    }
+    return total;
+  }
+
+  HWY_INLINE void StoreByColumn(const BroadcastSum::Unit& unit, double* out) {
+    // Short rows that follow one another are added up as many as a block holds at once,
+    // each in a place of its own, and at last to one another.
+    const bool apart = at_.small_rows() > 1 || unit.columns < at_.columns();
+    const int64_t at_once = apart ? 1 : std::min(RowsAtOnce(unit.columns), unit.repeats);
+    std::fill(totals_, totals_ + kRealBlock, 0.0);
+    for (int64_t k = 0; k < unit.repeats; k += at_once) {
+      const int64_t rows = std::min(at_once, unit.repeats - k);
+      const int64_t row = at_.Row(unit.small_row, unit.repeat + k);
+      Load(row * at_.columns() + unit.column, rows * unit.columns);
+      AddProducts(a_, b_, rows * unit.columns, totals_);
+    }
+    for (int64_t j = 0; j < unit.columns; ++j) {
+      double total = totals_[j];
+      for (int64_t r = 1; r < at_once; ++r) total += totals_[r * unit.columns + j];
+      out[j] = total;
+    }
+  }
+
+  GateWork<C> work_;
+  const GateTensors& tensors_;
+  const RowBroadcast& at_;
+  const void* d_y_;
+  const C* a_ = nullptr;
+  const C* b_ = nullptr;
+  RealBlock<C> loaded_;
+  RealBlock<C> ones_;
+  HWY_ALIGN double totals_[kRealBlock];
+};
+
+// The sum of the parts of entries [first, first + count).
+template <typename C>
+HWY_INLINE void AddParts(
+    const double* sums, int64_t parts, int64_t stride, int64_t first, int64_t count, C* out) {
+  HWY_ALIGN double total[kRealBlock];
+  std::fill(total, total + count, 0.0);
+  for (int64_t p = 0; p < parts; ++p) {
+    for (int64_t i = 0; i < count; ++i) total[i] += sums[p * stride + first + i];
+  }
+  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<C>(total[i]);
+}
+
+// From sums to the gradient of Z's blocks [begin, end).
+template <typename C>
+HWY_INLINE void StoreGateGradient(
+    const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
+    const double* sums, int64_t parts, int64_t begin, int64_t end) {
+  GateWork<C> work(function, tensors);
+  RealBlock<C> gate;
+  RealBlock<C> slope;
+  RealBlock<C> d_gate;
+  for (int64_t b = begin; b < end; ++b) {
+    const int64_t first = b * kRealBlock;
+    const int64_t count = std::min(kRealBlock, tensors.gate_size - first);
+    work.Values(first, count, gate.at, slope.at);
+    AddParts(sums, parts, tensors.gate_size, first, count, d_gate.at);
+    if (gradients.d_g != nullptr) {
+      const C* const d_g = LoadBlock(tensors.type, gradients.d_g, first, count, &gate);
+      for (int64_t i = 0; i < count; ++i) d_gate.at[i] += d_g[i];
+    }
+    work.TimesSlope(slope.at, count, d_gate.at);
+    StoreBlock(tensors.type, d_gate.at, first, count, gradients.d_z, Stores::kCached);
+  }
+}
+
+// The same for the rows [begin, end) of kSoftmax: g * (d_g - sum of g * d_g).
+template <typename C>
+HWY_INLINE void StoreSoftmaxGradient(
+    const GateTensors& tensors, const GateGradients& gradients, const C* values, double* sums,
+    int64_t parts, int64_t begin, int64_t end) {
+  const int64_t columns = tensors.columns;
+  const int64_t at_once = RowsAtOnce(columns);
+  RealBlock<C> block;
+  for (int64_t row = begin; row < end; row += at_once) {
+    const int64_t last = std::min(row + at_once, end) * columns;
+    for (int64_t first = row * columns; first < last; first += kRealBlock) {
+      const int64_t count = std::min(kRealBlock, last - first);
+      double* const d_gate = sums + first;
+      if (parts == 0) std::fill(d_gate, d_gate + count, 0.0);
+      for (int64_t p = 1; p < parts; ++p) {
+        for (int64_t i = 0; i < count; ++i) d_gate[i] += d_gate[p * tensors.gate_size + i];
+      }
+      if (gradients.d_g == nullptr) continue;
+      const C* const d_g = LoadBlock(tensors.type, gradients.d_g, first, count, &block);
+      for (int64_t i = 0; i < count; ++i) d_gate[i] += double{d_g[i]};
+    }
+    for (int64_t first = row * columns; first < last; first += columns) {
+      double weighted = 0;
+      for (int64_t i = first; i < first + columns; ++i) weighted += double{values[i]} * sums[i];
+      for (int64_t i = first; i < first + columns; ++i) {
+        sums[i] = double{values[i]} * (sums[i] - weighted);
+      }
+    }
+    for (int64_t first = row * columns; first < last; first += kRealBlock) {
+      const int64_t count = std::min(kRealBlock, last - first);
+      for (int64_t i = 0; i < count; ++i) block.at[i] = static_cast<C>(sums[first + i]);
+      StoreBlock(tensors.type, block.at, first, count, gradients.d_z, Stores::kCached);
+    }
+  }
+}
+
+// minus the sum of the parts: the gradient of the threshold's blocks [begin, end).
+template <typename C>
+HWY_INLINE void StoreThresholdGradient(
+    Real type, int64_t size, const double* sums, int64_t parts, int64_t begin, int64_t end,
+    void* d_threshold) {
+  RealBlock<C> block;
+  for (int64_t b = begin; b < end; ++b) {
+    const int64_t first = b * kRealBlock;
+    const int64_t count = std::min(kRealBlock, size - first);
+    AddParts(sums, parts, size, first, count, block.at);
+    for (int64_t i = 0; i < count; ++i) block.at[i] = C{0} - block.at[i];
+    StoreBlock(type, block.at, first, count, d_threshold, Stores::kCached);
+  }
+}
+
+template <typename C>
+HWY_INLINE C* ValuesMemory(int64_t count, GateScratch* scratch) {
+  scratch->values.resize(static_cast<size_t>(count) * sizeof(C));
+  return reinterpret_cast<C*>(scratch->values.data());
+}
+
+// All of these sums; returns how many parts each has.
+template <typename C>
+HWY_INLINE int64_t SumAll(
+    const GateFunction& function, const GateTensors& tensors, const void* d_y,
+    std::vector<double>* sums, ParallelFor parallel_for) {
+  if (tensors.size == 0) {
+    sums->resize(static_cast<size_t>(tensors.gate_size));
+    return 0;
+  }
+  const RowBroadcast& at = tensors.gate_at;
+  const int64_t bytes = RealBytes(tensors.type) * (tensors.x == nullptr ? 1 : 2);
+  if (at.column_stride() == 0 && at.repeats() == 1 && at.columns() <= 32) {
+    sums->resize(static_cast<size_t>(tensors.gate_size));
+    double* const to = sums->data();
+    parallel_for(
+        0, tensors.gate_size, GrainFor(at.columns() * bytes),
+        [&](int64_t begin, int64_t end)
+            HWY_ATTR { GateSums<C>(function, tensors, d_y).StoreShortRows(begin, end, to); });
+    return 1;
+  }
+  const BroadcastSum sum(at);
+  sums->resize(static_cast<size_t>(tensors.gate_size * sum.parts()));
+  double* const to = sums->data();
+  parallel_for(
+      0, sum.units(), GrainFor(sum.unit_elements() * bytes),
+      [&](int64_t begin, int64_t end)
+          HWY_ATTR { GateSums<C>(function, tensors, d_y).Store(sum, begin, end, to); });
+  return sum.parts();
+}
+
+// g, by which C is meant, of all of Z into the scratch; also into `g` unless null.
+template <typename C>
+HWY_INLINE const C* AllValues(
+    const GateFunction& function, const GateTensors& tensors, void* g, GateScratch* scratch,
+    ParallelFor parallel_for) {
+  C* const values = ValuesMemory<C>(tensors.gate_size, scratch);
+  const int64_t bytes = RealBytes(tensors.type) + static_cast<int64_t>(sizeof(C));
+  if (function.kind == GateKind::kSoftmax) {
+    const int64_t rows = tensors.gate_size == 0 ? 0 : tensors.gate_size / tensors.columns;
+    parallel_for(
+        0, rows, GrainFor(tensors.columns * bytes), [&](int64_t begin, int64_t end) HWY_ATTR {
+          StoreSoftmax<C>(tensors, begin, end, values, g);
+        });
+  } else {
+    parallel_for(
+        0, NumRealBlocks(tensors.gate_size), GrainFor(kRealBlock * bytes),
+        [&](int64_t begin, int64_t end)
+            HWY_ATTR { StoreValues<C>(function, tensors, begin, end, values, g); });
+  }
+  return values;
+}
+
+// Whether a block of X is the same entries of Z, so that g need not be kept.
+HWY_INLINE bool IsOneToOne(const GateFunction& function, const GateTensors& tensors) {
+  return function.kind != GateKind::kSoftmax && tensors.size == tensors.gate_size;
+}
+
+template <typename C>
+HWY_INLINE void GateAs(
+    const GateFunction& function, const GateTensors& tensors, void* y, void* g,
+    GateScratch* scratch, ParallelFor parallel_for) {
+  const C* values = nullptr;
+  if (!IsOneToOne(function, tensors)) {
+    values = AllValues<C>(function, tensors, g, scratch, parallel_for);
+  }
+  const int64_t bytes = RealBytes(tensors.type);
+  const Stores stores = StoresFor(tensors.size * bytes);
+  parallel_for(
+      0, NumRealBlocks(tensors.size), GrainFor(2 * kRealBlock * bytes),
+      [&](int64_t begin, int64_t end) HWY_ATTR {
+        StoreGated<C>(function, tensors, begin, end, values, y, g, stores);
+        FinishStores(stores);
+      });
+}
+
+template <typename C>
+HWY_INLINE void GateGradientAs(
+    const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
+    GateScratch* scratch, ParallelFor parallel_for) {
+  const bool one_to_one = IsOneToOne(function, tensors);
+  const C* values = nullptr;
+  if (!one_to_one) values = AllValues<C>(function, tensors, nullptr, scratch, parallel_for);
+  const int64_t bytes = RealBytes(tensors.type);
+  const Stores stores = StoresFor(tensors.size * bytes);
+  parallel_for(
+      0, NumRealBlocks(tensors.size), GrainFor(3 * kRealBlock * bytes),
+      [&](int64_t begin, int64_t end) HWY_ATTR {
+        StoreGradients<C>(function, tensors, gradients, begin, end, values, stores);
+        FinishStores(stores);
+      });
+  if (!one_to_one) {
+    const int64_t parts = SumAll<C>(function, tensors, gradients.d_y, &scratch->sums, parallel_for);
+    double* const sums = scratch->sums.data();
+    if (function.kind == GateKind::kSoftmax) {
+      const int64_t rows = tensors.gate_size == 0 ? 0 : tensors.gate_size / tensors.columns;
+      parallel_for(
+          0, rows, GrainFor(tensors.columns * 8 * (parts + 1)),
+          [&](int64_t begin, int64_t end) HWY_ATTR {
+            StoreSoftmaxGradient<C>(tensors, gradients, values, sums, parts, begin, end);
+          });
+    } else {
+      parallel_for(
+          0, NumRealBlocks(tensors.gate_size), GrainFor(kRealBlock * 8 * (parts + 1)),
+          [&](int64_t begin, int64_t end) HWY_ATTR {
+            StoreGateGradient<C>(function, tensors, gradients, sums, parts, begin, end);
+          });
+    }
+  }
+  if (gradients.d_threshold == nullptr) return;
+  // d_z, summed over what shares a threshold.
+  GateTensors threshold{};
+  threshold.type = tensors.type;
+  threshold.size = tensors.gate_size;
+  threshold.gate_size = tensors.threshold_size;
+  threshold.gate_at = tensors.threshold_at;
+  const int64_t parts = SumAll<C>(function, threshold, gradients.d_z, &scratch->sums, parallel_for);
+  const double* const sums = scratch->sums.data();
+  parallel_for(
+      0, NumRealBlocks(tensors.threshold_size), GrainFor(kRealBlock * 8 * (parts + 1)),
+      [&](int64_t begin, int64_t end) HWY_ATTR {
+        StoreThresholdGradient<C>(
+            tensors.type, tensors.threshold_size, sums, parts, begin, end, gradients.d_threshold);
+      });
+}
+
+void RunGate(
+    const GateFunction& function, const GateTensors& tensors, void* y, void* g,
+    GateScratch* scratch, ParallelFor parallel_for) {
+  if (tensors.type == Real::kFloat64) {
+    GateAs<double>(function, tensors, y, g, scratch, parallel_for);
+  } else {
+    GateAs<float>(function, tensors, y, g, scratch, parallel_for);
+  }
+}
+
+void RunGateGradient(
+    const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
+    GateScratch* scratch, ParallelFor parallel_for) {
+  if (tensors.type == Real::kFloat64) {
+    GateGradientAs<double>(function, tensors, gradients, scratch, parallel_for);
+  } else {
+    GateGradientAs<float>(function, tensors, gradients, scratch, parallel_for);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace caffe2op_mask
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

@@ -1,0 +1,32 @@
+#include "kernels/gate.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/gate.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep; includes this file once for each target
+// clang-format off: only behind foreach_target.h
+#include "kernels/gate-inl.h"
+// clang-format on
+
+#if HWY_ONCE
+namespace caffe2op_mask {
+namespace {
+
+HWY_EXPORT(RunGate);
+HWY_EXPORT(RunGateGradient);
+
+}  // namespace
+
+void Gate(
+    const GateFunction& function, const GateTensors& tensors, void* y, void* g,
+    GateScratch* scratch, ParallelFor parallel_for) {
+  HWY_DYNAMIC_DISPATCH(RunGate)(function, tensors, y, g, scratch, parallel_for);
+}
+
+void GateGradient(
+    const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
+    GateScratch* scratch, ParallelFor parallel_for) {
+  HWY_DYNAMIC_DISPATCH(RunGateGradient)(function, tensors, gradients, scratch, parallel_for);
+}
+
+}  // namespace caffe2op_mask
+#endif  // HWY_ONCE

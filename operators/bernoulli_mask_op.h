@@ -1,0 +1,33 @@
+#pragma once
+
+#include "caffe2/core/operator.h"
+
+namespace caffe2 {
+namespace mask {
+
+// BernoulliMask(Z) -> mask, log_prob
+class BernoulliMaskOp final : public Operator<CPUContext> {
+ public:
+  USE_OPERATOR_FUNCTIONS(CPUContext);
+  using Operator<CPUContext>::Operator;
+
+  bool RunOnDevice() override;
+
+ private:
+  uint64_t run_ = 0;
+};
+
+// BernoulliMaskGradient(Z, mask, d_log_prob) -> d_Z
+class BernoulliMaskGradientOp final : public Operator<CPUContext> {
+ public:
+  USE_OPERATOR_FUNCTIONS(CPUContext);
+  using Operator<CPUContext>::Operator;
+
+  bool RunOnDevice() override;
+};
+
+void FillBernoulliMaskSchema(OpSchema& schema);
+void FillBernoulliMaskGradientSchema(OpSchema& schema);
+
+}  // namespace mask
+}  // namespace caffe2

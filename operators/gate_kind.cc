@@ -1,0 +1,134 @@
+#include "operators/gate_kind.h"
+
+#include <cmath>
+#include <sstream>
+#include <string>
+
+#include "operators/arguments.h"
+#include "operators/check.h"
+#include "operators/real.h"
+
+namespace caffe2 {
+namespace mask {
+
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+
+namespace {
+
+struct KindName {
+  const char* name;
+  GateKind kind;
+};
+
+const KindName kKindNames[] = {
+    {"sigmoid", GateKind::kSigmoid}, {"tanh", GateKind::kTanh},
+    {"softmax", GateKind::kSoftmax}, {"relu", GateKind::kRelu},
+    {"hard", GateKind::kHard},       {"hard_concrete", GateKind::kHardConcrete},
+};
+
+// "sigmoid, tanh or hard"
+std::string ListOf(std::initializer_list<const char*> names) {
+  std::ostringstream out;
+  for (auto name = names.begin(); name != names.end(); ++name) {
+    if (name != names.begin()) out << (name + 1 == names.end() ? " or " : ", ");
+    out << *name;
+  }
+  return out.str();
+}
+
+// Throws where an argument is there that another kind has.
+void CheckGoesWith(
+    const OperatorDef& def, std::initializer_list<const char*> arguments, const char* kind,
+    const std::string& given) {
+  for (const char* const argument : arguments) {
+    CAFFE_ENFORCE(
+        given == kind || !Arguments(def).Has(argument), def.type(), ": argument ", argument,
+        " goes with kind = ", kind, ", but kind is ", given, ".");
+  }
+}
+
+double ReadFinite(
+    const OperatorDef& def, const char* name, float fallback, bool (*holds)(double),
+    const char* expected) {
+  const Number number = Arguments(def).Float(name, fallback);
+  CAFFE_ENFORCE(
+      std::isfinite(number.AsDouble()) && holds(number.AsDouble()), def.type(), ": argument ", name,
+      " must be ", expected, ", but is ", ToString(number), ".");
+  return number.AsDouble();
+}
+
+}  // namespace
+
+GateFunction ReadGateFunction(const OperatorDef& def, std::initializer_list<const char*> kinds) {
+  const std::string given = Arguments(def).String("kind", "sigmoid");
+  bool known = false;
+  for (const char* const kind : kinds) known = known || given == kind;
+  CAFFE_ENFORCE(
+      known, def.type(), ": argument kind must be ", ListOf(kinds), ", but is '", given, "'.");
+  CheckGoesWith(def, {"clip"}, "hard", given);
+  CheckGoesWith(def, {"beta", "gamma", "zeta"}, "hard_concrete", given);
+  GateFunction function;
+  for (const KindName& one : kKindNames) {
+    if (given == one.name) function.kind = one.kind;
+  }
+  if (function.kind == GateKind::kHard) {
+    function.clip = ReadFinite(
+        def, "clip", 0.0F, [](double clip) { return clip >= 0; }, "a number that is not negative");
+  }
+  if (function.kind == GateKind::kHardConcrete) {
+    function.noisy = !Arguments(def).Bool("is_test", false);
+    function.beta = ReadFinite(
+        def, "beta", 2.0F / 3, [](double beta) { return beta > 0; }, "a number above 0");
+    function.gamma = ReadFinite(
+        def, "gamma", -0.1F, [](double gamma) { return gamma <= 0; }, "a number that is at most 0");
+    function.zeta = ReadFinite(
+        def, "zeta", 1.1F, [](double zeta) { return zeta >= 1; }, "a number that is at least 1");
+  }
+  return function;
+}
+
+namespace {
+
+void CheckBroadcast(
+    const char* op, const char* name, const Tensor& small, const char* large_name,
+    const Tensor& large) {
+  CheckSameType(op, name, small, large_name, large);
+  CAFFE_ENFORCE(
+      CanBroadcast(large.sizes().data(), large.dim(), small.sizes().data(), small.dim()), op, ": ",
+      name, " must be of a shape that broadcasts to ", large_name, ", ", ShapeName(large.sizes()),
+      ", but is of shape ", ShapeName(small.sizes()), ".");
+}
+
+RowBroadcast BroadcastOf(const Tensor& small, const Tensor& large) {
+  // Where there is nothing, the product of the other dims need not be an int64.
+  if (large.numel() == 0) return RowBroadcast();
+  return ElementBroadcast(large.sizes().data(), large.dim(), small.sizes().data(), small.dim());
+}
+
+}  // namespace
+
+GateTensors ReadGateTensors(
+    const char* op, const Tensor& x, const char* x_name, const Tensor* carry,
+    const char* carry_name, const Tensor& z, const Tensor* threshold) {
+  GateTensors tensors{};
+  tensors.type = RealType(op, x_name, x);
+  if (carry != nullptr) CheckSame(op, carry_name, *carry, x_name, x);
+  CheckBroadcast(op, "Z", z, x_name, x);
+  if (threshold != nullptr) CheckBroadcast(op, "threshold", *threshold, "Z", z);
+  tensors.size = x.numel();
+  tensors.gate_size = z.numel();
+  tensors.columns = z.dim() == 0 ? 1 : z.size(z.dim() - 1);
+  tensors.x = x.raw_data();
+  tensors.z = z.raw_data();
+  tensors.gate_at = BroadcastOf(z, x);
+  if (carry != nullptr) tensors.carry = carry->raw_data();
+  if (threshold != nullptr) {
+    tensors.threshold = threshold->raw_data();
+    tensors.threshold_size = threshold->numel();
+    tensors.threshold_at = BroadcastOf(*threshold, z);
+  }
+  return tensors;
+}
+
+}  // namespace mask
+}  // namespace caffe2

@@ -1,0 +1,209 @@
+#include "operators/gate_op.h"
+
+#include "operators/check.h"
+#include "operators/gate_kind.h"
+#include "operators/parallel.h"
+#include "operators/real.h"
+
+namespace caffe2 {
+namespace mask {
+
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+
+namespace {
+
+GateFunction ReadFunction(const OperatorDef& def) {
+  return ReadGateFunction(def, {"sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete"});
+}
+
+bool HasThreshold(const GateFunction& function) {
+  return function.kind == GateKind::kRelu;
+}
+
+}  // namespace
+
+GateOp::GateOp(const OperatorDef& def, Workspace* ws)
+    : Operator<CPUContext>(def, ws), function_(ReadFunction(def)) {
+  CAFFE_ENFORCE(
+      def.input_size() == (HasThreshold(function_) ? 3 : 2),
+      "Gate: there must be 3 inputs (X, Z, threshold) with kind = relu and 2 (X, Z) with any "
+      "other, but there are ",
+      def.input_size(), ".");
+  CAFFE_ENFORCE(
+      def.output_size() <= 2 || function_.kind == GateKind::kHardConcrete,
+      "Gate: there must be at most 2 outputs (Y, G), since noise goes with kind = hard_concrete, "
+      "but there are 3.");
+}
+
+bool GateOp::RunOnDevice() {
+  const Tensor& x = Input(0);
+  const Tensor& z = Input(1);
+  const Tensor* const threshold = HasThreshold(function_) ? &Input(2) : nullptr;
+  const GateTensors tensors = ReadGateTensors("Gate", x, "X", nullptr, "", z, threshold);
+  if (function_.noisy) function_.noise = {context_.RandSeed(), run_++};
+  void* const y = Output(0, x.sizes(), at::dtype(x.dtype()))->raw_mutable_data(x.dtype());
+  void* g = nullptr;
+  if (OutputSize() > 1) {
+    g = Output(1, z.sizes(), at::dtype(z.dtype()))->raw_mutable_data(z.dtype());
+  }
+  if (OutputSize() > 2) {
+    auto* const noise = Output(2, {2}, at::dtype<int64_t>())->mutable_data<int64_t>();
+    noise[0] = function_.noise.seed;
+    noise[1] = static_cast<int64_t>(function_.noise.run);
+  }
+  Gate(function_, tensors, y, g, &scratch_, AtParallelFor);
+  return true;
+}
+
+GateGradientOp::GateGradientOp(const OperatorDef& def, Workspace* ws)
+    : Operator<CPUContext>(def, ws), function_(ReadFunction(def)) {
+  const int least = 3 + (HasThreshold(function_) || function_.noisy ? 1 : 0);
+  CAFFE_ENFORCE(
+      def.input_size() == least || def.input_size() == least + 1, "GateGradient: there must be ",
+      least, " inputs, or one more where G has a gradient, but there are ", def.input_size(), ".");
+  CAFFE_ENFORCE(
+      def.output_size() == (HasThreshold(function_) ? 3 : 2), "GateGradient: there must be ",
+      HasThreshold(function_) ? 3 : 2, " outputs, but there are ", def.output_size(), ".");
+}
+
+bool GateGradientOp::RunOnDevice() {
+  const Tensor& x = Input(0);
+  const Tensor& z = Input(1);
+  int next = 2;
+  const Tensor* const threshold = HasThreshold(function_) ? &Input(next++) : nullptr;
+  const GateTensors tensors = ReadGateTensors("GateGradient", x, "X", nullptr, "", z, threshold);
+  if (function_.noisy) {
+    const Tensor& noise = Input(next++);
+    CAFFE_ENFORCE(
+        noise.dtype().Match<int64_t>() && noise.dim() == 1 && noise.size(0) == 2,
+        "GateGradient: noise must be of type int64 and of shape [2], but is of type ",
+        TypeName(noise.dtype()), " and of shape ", ShapeName(noise.sizes()), ".");
+    const auto* const drawn = noise.data<int64_t>();
+    function_.noise = {static_cast<uint32_t>(drawn[0]), static_cast<uint64_t>(drawn[1])};
+  }
+  GateGradients gradients{};
+  const Tensor& d_y = Input(next++);
+  CheckSame("GateGradient", "d_Y", d_y, "X", x);
+  gradients.d_y = d_y.raw_data();
+  if (next < InputSize()) {
+    CheckSame("GateGradient", "d_G", Input(next), "Z", z);
+    gradients.d_g = Input(next).raw_data();
+  }
+  const auto make = [this](int i, const Tensor& like) {
+    return Output(i, like.sizes(), at::dtype(like.dtype()))->raw_mutable_data(like.dtype());
+  };
+  gradients.d_x = make(0, x);
+  gradients.d_z = make(1, z);
+  if (threshold != nullptr) gradients.d_threshold = make(2, *threshold);
+  GateGradient(function_, tensors, gradients, &scratch_, AtParallelFor);
+  return true;
+}
+
+void FillGateSchema(OpSchema& schema) {
+  schema.NumInputs(2, 3)
+      .NumOutputs(1, 3)
+      .AllowInplace({{0, 0}})
+      .TensorInferenceFunction([](const OperatorDef& def, const std::vector<TensorShape>& in) {
+        std::vector<TensorShape> out(static_cast<size_t>(def.output_size()));
+        for (size_t i = 0; i < out.size(); ++i) {
+          out[i] = i < 2 ? in[i] : CreateTensorShape(std::vector<int64_t>{2}, TensorProto::INT64);
+        }
+        return out;
+      })
+      .SetDoc(R"DOC(
+A gate: `Y = g(Z) * X`. `Z` has the shape of `X`, or one that NumPy broadcasts to it, such as
+`[N, 1]` for one gate for each row of an `X` of `[N, D]`; it is not expanded. `G`, if asked for, is
+`g(Z)`, of the shape of `Z`.
+
+| kind | g | gradient |
+| --- | --- | --- |
+| sigmoid | 1 / (1 + exp(-Z)) | its own |
+| tanh | tanh(Z) | its own |
+| softmax | the softmax of Z over its last axis | its own |
+| relu | max(0, Z - threshold) | its own, to `threshold` too; 0 where Z is at most the threshold |
+| hard | 1 where Z > 0, else 0 | straight through: that of the sigmoid, or 0 where abs(Z) > `clip` |
+| hard_concrete | clamp(s * (`zeta` - `gamma`) + `gamma`, 0, 1) | its own; 0 where g is cut to 0 or 1 |
+
+In hard_concrete s is sigmoid((log u - log(1 - u) + Z) / `beta`), where u is drawn anew for each
+entry of `Z` on each run; with `is_test` it is sigmoid(Z). The probability that such a gate is not 0
+is sigmoid(Z - `beta` * log(-`gamma` / `zeta`)).
+
+Numbers come from the `random_seed` of the device option: with one seed an operator draws the same
+sequence in every process, whatever the number of threads, and so do others with that seed; 0 is a
+seed like any other. Without one each operator has a seed of its own, another each time. `noise`
+says what was drawn, so that the gradient draws it again. Training needs the outputs `Y`, `G` and
+`noise` of this kind.
+
+relu, hard and hard_concrete mask: where g is 0, `Y` is 0 even if `X` is an infinity or NaN, and so
+is the gradient of `X`; where g is flat, the gradient of `Z` is 0. But straight through, a closed
+gate learns from the `X` behind it, NaN included. The other kinds multiply, so that 0 * inf is NaN. A
+NaN in `Z` makes g NaN, except for hard, where it is not greater than 0.
+
+float16 and bfloat16 are computed in float32 and rounded once. Gradients go to `X`, `Z` and
+`threshold`, also from that of `G`; they are summed, in float64, over what `Z` and `threshold` were
+broadcast to, and finite where the gate saturates. `Y` may be `X` itself where no gradient is
+needed.
+
+Errors: `X` not float16, bfloat16, float32 or float64; `Z` or `threshold` of another type or of a
+shape that does not broadcast; `threshold` without kind = relu, `noise` without kind =
+hard_concrete; arguments of another kind; `clip` negative, `beta` not above 0, `gamma` above 0,
+`zeta` below 1.
+
+Source: Hochreiter and Schmidhuber 1997 (gates), Bengio, Leonard and Courville 2013 (straight
+through), Louizos, Welling and Kingma 2018 (hard concrete, L0).
+
+**Example**
+
+```
+workspace.FeedBlob("X", np.array([[1, 2], [3, 4]], dtype=np.float32))
+workspace.FeedBlob("Z", np.array([[0], [-1000]], dtype=np.float32))
+op = core.CreateOperator("Gate", ["X", "Z"], ["Y", "G"])
+workspace.RunOperatorOnce(op)
+print(workspace.FetchBlob("Y").tolist())
+print(workspace.FetchBlob("G").tolist())
+workspace.FeedBlob("threshold", np.array(-2, dtype=np.float32))
+op = core.CreateOperator("Gate", ["X", "Z", "threshold"], ["Y"], kind="relu")
+workspace.RunOperatorOnce(op)
+print(workspace.FetchBlob("Y").tolist())
+```
+
+**Result**
+
+```
+[[0.5, 1.0], [0.0, 0.0]]
+[[0.5], [0.0]]
+[[2.0, 4.0], [0.0, 0.0]]
+```
+)DOC")
+      .Arg("kind", "string (default sigmoid): sigmoid, tanh, softmax, relu, hard or hard_concrete")
+      .Arg("clip", "float (default 0, no limit): with hard, no gradient where abs(Z) is greater")
+      .Arg("beta", "float (default 2/3): temperature of hard_concrete")
+      .Arg("gamma", "float (default -0.1): what hard_concrete stretches 0 to")
+      .Arg("zeta", "float (default 1.1): what hard_concrete stretches 1 to")
+      .Arg("is_test", "int, 0 or 1 (default 0): 1 leaves the noise of hard_concrete out")
+      .Input(0, "X", "(Tensor) float16, bfloat16, float32 or float64, of any shape")
+      .Input(1, "Z", "(Tensor) of X's type, broadcastable to X")
+      .Input(2, "threshold", "(Tensor) of X's type, broadcastable to Z; with relu")
+      .Output(0, "Y", "(Tensor) of X's shape and type")
+      .Output(1, "G", "(Tensor) g(Z), of Z's shape and type")
+      .Output(2, "noise", "(Tensor<int64>) `[2]`, seed and number of the run; with hard_concrete");
+}
+
+void FillGateGradientSchema(OpSchema& schema) {
+  schema.NumInputs(3, 5)
+      .NumOutputs(2, 3)
+      .SetDoc(
+          "The gradient of Gate. Inputs are those of Gate, with hard_concrete `noise` unless "
+          "`is_test` is 1, then `d_Y` and, where it has one, the gradient of G.")
+      .Arg("kind", "string (default sigmoid): as given to Gate, as all other arguments")
+      .Input(0, "X", "(Tensor) the X of Gate")
+      .Input(1, "Z", "(Tensor) the Z of Gate")
+      .Input(2, "d_Y", "(Tensor) gradient of Y; after the threshold of Gate or its noise")
+      .Input(3, "d_G", "(Tensor) gradient of G")
+      .Output(0, "d_X", "(Tensor) gradient of X, of its shape and type")
+      .Output(1, "d_Z", "(Tensor) gradient of Z, of its shape and type")
+      .Output(2, "d_threshold", "(Tensor) gradient of threshold; with relu");
+}
+
+}  // namespace mask
+}  // namespace caffe2

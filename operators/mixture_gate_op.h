@@ -1,0 +1,39 @@
+#pragma once
+
+#include "caffe2/core/operator.h"
+#include "kernels/mixture_gate.h"
+
+namespace caffe2 {
+namespace mask {
+
+// MixtureGate(E, Z) -> Y [, G]
+class MixtureGateOp final : public Operator<CPUContext> {
+ public:
+  USE_OPERATOR_FUNCTIONS(CPUContext);
+  MixtureGateOp(const OperatorDef& def, Workspace* ws);
+
+  bool RunOnDevice() override;
+
+ private:
+  const int64_t top_k_;
+  caffe2op_mask::MixtureScratch scratch_;
+};
+
+// MixtureGateGradient(E, Z, d_Y [, d_G]) -> d_E, d_Z
+class MixtureGateGradientOp final : public Operator<CPUContext> {
+ public:
+  USE_OPERATOR_FUNCTIONS(CPUContext);
+  MixtureGateGradientOp(const OperatorDef& def, Workspace* ws);
+
+  bool RunOnDevice() override;
+
+ private:
+  const int64_t top_k_;
+  caffe2op_mask::MixtureScratch scratch_;
+};
+
+void FillMixtureGateSchema(OpSchema& schema);
+void FillMixtureGateGradientSchema(OpSchema& schema);
+
+}  // namespace mask
+}  // namespace caffe2

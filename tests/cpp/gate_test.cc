@@ -1,0 +1,451 @@
+#include "kernels/gate.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "tests/cpp/real_testing.h"
+#include "tests/cpp/seeded_test.h"
+#include "tests/cpp/sweep.h"
+#include "tests/reference/gate.h"
+
+namespace caffe2op_mask {
+namespace {
+
+using Dims = std::vector<int64_t>;
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+const double kNaN = std::nan("");
+
+int64_t Size(const Dims& dims) {
+  return std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
+}
+
+// For each entry of the larger shape, the entry of the smaller that serves it.
+std::vector<size_t> EntriesAt(const Dims& dims, const Dims& small) {
+  std::vector<size_t> entries(static_cast<size_t>(Size(dims)));
+  for (size_t i = 0; i < entries.size(); ++i) {
+    auto rest = static_cast<int64_t>(i);
+    int64_t entry = 0;
+    int64_t stride = 1;
+    for (size_t back = 1; back <= dims.size(); ++back) {
+      const int64_t index = rest % dims[dims.size() - back];
+      rest /= dims[dims.size() - back];
+      if (back > small.size()) continue;
+      const int64_t size = small[small.size() - back];
+      if (size != 1) entry += index * stride;
+      stride *= size;
+    }
+    entries[i] = static_cast<size_t>(entry);
+  }
+  return entries;
+}
+
+RowBroadcast Broadcast(const Dims& dims, const Dims& small) {
+  return ElementBroadcast(
+      dims.data(), static_cast<int64_t>(dims.size()), small.data(),
+      static_cast<int64_t>(small.size()));
+}
+
+const std::vector<GateKind>& Kinds() {
+  static const std::vector<GateKind> kinds{GateKind::kSigmoid, GateKind::kTanh,
+                                           GateKind::kSoftmax, GateKind::kRelu,
+                                           GateKind::kHard,    GateKind::kHardConcrete};
+  return kinds;
+}
+
+GateFunction FunctionOf(Random& random, GateKind kind) {
+  GateFunction function;
+  function.kind = kind;
+  if (kind == GateKind::kHard) function.clip = random() % 2 == 0 ? 0 : 1.5;
+  if (kind == GateKind::kHardConcrete) {
+    function.beta = 2.0 / 3;
+    function.gamma = -0.1;
+    function.zeta = 1.1;
+    function.noisy = random() % 3 != 0;
+    function.noise = {static_cast<uint32_t>(random()), random()};
+  }
+  return function;
+}
+
+// One gate with everything that may come with it.
+struct GateCase {
+  GateFunction function;
+  Real type;
+  Dims dims;
+  Dims gate_dims;
+  Dims threshold_dims;
+  bool has_carry = false;
+  bool has_d_g = false;
+};
+
+class GateKernelTest : public SeededTest {
+ protected:
+  struct Outputs {
+    Outputs(Real type, size_t size, size_t gate_size, size_t threshold_size, size_t slack)
+        : y(type, size, slack),
+          g(type, gate_size, slack),
+          d_x(type, size, slack),
+          d_carry(type, size, slack),
+          d_z(type, gate_size, slack),
+          d_threshold(type, threshold_size, slack) {}
+
+    RealOutput y, g, d_x, d_carry, d_z, d_threshold;
+  };
+
+  static void Run(
+      const GateCase& one, const GateTensors& tensors, const void* d_y, const void* d_g,
+      Outputs* out, bool with_g, ParallelFor parallel_for) {
+    GateScratch scratch;
+    Gate(
+        one.function, tensors, out->y.data(), with_g ? out->g.data() : nullptr, &scratch,
+        parallel_for);
+    const GateGradients gradients{
+        d_y,
+        d_g,
+        out->d_x.data(),
+        one.has_carry ? out->d_carry.data() : nullptr,
+        out->d_z.data(),
+        tensors.threshold == nullptr ? nullptr : out->d_threshold.data()};
+    GateGradient(one.function, tensors, gradients, &scratch, parallel_for);
+  }
+
+  void Expect(const GateCase& one) {
+    const Real type = one.type;
+    const int64_t size = Size(one.dims);
+    const int64_t gate_size = Size(one.gate_dims);
+    const bool relu = one.function.kind == GateKind::kRelu;
+    const int64_t threshold_size = relu ? Size(one.threshold_dims) : 0;
+    const Doubles x = RandomReals(random_, type, size, 3);
+    const Doubles carry = RandomReals(random_, type, one.has_carry ? size : 0, 3);
+    Doubles z = RandomReals(random_, type, gate_size, 4);
+    const Doubles threshold = RandomReals(random_, type, threshold_size, 2);
+    const Doubles d_y = RandomReals(random_, type, size, 2);
+    const Doubles d_g = RandomReals(random_, type, one.has_d_g ? gate_size : 0, 2);
+    // Where a gate is flat, it is so exactly.
+    if (gate_size > 2) z[static_cast<size_t>(gate_size) / 2] = -1000;
+    const RealInput x_in(type, x), carry_in(type, carry), z_in(type, z);
+    const RealInput threshold_in(type, threshold), d_y_in(type, d_y), d_g_in(type, d_g);
+    GateTensors tensors{};
+    tensors.type = type;
+    tensors.size = size;
+    tensors.gate_size = gate_size;
+    tensors.columns = one.gate_dims.empty() ? 1 : one.gate_dims.back();
+    tensors.x = x_in.data();
+    tensors.carry = one.has_carry ? carry_in.data() : nullptr;
+    tensors.z = z_in.data();
+    if (size > 0) tensors.gate_at = Broadcast(one.dims, one.gate_dims);
+    if (relu) {
+      tensors.threshold = threshold_in.data();
+      tensors.threshold_size = threshold_size;
+      if (gate_size > 0) tensors.threshold_at = Broadcast(one.gate_dims, one.threshold_dims);
+    }
+    const auto make = [&] {
+      return Outputs(
+          type, x.size(), z.size(), threshold.size(),
+          static_cast<size_t>(random_() % 17) * static_cast<size_t>(RealBytes(type)));
+    };
+    Outputs out = make();
+    const void* const d_g_data = one.has_d_g ? d_g_in.data() : nullptr;
+    Run(one, tensors, d_y_in.data(), d_g_data, &out, true, SerialFor);
+    const reference::GateResult expected = reference::Gate(
+        one.function, x, carry, z, EntriesAt(one.dims, one.gate_dims), tensors.columns, threshold,
+        relu ? EntriesAt(one.gate_dims, one.threshold_dims) : std::vector<size_t>(), d_y, d_g);
+
+    // Noise is a logarithm, whose error the slope of the gate carries on.
+    const double computed = one.function.noisy ? 400 : 40;
+    const Doubles ones(x.size(), 6), gate_ones(z.size(), 1);
+    out.y.ExpectNear("y", expected.y, ones, computed);
+    out.g.ExpectNear("g", expected.g, relu ? Doubles(z.size(), 6) : gate_ones, computed);
+    out.d_x.ExpectNear("d_x", expected.d_x, ones, computed);
+    if (one.has_carry) out.d_carry.ExpectNear("d_carry", expected.d_carry, ones, computed);
+    out.d_z.ExpectNear("d_z", expected.d_z, expected.d_z_scale, computed);
+    if (relu) {
+      // What is summed was rounded before.
+      const double rounded = computed + Ulp(type) / Ulp(Real::kFloat32);
+      out.d_threshold.ExpectNear(
+          "d_threshold", expected.d_threshold, expected.d_threshold_scale, rounded);
+    }
+
+    // Whoever runs what piece, with g or without it: the same bits.
+    Outputs again = make();
+    Run(one, tensors, d_y_in.data(), d_g_data, &again, false, RandomFor(random_, size * 64));
+    EXPECT_EQ(again.y.bytes(), out.y.bytes());
+    EXPECT_EQ(again.d_x.bytes(), out.d_x.bytes());
+    EXPECT_EQ(again.d_carry.bytes(), out.d_carry.bytes());
+    EXPECT_EQ(again.d_z.bytes(), out.d_z.bytes());
+    EXPECT_EQ(again.d_threshold.bytes(), out.d_threshold.bytes());
+  }
+
+  void ExpectOver(
+      const Dims& dims, const Dims& gate_dims, const Dims& threshold_dims,
+      const std::vector<Real>& types = RealTypes()) {
+    for (const Real type : types) {
+      for (const GateKind kind : Kinds()) {
+        GateCase one{FunctionOf(random_, kind), type, dims, gate_dims, threshold_dims};
+        one.has_carry = random_() % 3 == 0;
+        one.has_d_g = random_() % 2 == 0;
+        SCOPED_TRACE(
+            ::testing::Message() << NameOf(type) << ", kind " << static_cast<int>(kind) << ", "
+                                 << ::testing::PrintToString(gate_dims) << " to "
+                                 << ::testing::PrintToString(dims) << ", threshold "
+                                 << ::testing::PrintToString(threshold_dims) << ", carry "
+                                 << one.has_carry << ", d_g " << one.has_d_g);
+        Expect(one);
+        if (HasFailure()) return;
+      }
+    }
+  }
+};
+
+TEST_F(GateKernelTest, OfOneShape) {
+  for (const int64_t count : Counts(random_)) {
+    ExpectOver({count}, {count}, {1});
+    if (HasFailure()) return;
+  }
+}
+
+TEST_F(GateKernelTest, BroadcastOfUpToFourDims) {
+  for (int time = 0; time < 120; ++time) {
+    Dims dims(1 + random_() % 4);
+    for (int64_t& dim : dims) dim = Uniform(random_, time % 10 == 0 ? 0 : 1, 4);
+    if (time % 4 == 0) dims[random_() % dims.size()] = Uniform(random_, 500, 1100);
+    const auto smaller = [this](const Dims& large) {
+      Dims small(large.end() - static_cast<int64_t>(random_() % (large.size() + 1)), large.end());
+      for (int64_t& dim : small) dim = random_() % 2 == 0 ? 1 : dim;
+      return small;
+    };
+    const Dims gate_dims = smaller(dims);
+    ExpectOver(dims, gate_dims, smaller(gate_dims));
+    if (HasFailure()) return;
+  }
+}
+
+// Sums that several units, and several parts, make up.
+TEST_F(GateKernelTest, SumsOverManyRows) {
+  const std::vector<Real> types{Real::kFloat32};
+  ExpectOver({2, 70000}, {2, 1}, {1}, types);
+  ExpectOver({300, 600}, {600}, {1}, types);
+  ExpectOver({140000}, {1}, {1}, types);
+  ExpectOver({40, 5, 700}, {5, 1}, {5, 1}, types);
+}
+
+// 30 million times the same number: were it added up in float, the sum would stop
+// growing at half of that.
+TEST_F(GateKernelTest, SumsOfMillionsAreExact) {
+  constexpr int64_t kCount = 30000000;
+  const std::vector<float> ones(kCount, 1.0F);
+  const float z = 0;
+  GateTensors tensors{};
+  tensors.type = Real::kFloat32;
+  tensors.size = kCount;
+  tensors.gate_size = 1;
+  tensors.columns = 1;
+  tensors.x = ones.data();
+  tensors.z = &z;
+  tensors.gate_at = Broadcast({kCount}, {1});
+  std::vector<float> d_x(kCount);
+  float d_z = 0;
+  GateScratch scratch;
+  GateGradient(
+      GateFunction(), tensors, {ones.data(), nullptr, d_x.data(), nullptr, &d_z, nullptr}, &scratch,
+      SerialFor);
+  EXPECT_EQ(d_z, kCount / 4.0F);
+}
+
+// Every float16 and bfloat16 passes an open gate as it is.
+TEST_F(GateKernelTest, OpenGateCopies16Bits) {
+  for (const Real type : {Real::kFloat16, Real::kBFloat16}) {
+    Bytes all(2 * 65536);
+    for (size_t i = 0; i < 65536; ++i) {
+      const auto bits = static_cast<uint16_t>(i);
+      std::memcpy(all.data() + 2 * i, &bits, 2);
+    }
+    const RealInput z(type, {1.0});
+    GuardedBytes out(all);
+    GateFunction function;
+    function.kind = GateKind::kHard;
+    GateTensors tensors{};
+    tensors.type = type;
+    tensors.size = 65536;
+    tensors.gate_size = 1;
+    tensors.columns = 1;
+    tensors.x = out.data();
+    tensors.z = z.data();
+    tensors.gate_at = Broadcast({65536}, {1});
+    GateScratch scratch;
+    Gate(function, tensors, out.data(), nullptr, &scratch, SerialFor);  // in place
+    const Doubles expected = reference::Decode(type, all.data(), 65536);
+    const Doubles actual = reference::Decode(type, out.data(), 65536);
+    for (size_t i = 0; i < 65536; ++i) {
+      if (std::isnan(expected[i])) {
+        ASSERT_TRUE(std::isnan(actual[i])) << i;
+      } else {
+        ASSERT_EQ(std::memcmp(all.data() + 2 * i, out.data() + 2 * i, 2), 0) << i;
+      }
+    }
+  }
+}
+
+// A product of two numbers of 16 bits is exact in float: what is rounded is known.
+TEST_F(GateKernelTest, RoundsOnceToNearestEven) {
+  for (const Real type : {Real::kFloat16, Real::kBFloat16}) {
+    constexpr size_t kCount = 20000;
+    Bytes x_bytes = RandomBytes(random_, 2 * kCount);
+    const Doubles x = reference::Decode(type, x_bytes.data(), kCount);
+    Doubles z = RandomReals(random_, type, kCount, 2);
+    for (double& value : z) value = std::fabs(value) + 0x1p-10;
+    z = Rounded(type, z);
+    const GuardedBytes x_in(x_bytes);
+    const RealInput z_in(type, z), threshold(type, {0.0});
+    RealOutput y(type, kCount);
+    GateFunction function;
+    function.kind = GateKind::kRelu;
+    GateTensors tensors{};
+    tensors.type = type;
+    tensors.size = tensors.gate_size = kCount;
+    tensors.columns = kCount;
+    tensors.x = x_in.data();
+    tensors.z = z_in.data();
+    tensors.gate_at = Broadcast({kCount}, {kCount});
+    tensors.threshold = threshold.data();
+    tensors.threshold_size = 1;
+    tensors.threshold_at = Broadcast({kCount}, {1});
+    GateScratch scratch;
+    Gate(function, tensors, y.data(), nullptr, &scratch, SerialFor);
+    Doubles expected(kCount);
+    for (size_t i = 0; i < kCount; ++i) {
+      expected[i] = static_cast<double>(static_cast<float>(x[i]) * static_cast<float>(z[i]));
+    }
+    expected = Rounded(type, expected);
+    const Doubles actual = y.values();
+    for (size_t i = 0; i < kCount; ++i) {
+      if (std::isnan(expected[i])) {
+        ASSERT_TRUE(std::isnan(actual[i]));
+      } else {
+        ASSERT_EQ(actual[i], expected[i]) << x[i] << " * " << z[i];
+      }
+    }
+  }
+}
+
+// z at which each kind is flat or not a number, and what comes of it.
+TEST_F(GateKernelTest, SaturationAndNaN) {
+  const Doubles z{-kInf, -1000, -200, 0, 200, 1000, kInf, kNaN};
+  const std::vector<size_t> itself{0, 1, 2, 3, 4, 5, 6, 7};
+  for (const Real type : RealTypes()) {
+    for (const GateKind kind : Kinds()) {
+      if (kind == GateKind::kSoftmax) continue;
+      SCOPED_TRACE(::testing::Message() << NameOf(type) << ", kind " << static_cast<int>(kind));
+      const auto count = static_cast<int64_t>(z.size());
+      GateFunction function = FunctionOf(random_, kind);
+      function.clip = 0;
+      const RealInput z_in(type, z), x_in(type, Doubles(z.size(), 2)), threshold(type, {0.0});
+      GateTensors tensors{};
+      tensors.type = type;
+      tensors.size = tensors.gate_size = tensors.columns = count;
+      tensors.x = x_in.data();
+      tensors.z = z_in.data();
+      tensors.gate_at = Broadcast({count}, {count});
+      if (kind == GateKind::kRelu) {
+        tensors.threshold = threshold.data();
+        tensors.threshold_size = 1;
+        tensors.threshold_at = Broadcast({count}, {1});
+      }
+      RealOutput y(type, z.size()), d_x(type, z.size()), d_z(type, z.size()), d_t(type, 1);
+      GateScratch scratch;
+      Gate(function, tensors, y.data(), nullptr, &scratch, SerialFor);
+      GateGradient(
+          function, tensors,
+          {x_in.data(), nullptr, d_x.data(), nullptr, d_z.data(),
+           kind == GateKind::kRelu ? d_t.data() : nullptr},
+          &scratch, SerialFor);
+      for (size_t i = 0; i < z.size(); ++i) {
+        SCOPED_TRACE(z[i]);
+        if (std::isnan(z[i])) {
+          EXPECT_EQ(std::isnan(y.values()[i]), kind != GateKind::kHard);
+          continue;
+        }
+        const double expected = reference::GateOf(function, z[i], 0, static_cast<int64_t>(i)).g * 2;
+        if (std::isfinite(expected)) {
+          EXPECT_NEAR(y.values()[i], Rounded(type, {expected})[0], 1e-2);
+        } else {
+          EXPECT_EQ(y.values()[i], expected);
+        }
+        EXPECT_EQ(d_x.values()[i], y.values()[i]);
+        EXPECT_TRUE(std::isfinite(d_z.values()[i]));
+        if (std::fabs(z[i]) > 100 && kind != GateKind::kRelu) {
+          EXPECT_LT(std::fabs(d_z.values()[i]), 1e-80);
+        }
+      }
+    }
+  }
+}
+
+// An infinity or NaN does not pass a gate that masks, in either direction.
+TEST_F(GateKernelTest, WhatIsMaskedStaysOut) {
+  for (const Real type : RealTypes()) {
+    for (const GateKind kind : {GateKind::kRelu, GateKind::kHard, GateKind::kHardConcrete}) {
+      SCOPED_TRACE(::testing::Message() << NameOf(type) << ", kind " << static_cast<int>(kind));
+      GateFunction function = FunctionOf(random_, kind);
+      function.clip = 10;
+      const RealInput x(type, {kInf, kNaN, -kInf}), z(type, {-50.0});
+      const RealInput threshold(type, {0.0}), d_y(type, {kNaN, kInf, 1});
+      GateTensors tensors{};
+      tensors.type = type;
+      tensors.size = 3;
+      tensors.gate_size = tensors.columns = 1;
+      tensors.x = x.data();
+      tensors.z = z.data();
+      tensors.gate_at = Broadcast({3}, {1});
+      if (kind == GateKind::kRelu) {
+        tensors.threshold = threshold.data();
+        tensors.threshold_size = 1;
+        tensors.threshold_at = Broadcast({1}, {1});
+      }
+      RealOutput y(type, 3), d_x(type, 3), d_z(type, 1), d_t(type, 1);
+      GateScratch scratch;
+      Gate(function, tensors, y.data(), nullptr, &scratch, SerialFor);
+      GateGradient(
+          function, tensors,
+          {d_y.data(), nullptr, d_x.data(), nullptr, d_z.data(),
+           kind == GateKind::kRelu ? d_t.data() : nullptr},
+          &scratch, SerialFor);
+      EXPECT_EQ(y.values(), Doubles({0, 0, 0}));
+      EXPECT_EQ(d_x.values(), Doubles({0, 0, 0}));
+      EXPECT_EQ(d_z.values(), Doubles({0}));
+      // Between two values, what is not chosen.
+      if (kind != GateKind::kHard) continue;
+      const RealInput carry(type, {1, 2, 3});
+      tensors.carry = carry.data();
+      Gate(function, tensors, y.data(), nullptr, &scratch, SerialFor);
+      EXPECT_EQ(y.values(), Doubles({1, 2, 3}));
+      std::swap(tensors.x, tensors.carry);
+      const RealInput open(type, {50.0});
+      tensors.z = open.data();
+      Gate(function, tensors, y.data(), nullptr, &scratch, SerialFor);
+      EXPECT_EQ(y.values(), Doubles({1, 2, 3}));
+    }
+  }
+}
+
+TEST_F(GateKernelTest, PiecesApart) {
+  constexpr int64_t kCount = 100 * kRealBlock + 7;
+  const std::vector<float> ones(kCount, 1.0F);
+  GateTensors tensors{};
+  tensors.type = Real::kFloat32;
+  tensors.size = tensors.gate_size = tensors.columns = kCount;
+  tensors.x = tensors.z = ones.data();
+  tensors.gate_at = Broadcast({kCount}, {kCount});
+  ExpectPiecesApart(kCount * sizeof(float), [&](ParallelFor parallel_for, uint8_t* out) {
+    GateScratch scratch;
+    Gate(GateFunction(), tensors, out, nullptr, &scratch, parallel_for);
+  });
+}
+
+}  // namespace
+}  // namespace caffe2op_mask

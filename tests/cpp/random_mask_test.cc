@@ -1,0 +1,179 @@
+#include "kernels/random_mask.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "tests/cpp/real_testing.h"
+#include "tests/cpp/seeded_test.h"
+#include "tests/cpp/sweep.h"
+#include "tests/reference/gate.h"
+
+namespace caffe2op_mask {
+namespace {
+
+class RandomMaskKernelTest : public SeededTest {
+ protected:
+  RandomStream Stream() { return {static_cast<uint32_t>(random_()), random_()}; }
+
+  // Runs draw(mask, parallel_for) twice, shared out differently; returns the mask.
+  template <class Draw>
+  std::vector<bool> Drawn(int64_t size, const Draw& draw) {
+    GuardedBytes mask(static_cast<size_t>(size));
+    draw(mask.as<bool>(), SerialFor);
+    mask.ExpectGuards();
+    GuardedBytes again(static_cast<size_t>(size));
+    draw(again.as<bool>(), RandomFor(random_, size));
+    again.Expect(Bytes(mask.data(), mask.data() + size));
+    for (int64_t i = 0; i < size; ++i) EXPECT_LE(mask.data()[i], 1);
+    return std::vector<bool>(mask.data(), mask.data() + size);
+  }
+};
+
+// From the known answers that Philox was published with.
+TEST(PhiloxTest, KnownAnswers) {
+  using Words = std::array<uint32_t, 4>;
+  constexpr uint32_t kAll = ~uint32_t{0};
+  constexpr uint64_t kAll64 = ~uint64_t{0};
+  const Words zeros{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8};
+  const Words ones{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd};
+  const Words pi{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1};
+  EXPECT_EQ(Philox(0, 0, 0, 0), zeros);
+  EXPECT_EQ(Philox(kAll, kAll, kAll64, kAll64), ones);
+  EXPECT_EQ(Philox(0xa4093822, 0x299f31d0, 0x85a308d3243f6a88, 0x0370734413198a2e), pi);
+  EXPECT_EQ(reference::Philox({0, 0, 0, 0}, 0, 0), zeros);
+  EXPECT_EQ(reference::Philox({kAll, kAll, kAll, kAll}, kAll, kAll), ones);
+  EXPECT_EQ(
+      reference::Philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0xa4093822, 0x299f31d0),
+      pi);
+}
+
+TEST_F(RandomMaskKernelTest, ElementsAreThoseOfTheReference) {
+  for (const int64_t size : Counts(random_)) {
+    for (const double p : {0.0, 0.25, 0.5, 1.0}) {
+      const RandomStream stream = Stream();
+      const std::vector<bool> mask = Drawn(size, [&](bool* out, ParallelFor parallel_for) {
+        RandomMaskElements(p, size, stream, out, parallel_for);
+      });
+      for (int64_t i = 0; i < size; ++i) {
+        const double number = reference::NumberOf(stream.seed, stream.run, i);
+        ASSERT_EQ(mask[static_cast<size_t>(i)], number >= p * 0x1p32) << i << " of " << size;
+      }
+    }
+  }
+}
+
+TEST_F(RandomMaskKernelTest, RowsAreWhole) {
+  for (const int64_t columns : {1, 7, 300}) {
+    constexpr int64_t kRows = 4000;
+    const RandomStream stream = Stream();
+    const std::vector<bool> mask = Drawn(kRows * columns, [&](bool* out, ParallelFor parallel_for) {
+      RandomMaskRows(0.3, kRows, columns, stream, out, parallel_for);
+    });
+    int64_t kept = 0;
+    for (int64_t row = 0; row < kRows; ++row) {
+      const auto begin = mask.begin() + row * columns;
+      const auto trues = std::count(begin, begin + columns, true);
+      ASSERT_TRUE(trues == 0 || trues == columns);
+      kept += trues == columns ? 1 : 0;
+    }
+    const double deviation = std::sqrt(kRows * 0.3 * 0.7);
+    EXPECT_NEAR(static_cast<double>(kept), kRows * 0.7, 5 * deviation);
+  }
+}
+
+// Each column is masked with probability p, the first and the last too, and what is
+// masked is at least a span where no end of the row cuts it.
+TEST_F(RandomMaskKernelTest, SpansAreWholeAndEvenlySpread) {
+  constexpr int64_t kRows = 20000;
+  for (const int64_t columns : {1, 2, 31}) {
+    for (const int64_t span : {int64_t{1}, int64_t{2}, int64_t{5}, int64_t{64}, int64_t{1} << 62}) {
+      for (const double p : {0.0, 0.1, 0.5, 0.97, 1.0}) {
+        SCOPED_TRACE(::testing::Message() << columns << " columns, span " << span << ", p " << p);
+        const RandomStream stream = Stream();
+        const std::vector<bool> mask =
+            Drawn(kRows * columns, [&](bool* out, ParallelFor parallel_for) {
+              RandomMaskSpans(p, span, kRows, columns, stream, out, parallel_for);
+            });
+        std::vector<double> masked(static_cast<size_t>(columns));
+        for (int64_t row = 0; row < kRows; ++row) {
+          int64_t run = 0;
+          for (int64_t j = 0; j < columns; ++j) {
+            const bool keep = mask[static_cast<size_t>(row * columns + j)];
+            if (!keep) {
+              ++run;
+              ++masked[static_cast<size_t>(j)];
+            } else {
+              ASSERT_TRUE(run == 0 || run == j || run >= span) << "row " << row << ", column " << j;
+              run = 0;
+            }
+          }
+        }
+        const double deviation = std::sqrt(kRows * p * (1 - p));
+        for (const double count : masked) ASSERT_NEAR(count, kRows * p, 5 * deviation);
+      }
+    }
+  }
+}
+
+TEST_F(RandomMaskKernelTest, RunsAndSeedsDiffer) {
+  constexpr int64_t kSize = 10000;
+  const auto draw = [&](RandomStream stream) {
+    return Drawn(kSize, [&](bool* out, ParallelFor parallel_for) {
+      RandomMaskElements(0.5, kSize, stream, out, parallel_for);
+    });
+  };
+  const auto share_of_equal = [&](RandomStream a, RandomStream b) {
+    const std::vector<bool> first = draw(a);
+    const std::vector<bool> second = draw(b);
+    int64_t equal = 0;
+    for (size_t i = 0; i < kSize; ++i) equal += first[i] == second[i] ? 1 : 0;
+    return static_cast<double>(equal) / kSize;
+  };
+  EXPECT_EQ(share_of_equal({3, 5}, {3, 5}), 1);
+  EXPECT_NEAR(share_of_equal({3, 5}, {3, 6}), 0.5, 0.025);
+  EXPECT_NEAR(share_of_equal({3, 5}, {4, 5}), 0.5, 0.025);
+  EXPECT_NEAR(share_of_equal({3, 5}, {3, 5 + (uint64_t{1} << 32)}), 0.5, 0.025);
+}
+
+TEST_F(RandomMaskKernelTest, BernoulliAndItsGradient) {
+  for (const Real type : RealTypes()) {
+    for (const int64_t size : Counts(random_)) {
+      SCOPED_TRACE(::testing::Message() << NameOf(type) << ", " << size);
+      Doubles z = RandomReals(random_, type, size, 6);
+      for (double& value : z) value = random_() % 50 == 0 ? (value < 0 ? -1000 : 1000) : value;
+      const Doubles d_log_prob = RandomReals(random_, type, size, 2);
+      const RealInput z_in(type, z), d_in(type, d_log_prob);
+      const RandomStream stream = Stream();
+      RealOutput log_prob(type, z.size()), d_z(type, z.size(), 5);
+      const std::vector<bool> mask = Drawn(size, [&](bool* out, ParallelFor parallel_for) {
+        BernoulliMask(type, z_in.data(), size, stream, out, log_prob.data(), parallel_for);
+      });
+      Bytes drawn(mask.begin(), mask.end());
+      for (uint8_t& byte : drawn)
+        byte = byte != 0 ? static_cast<uint8_t>(Uniform(random_, 1, 255)) : byte;
+      const GuardedBytes mask_in(drawn);
+      BernoulliMaskGradient(
+          type, z_in.data(), mask_in.mask(), d_in.data(), size, d_z.data(),
+          RandomFor(random_, size));
+      Doubles expected(z.size()), expected_d(z.size());
+      for (size_t i = 0; i < z.size(); ++i) {
+        const double u = reference::UnitOf(stream.seed, stream.run, static_cast<int64_t>(i));
+        const double p = reference::Sigmoid(z[i]);
+        if (std::fabs(u - p) > 1e-6) {
+          ASSERT_EQ(mask[i], u < p);
+        }
+        const double s = mask[i] ? z[i] : -z[i];
+        expected[i] = std::min(s, 0.0) - std::log1p(std::exp(-std::fabs(s)));
+        expected_d[i] = d_log_prob[i] * (mask[i] ? reference::Sigmoid(-z[i]) : -p);
+      }
+      log_prob.ExpectNear("log_prob", expected, {});
+      d_z.ExpectNear("d_z", expected_d, {});
+    }
+  }
+}
+
+}  // namespace
+}  // namespace caffe2op_mask

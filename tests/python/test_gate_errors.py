@@ -1,0 +1,155 @@
+"""Bad input to gates and drawn masks: what the error says, and that nothing was written."""
+
+import numpy as np
+import pytest
+from caffe2.python import core, workspace
+
+from op_tester import Case, assert_same, create
+
+F = np.ones((3, 2), "float32")
+E = np.ones((3, 4, 2), "float32")
+LOGITS = np.ones((3, 4), "float32")
+NOISE = np.zeros(2, "int64")
+MASK = np.ones((3, 2), bool)
+
+REAL = "must be of type float16, bfloat16, float32 or float64, but is "
+SHAPED = "must be of a shape that broadcasts to {}, \\[3, 2\\], but is of shape "
+
+
+def case(op_type, message, *inputs, **args):
+    return op_type, inputs, args.pop("outputs", 1), args, message
+
+
+def gate(message, *inputs, **args):
+    return case("Gate", message, *(inputs or (F, F)), **args)
+
+
+def gate_gradient(message, *inputs, **args):
+    return case("GateGradient", message, *inputs, **dict({"outputs": 2}, **args))
+
+
+def highway(message, *inputs, **args):
+    return case("Highway", message, *(inputs or (F, F, F)), **args)
+
+
+def mixture(message, *inputs, **args):
+    return case("MixtureGate", message, *(inputs or (E, LOGITS)), **args)
+
+
+def random_mask(message, **args):
+    return case("RandomMask", message, F, **args)
+
+
+CASES = [
+    gate("X " + REAL + "int32", F.astype("int32"), F),
+    gate("X " + REAL + "bool", MASK, MASK),
+    gate("Z must be of the type of X, float32, but is float64", F, F.astype("float64")),
+    gate("Z " + SHAPED.format("X") + "\\[2, 2\\]", F, F[:2]),
+    gate("Z " + SHAPED.format("X") + "\\[1, 3, 2\\]", F, F[None]),
+    gate("Z " + SHAPED.format("X") + "\\[3\\]", F, F[:, 0]),
+    gate("threshold " + SHAPED.format("Z") + "\\[3\\]", F, F, F[:, 0], kind="relu"),
+    gate("threshold must be of the type of Z, float32, but is float16", F, F, F.astype("f2"),
+         kind="relu"),
+    gate("there must be 3 inputs \\(X, Z, threshold\\) with kind = relu and 2 \\(X, Z\\) with any "
+         "other, but there are 2", kind="relu"),
+    gate("there must be 3 inputs .*, but there are 3", F, F, F),
+    gate("there must be at most 2 outputs \\(Y, G\\), since noise goes with kind = hard_concrete, "
+         "but there are 3", outputs=3),
+    gate("argument kind must be sigmoid, tanh, softmax, relu, hard or hard_concrete, but is "
+         "'soft'", kind="soft"),
+    gate("argument kind must be a string, but is the integer 1", kind=1),
+    gate("argument clip goes with kind = hard, but kind is sigmoid", clip=1.0),
+    gate("argument beta goes with kind = hard_concrete, but kind is hard", kind="hard", beta=1.0),
+    gate("argument clip must be a number that is not negative, but is -1", kind="hard", clip=-1.0),
+    gate("argument clip must be a number that is not negative, but is nan", kind="hard",
+         clip=float("nan")),
+    gate("argument beta must be a number above 0, but is 0", kind="hard_concrete", beta=0.0),
+    gate("argument beta must be a number above 0, but is inf", kind="hard_concrete",
+         beta=float("inf")),
+    gate("argument gamma must be a number that is at most 0, but is 0.1", kind="hard_concrete",
+         gamma=0.1),
+    gate("argument zeta must be a number that is at least 1, but is 0.5", kind="hard_concrete",
+         zeta=0.5),
+    gate("argument zeta must be a number, but is the string 'x'", kind="hard_concrete", zeta="x"),
+    gate("argument is_test must be 0 or 1, but is 2", kind="hard_concrete", is_test=2),
+    gate_gradient("d_Y must be of the shape of X, \\[3, 2\\], but is of shape \\[2, 2\\]", F, F,
+                  F[:2]),
+    gate_gradient("d_Y must be of the type of X, float32, but is float64", F, F,
+                  F.astype("float64")),
+    gate_gradient("d_G must be of the shape of Z, \\[2\\], but is of shape \\[3, 2\\]", F, F[0], F,
+                  F),
+    gate_gradient("noise must be of type int64 and of shape \\[2\\], but is of type float32 and of "
+                  "shape \\[3, 2\\]", F, F, F, F, kind="hard_concrete"),
+    gate_gradient("noise must be of type int64 .* of shape \\[1\\]", F, F, NOISE[:1], F,
+                  kind="hard_concrete"),
+    gate_gradient("there must be 4 inputs, or one more where G has a gradient, but there are 3", F,
+                  F, F, kind="relu", outputs=3),
+    gate_gradient("there must be 3 outputs, but there are 2", F, F, F, F, kind="relu"),
+    highway("H " + REAL + "int64", F.astype("int64"), F, F),
+    highway("X must be of the shape of H, \\[3, 2\\], but is of shape \\[2\\]", F, F[0], F),
+    highway("X must be of the type of H, float32, but is float16", F, F.astype("f2"), F),
+    highway("Z must be of the type of H, float32, but is int32", F, F, F.astype("i")),
+    highway("Z " + SHAPED.format("H") + "\\[2, 2\\]", F, F, F[:2]),
+    highway("argument kind must be sigmoid, softmax or hard, but is 'tanh'", kind="tanh"),
+    highway("argument clip goes with kind = hard, but kind is sigmoid", clip=1.0),
+    case("HighwayGradient", "d_Y must be of the shape of H, \\[3, 2\\], but is of shape \\[2\\]",
+         F, F, F, F[0], outputs=3),
+    mixture("E " + REAL + "uint8", E.astype("uint8"), LOGITS),
+    mixture("E must have at least 2 dims, but is of shape \\[2\\]", F[0], F[0]),
+    mixture("Z must be of the type of E, float32, but is float64", E, LOGITS.astype("float64")),
+    mixture("Z must be of the first 2 dims of E, \\[3, 4, 2\\], but is of shape \\[3, 2\\]", E, F),
+    mixture("Z must be of the first 2 dims of E, .*, but is of shape \\[3\\]", E, LOGITS[:, 0]),
+    mixture("argument top_k must be at least 1, but is 0", top_k=0),
+    mixture("argument top_k must be at most the 4 experts of Z, but is 5", top_k=5),
+    mixture("argument top_k must be an integer, but is the number 1.5", top_k=1.5),
+    case("MixtureGateGradient", "d_Y must be of shape \\[3, 2\\], as Y is, but is of shape \\[3, "
+         "4\\]", E, LOGITS, LOGITS, outputs=2),
+    case("MixtureGateGradient", "d_G must be of the shape of Z, \\[3, 4\\], but is of shape \\[3, "
+         "2\\]", E, LOGITS, F, F, outputs=2),
+    case("BernoulliMask", "Z " + REAL + "bool", MASK, outputs=2),
+    case("BernoulliMaskGradient", "mask must be of type bool, but is float32", F, F, F),
+    case("BernoulliMaskGradient", "mask must be of the shape of Z, \\[3, 2\\], but is of shape "
+         "\\[2, 2\\]", F, MASK[:2], F),
+    case("BernoulliMaskGradient", "d_log_prob must be of the shape of Z, .*, but is of shape "
+         "\\[2\\]", F, MASK, F[0]),
+    random_mask("argument p must be in \\[0, 1\\], but is 1.5", p=1.5),
+    random_mask("argument p must be in \\[0, 1\\], but is -1", p=-1),
+    random_mask("argument p must be in \\[0, 1\\], but is nan", p=float("nan")),
+    random_mask("argument p must be a number, but is the string 'half'", p="half"),
+    random_mask("argument unit must be element, row or span, but is 'column'", unit="column"),
+    random_mask("argument span_length goes with unit = span, but unit is element", span_length=3),
+    random_mask("argument span_length must be at least 1, but is 0", unit="span", span_length=0),
+]
+
+
+@pytest.mark.parametrize(
+    "op_type, inputs, outputs, args, message",
+    CASES,
+    ids=["{0}: {4}".format(*one) for one in CASES],
+)
+def test_message(op_type, inputs, outputs, args, message):
+    op = create(op_type, Case(inputs, args, outputs))
+    before = dict(zip(op.input, inputs))
+    before.update((name, np.array([4.0, 2.0])) for name in op.output)
+    for name, array in before.items():
+        workspace.FeedBlob(name, array)
+    with pytest.raises(RuntimeError, match=r"\b{}: [^\n]*{}".format(op_type, message)):
+        workspace.RunOperatorOnce(op)
+    for name, array in before.items():
+        assert_same(workspace.FetchBlob(name), array)
+
+
+@pytest.mark.parametrize("op_type, output", [("Gate", 1), ("MixtureGate", 0), ("Highway", 2)])
+def test_in_place_where_it_cannot_be(op_type, output):
+    inputs = [F, F, F] if op_type == "Highway" else [F, F]
+    for i, array in enumerate(inputs):
+        workspace.FeedBlob("input_{}".format(i), array)
+    with pytest.raises(RuntimeError, match="did not pass schema checking"):
+        workspace.RunOperatorOnce(create(op_type, Case(inputs, in_place=output)))
+
+
+def test_a_draw_without_the_gradient_of_log_prob():
+    """mask has none: to ask for it is a mistake, and said to be one."""
+    op = core.CreateOperator("BernoulliMask", ["z"], ["mask", "log_prob"])
+    with pytest.raises(Exception, match="Gradient of output log_prob is not provided"):
+        core.GradientRegistry.GetGradientForOp(op, ["mask_grad", None])
