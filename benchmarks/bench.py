@@ -6,13 +6,16 @@
     python benchmarks/bench.py --torch-python other/bin/python   a current torch too
 
 Each case runs in a process of its own (measure.py), all its contenders in turn, and the best time
-of each counts. Machines differ and are noisy; read the ratios, and those within one case.
+of each counts. Machines differ and are noisy; read the ratios, and those within one case. A second
+table holds the targets and whether they are met; those against torch's SDPA, which the runtime's
+torch does not have, only with --torch-python.
 """
 
 import argparse
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 
@@ -53,8 +56,10 @@ def run(names, rounds, torch_python):
         if finished.returncode != 0:
             sys.exit("{} failed:\n{}".format(name, finished.stderr))
         results.append(json.loads(finished.stdout.splitlines()[-1]))
-    arguments = ["PYTHON" if argument == torch_python else argument for argument in sys.argv[1:]]
-    return {"machine": machine(), "command": " ".join(["bench.py"] + arguments),
+    command = [os.path.basename(sys.argv[0])]
+    command += ["PYTHON" if argument == torch_python else shlex.quote(argument)
+                for argument in sys.argv[1:]]
+    return {"machine": machine(), "command": " ".join(command),
             "rounds": rounds, "results": results}
 
 

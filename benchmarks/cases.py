@@ -4,10 +4,23 @@ A case makes its own data from a fixed seed, so that another process, with anoth
 the same work. Nothing here imports Caffe2: the operator is described, and run by measure.py.
 """
 
+import collections
+
 import numpy as np
 
 MATRICES = (64, 512, 512)
 ENTRIES = 1 << 24
+
+Operator = collections.namedtuple("Operator", "op inputs outputs arguments")
+
+# At most `multiple` times as long as the contender `of`, and `allowance` milliseconds beside it.
+# A name of torch's peers means that of the newest torch that runs.
+Target = collections.namedtuple("Target", "multiple of allowance")
+Target.__new__.__defaults__ = (0.0,)
+
+OURS_NO_MASK = "caffe2op_mask, no mask"
+SDPA, SDPA_MASKED, SDPA_CAUSAL = "SDPA, no mask", "SDPA, attn_mask", "SDPA, is_causal"
+PRODUCTS, LOOP = "NumPy products", "NumPy loop of dot products"
 
 
 class Case:
@@ -16,27 +29,37 @@ class Case:
     op, inputs, outputs, arguments: the operator and its tensors, by name.
     moved: bytes that must be read and written, however it is done; None where the memory that is
         touched says nothing.
-    reference: what the target is a multiple of: "copy" (Caffe2's Copy of input 0), "memcpy" (a
-        memcpy that moves as many bytes), or "memcpy_read" (a memcpy of `moved` bytes).
-    target: the multiple to reach, and `allowance` milliseconds beside it.
+    targets: what is to be reached.
+    reference: what the time is given as a multiple of: "Copy" (Caffe2's Copy of input 0), "memcpy"
+        (a memcpy that moves as many bytes), "memcpy_read" (a memcpy of `moved` bytes), or one of
+        the peers.
     peers: name -> function without arguments, NumPy and pyarrow.
     torch_peers: function of a torch module -> the same for torch.
+    yardsticks: the names of peers that do other work, for targets and references alone.
+    stock: True where stock runs the operator too, or the list of stock operators that do the same;
+        `stock_inputs` are what only these read.
+    no_mask: whether our operator runs without its mask, on its first three inputs, as well.
+    d_output: to train: the gradient of the first output, from which those of `trained` follow.
+    kept: the share that the mask keeps, where time should follow it.
     """
 
-    def __init__(self, op, inputs, outputs, moved, target=None, reference="memcpy", allowance=0.0,
-                 peers=None, torch_peers=None, in_place=False, stock=True, **arguments):
-        self.op = op
+    def __init__(self, op, inputs, outputs, moved, targets=(), reference="memcpy", peers=None,
+                 torch_peers=None, yardsticks=(), stock=True, stock_inputs=None, no_mask=False,
+                 d_output=None, trained=(), kept=None, **arguments):
         self.inputs = inputs
-        self.outputs = outputs
+        self.ours = [Operator(op, list(inputs), outputs, arguments)]
+        self.stock = self.ours if stock is True else stock or []
+        self.stock_inputs = stock_inputs or {}
+        self.no_mask = [Operator(op, list(inputs)[:3], outputs, {})] if no_mask else []
+        self.d_output = d_output
+        self.trained = trained
+        self.kept = kept
         self.moved = moved
-        self.target = target
+        self.targets = targets
         self.reference = reference
-        self.allowance = allowance
         self.peers = peers or {}
         self.torch_peers = torch_peers or (lambda torch: {})
-        self.in_place = in_place
-        self.stock = stock
-        self.arguments = arguments
+        self.yardsticks = yardsticks
 
 
 def _random(*shape):
@@ -90,11 +113,10 @@ def _sequence_mask(mode, keep, target, in_place=False, dtype=np.float32, inputs=
         np.copyto(out, data)
         np.putmask(out, ~all_keep, -1)
 
+    targets = [Target(target, "Copy", 1.0 if in_place else 0.0)] if target else []
     return Case(
-        "SequenceMask", named, ["data" if in_place else "out"], moved, target, "copy",
-        allowance=1.0 if in_place else 0.0,
-        peers={} if in_place else {"NumPy putmask": numpy_where},
-        torch_peers=torch_masked, in_place=in_place,
+        "SequenceMask", named, ["data" if in_place else "out"], moved, targets, "Copy",
+        peers={} if in_place else {"NumPy putmask": numpy_where}, torch_peers=torch_masked,
         stock=arguments.pop("stock", True) and not in_place,
         mode=mode, fill_val=-1.0, **arguments)
 
@@ -169,7 +191,8 @@ def _boolean_mask(percent, run=1, dtype=np.float32, n=ENTRIES, target=1.5, indic
         peers["pyarrow filter"] = lambda: pyarrow.compute.filter(values, selection)
     return Case(
         "BooleanMask", {"data": data, "mask": mask}, ["out", "indices"] if indices else ["out"],
-        moved, target, peers=peers, torch_peers=torch_peers, stock=dtype is not np.float16)
+        moved, [Target(target, "memcpy")], peers=peers, torch_peers=torch_peers,
+        stock=dtype is not np.float16)
 
 
 def boolean_mask_rows():
@@ -181,8 +204,9 @@ def boolean_mask_rows():
         return {"data[mask]": lambda: x[m]}
 
     return Case(
-        "BooleanMask", {"data": data, "mask": mask}, ["out"], 2 * int(mask.sum()) * 2048, 1.2,
-        peers={"NumPy data[mask]": lambda: data[mask]}, torch_peers=torch_peers)
+        "BooleanMask", {"data": data, "mask": mask}, ["out"], 2 * int(mask.sum()) * 2048,
+        [Target(1.2, "memcpy")], peers={"NumPy data[mask]": lambda: data[mask]},
+        torch_peers=torch_peers)
 
 
 def boolean_mask_gradient():
@@ -208,7 +232,7 @@ def lengths(segment):
     starts = np.arange(counts.size) * segment
     return Case(
         "BooleanMaskLengths", {"lengths": counts, "mask": mask}, ["out"],
-        mask.size + counts.nbytes, 2.0, "memcpy_read",
+        mask.size + counts.nbytes, [Target(2.0, "memcpy")], "memcpy_read",
         peers={"NumPy add.reduceat": lambda: np.add.reduceat(mask.view(np.uint8), starts,
                                                              dtype=np.int32)})
 
@@ -253,9 +277,206 @@ def unmask(k=2, fill=False):
 
     arguments = {"fill_val": 0.0} if fill else {}
     return Case(
-        "BooleanUnmask", inputs, ["out"], k * n + sum(v.nbytes for v in values) + 4 * n, 3.0,
-        peers={"NumPy out[mask] = v": numpy_place}, torch_peers=torch_peers, stock=not fill,
-        **arguments)
+        "BooleanUnmask", inputs, ["out"], k * n + sum(v.nbytes for v in values) + 4 * n,
+        [Target(3.0, "memcpy")], peers={"NumPy out[mask] = v": numpy_place},
+        torch_peers=torch_peers, stock=not fill, **arguments)
+
+
+class Kept:
+    """What a mask over scores keeps: as an array, as our arguments, as stock's SequenceMask.
+
+    keep: bool, of a shape that broadcasts to the scores; None where all is kept.
+    arguments, inputs: of MaskedSoftmax and MaskedAttention.
+    stock, stock_inputs: of SequenceMask; None where it has no such mask.
+    """
+
+    def __init__(self, keep, arguments, inputs=None, stock=None, stock_inputs=None):
+        self.keep = keep
+        self.arguments = arguments
+        self.inputs = inputs or {}
+        self.stock = stock
+        self.stock_inputs = stock_inputs or {}
+
+    def share(self):
+        return 1.0 if self.keep is None else float(self.keep.mean())
+
+    def stock_softmax(self, scores, output, axis):
+        """The operators of stock that take `scores` to what a softmax makes of them."""
+        if self.stock is None:
+            return []
+        operators = []
+        if self.keep is not None:
+            operators.append(Operator("SequenceMask", [scores] + list(self.stock_inputs),
+                                      ["masked"], dict(self.stock, axis=axis)))
+            scores = "masked"
+        return operators + [Operator("Softmax", [scores], [output], {"axis": axis})]
+
+
+ALL = Kept(None, {}, stock={})
+CAUSAL = {"mode": "upper"}
+
+
+def _padding(shape, lengths):
+    """Lengths of the leading dims of scores of `shape`; stock wants one for every row."""
+    columns = lengths.reshape(lengths.shape + (1,) * (len(shape) - lengths.ndim))
+    rows = np.broadcast_to(columns, shape[:-1] + (1,)).ravel()
+    return Kept(np.arange(shape[-1]) < columns, {"mode": "sequence"}, {"lengths": lengths},
+                {"mode": "sequence"}, {"row_lengths": rows})
+
+
+def _triangle(shape, diagonal=0):
+    keep = np.tri(shape[-2], shape[-1], diagonal, dtype=bool)
+    if diagonal:
+        return Kept(keep, dict(CAUSAL, diagonal=diagonal))
+    return Kept(keep, CAUSAL, stock={"mode": "upper", "batch": len(shape) - 3})
+
+
+def _band(shape, width):
+    """What is at most `width` from the diagonal; stock wants a center for every row."""
+    rows, columns = np.arange(shape[-2]), np.arange(shape[-1])
+    centers = np.broadcast_to(rows.astype(np.int32), shape[:-1]).ravel()
+    return Kept(abs(columns - rows[:, np.newaxis]) <= width,
+                {"window_left": width, "window_right": width},
+                stock={"mode": "window", "radius": width}, stock_inputs={"row_centers": centers})
+
+
+def _ragged(share, count, longest):
+    """Evenly spread lengths, in the mean the given share of the longest there may be."""
+    low, high = max(0.0, 2 * share - 1), min(1.0, 2 * share)
+    spread = low + (high - low) * (np.arange(count) + 0.5) / count
+    return np.maximum(1, np.round(longest * spread)).astype(np.int32)
+
+
+def _softmax(kept, targets=(), in_place=False):
+    """MaskedSoftmax over 64 matrices of 512 x 512; in place, of what the round before has left."""
+    scores = 8 * _random(*MATRICES)
+
+    def torch_peers(torch):
+        x = torch.from_numpy(scores)
+        if kept.keep is None:
+            return {"softmax": lambda: torch.softmax(x, -1)}
+        drop = torch.from_numpy(~kept.keep)
+        return {"masked_fill, softmax": lambda: torch.softmax(
+            x.masked_fill(drop, float("-inf")), -1)}
+
+    return Case(
+        "MaskedSoftmax", dict({"X": scores}, **kept.inputs), ["X" if in_place else "Y"],
+        scores.nbytes * (1 + kept.share()), targets, "Copy", torch_peers=torch_peers,
+        stock=[] if in_place else kept.stock_softmax("X", "Y", axis=2),
+        stock_inputs=kept.stock_inputs, **kept.arguments)
+
+
+def softmax_padded():
+    lengths = np.random.RandomState(3).randint(1, 123, size=MATRICES[:2]).astype(np.int32)
+    return _softmax(_padding(MATRICES, lengths), [Target(0.8, "Copy", 1.0)])
+
+
+def softmax_mask_of_entries():
+    keep = _mask(ENTRIES, 50).reshape(MATRICES)
+    return _softmax(Kept(keep, {"has_mask": 1}, {"mask": keep}))
+
+
+def _torch_attention(torch, tensors, kept, d_output=None, chains=True):
+    """torch's SDPA, or where there is none yet, what it stands for; and its gradient to train."""
+    q, k, v = (torch.from_numpy(tensor) for tensor in tensors)
+    keep = None if kept.keep is None else torch.from_numpy(kept.keep)
+    sdpa = getattr(torch.nn.functional, "scaled_dot_product_attention", None)
+
+    def composed():
+        scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
+        if keep is not None:
+            scores = scores.masked_fill(~keep, float("-inf"))
+        return torch.matmul(torch.softmax(scores, -1), v)
+
+    if sdpa is None:
+        functions = {"matmul, softmax, matmul": composed} if chains else {}
+    else:
+        functions = {SDPA: lambda: sdpa(q, k, v)}
+        if keep is not None:
+            functions[SDPA_MASKED] = lambda: sdpa(q, k, v, attn_mask=keep)
+        if kept.arguments == CAUSAL:
+            functions[SDPA_CAUSAL] = lambda: sdpa(q, k, v, is_causal=True)
+    if d_output is None:
+        return functions
+    leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
+    d_o = torch.from_numpy(d_output)
+    return {name: lambda forward=forward: torch.autograd.grad(forward(), leaves, d_o)
+            for name, forward in functions.items()}
+
+
+def _attention(shape, kept=ALL, targets=(), training=False, chains=True):
+    """MaskedAttention of Q, K and V of `shape`; NumPy's products are those of the whole matrices.
+
+    To train is the forward pass, the backward pass, and gradients to Q, K and V. `chains` tells
+    whether it is also done as one operator after the other, by stock and by a torch without SDPA.
+    """
+    random = np.random.RandomState(5)
+    q, k, v, d_output = (random.randn(*shape).astype(np.float32) for _ in range(4))
+    scores, output = np.empty(shape[:-1] + shape[2:3], dtype=np.float32), np.empty_like(q)
+
+    def products():
+        np.matmul(q, k.swapaxes(2, 3), out=scores)
+        np.matmul(scores, v, out=output)
+
+    chain = [
+        Operator("BatchMatMul", ["Q", "K"], ["products"], {"trans_b": 1}),
+        Operator("Scale", ["products"], ["scores"], {"scale": shape[-1] ** -0.5}),
+    ] + kept.stock_softmax("scores", "P", axis=3) + [
+        Operator("BatchMatMul", ["P", "V"], ["O"], {}),
+    ]
+    return Case(
+        "MaskedAttention", dict({"Q": q, "K": k, "V": v}, **kept.inputs),
+        ["O", "LSE"] if training else ["O"], None, targets, PRODUCTS, peers={PRODUCTS: products},
+        torch_peers=lambda torch: _torch_attention(
+            torch, (q, k, v), kept, d_output if training else None, chains),
+        yardsticks=[PRODUCTS] if kept.keep is None else [PRODUCTS, SDPA],
+        stock=chain if chains and kept.stock is not None else [], stock_inputs=kept.stock_inputs,
+        no_mask=kept.keep is not None, d_output=d_output if training else None,
+        trained=["Q", "K", "V"], kept=kept.share(), **kept.arguments)
+
+
+def _scores(shape):
+    return shape[:3] + shape[2:3]
+
+
+def attention_causal(shape, training=False):
+    targets = [Target(1.0, SDPA_CAUSAL)] + ([] if training else [Target(0.65, OURS_NO_MASK)])
+    return _attention(shape, _triangle(_scores(shape)), targets, training)
+
+
+def attention_padded(shape, share):
+    kept = _padding(_scores(shape), _ragged(share, shape[0], shape[2]))
+    return _attention(shape, kept, [Target(1.2 * kept.share(), SDPA)])
+
+
+def attention_window(shape, width):
+    return _attention(shape, _band(_scores(shape), width), [Target(0.15, SDPA)])
+
+
+def decoding(batch=8, heads=8, keys=4096, depth=64):
+    """One query for each sequence, on the keys and values that it has so far."""
+    random = np.random.RandomState(5)
+    q = random.randn(batch, heads, 1, depth).astype(np.float32)
+    k, v = (random.randn(batch, heads, keys, depth).astype(np.float32) for _ in range(2))
+    lengths = _ragged(0.5, batch, keys)
+    kept = _padding((batch, heads, 1, keys), lengths)
+    output = np.empty_like(q)
+
+    def loop():
+        for b, length in enumerate(lengths):
+            for h in range(heads):
+                scores = k[b, h, :length] @ (q[b, h, 0] * depth ** -0.5)
+                p = np.exp(scores - scores.max())
+                output[b, h, 0] = p @ v[b, h, :length] / p.sum()
+
+    return Case(
+        "MaskedAttention", dict({"Q": q, "K": k, "V": v}, **kept.inputs), ["O"],
+        int(2 * lengths.sum()) * heads * depth * 4, [Target(1.0, LOOP)], LOOP, peers={LOOP: loop},
+        torch_peers=lambda torch: _torch_attention(torch, (q, k, v), kept),
+        yardsticks=[SDPA], stock=False, **kept.arguments)
+
+
+BATCHED, LONG = (8, 8, 512, 64), (1, 8, 2048, 64)
 
 
 CASES = {
@@ -283,4 +504,53 @@ CASES = {
     "BooleanUnmask 4.2 M, one mask and a fill": lambda: unmask(1, fill=True),
     "BooleanUnmask 4.2 M, two masks": unmask,
     "BooleanUnmask 4.2 M, eight masks": lambda: unmask(8),
+    "MaskedSoftmax plain, 64x512x512": lambda: _softmax(ALL, [Target(1.8, "Copy")]),
+    "MaskedSoftmax plain in place, 64x512x512": lambda: _softmax(ALL, in_place=True),
+    "MaskedSoftmax causal, 64x512x512": lambda: _softmax(_triangle(MATRICES)),
+    "MaskedSoftmax 12 % kept, 64x512x512": softmax_padded,
+    "MaskedSoftmax mask of entries, 64x512x512": softmax_mask_of_entries,
+    "MaskedAttention, 8x8x512x64": lambda: _attention(BATCHED, targets=[Target(1.0, SDPA)]),
+    "MaskedAttention causal, 8x8x512x64": lambda: attention_causal(BATCHED),
+    "MaskedAttention padded, 49 % kept, 8x8x512x64": lambda: attention_padded(BATCHED, 0.49),
+    "MaskedAttention, 1x8x2048x64": lambda: _attention(LONG, targets=[Target(1.0, SDPA)]),
+    "MaskedAttention causal, 1x8x2048x64": lambda: attention_causal(LONG),
+    "MaskedAttention window of 64, 1x8x2048x64": lambda: attention_window(LONG, 64),
+    "MaskedAttention training, 8x8x512x64": lambda: _attention(BATCHED, training=True),
+    "MaskedAttention causal training, 8x8x512x64": lambda: attention_causal(BATCHED, True),
+    "MaskedAttention training, 1x8x2048x64": lambda: _attention(LONG, training=True),
+    "MaskedAttention causal training, 1x8x2048x64": lambda: attention_causal(LONG, True),
+    "MaskedAttention decoding, 8x8x1x64 of 4096 keys": decoding,
 }
+
+# Time against the kept share, for kept_share.py.
+SHARES = (2, 5, 10, 25, 50, 75, 100)
+SWEPT = (4, 8, 1024, 64)
+
+
+def _of_share(mask, percent):
+    """A mask of scores of the swept shape that keeps about `percent` % of them."""
+    shape, share, length = _scores(SWEPT), percent / 100, SWEPT[2]
+    if mask == "padding":
+        return _padding(shape, _ragged(share, shape[0], length))
+    if mask == "window":  # Kept is 1 - (1 - w)^2, for a width of w times the length.
+        return _band(shape, int(length * (1 - (1 - share) ** 0.5)))
+    if share <= 0.5:  # Below half, a triangle of the share's root; above, all but the other one.
+        return _triangle(shape, int(length * ((2 * share) ** 0.5 - 1)))
+    return _triangle(shape, int(length * (1 - (2 - 2 * share) ** 0.5)))
+
+
+def _kept_share(mask, percent, training):
+    return lambda: _attention(SWEPT, _of_share(mask, percent), training=training, chains=False)
+
+
+KEPT_SHARE = {
+    "{} {}, {} % kept".format(mask, "training" if training else "forward", percent):
+        _kept_share(mask, percent, training)
+    for training in (False, True)
+    for mask in ("padding", "window", "causal")
+    for percent in SHARES
+}
+
+
+def find(name):
+    return (CASES.get(name) or KEPT_SHARE[name])()

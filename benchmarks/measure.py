@@ -7,6 +7,7 @@ after. Each round runs every contender once; the best of the rounds counts.
 """
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -15,33 +16,61 @@ import time
 
 import numpy as np
 
-from cases import CASES
+from cases import CASES, KEPT_SHARE, OURS_NO_MASK, find
 
-OURS, STOCK, COPY = "caffe2op_mask", "stock Caffe2", "Caffe2 Copy"
+OURS, STOCK = "caffe2op_mask", "stock Caffe2"
 
 
-def _net(case, name, in_place_of=None):
-    """A net of the case's one operator, with blobs of its own."""
+def _net(case, prefix, operators):
+    """A net of the operators, and of their gradients to train, with blobs of its own.
+
+    Returns how to run it, and the blobs of its results by the names that the case gives them.
+    """
     from caffe2.python import core, workspace
 
-    inputs = [name + "/" + key for key in case.inputs]
-    for blob, value in zip(inputs, case.inputs.values()):
-        workspace.FeedBlob(blob, value)
-    outputs = [inputs[0]] if case.in_place else [name + "/" + key for key in case.outputs]
-    net = core.Net(name)
-    net.Proto().op.extend([core.CreateOperator(case.op, inputs, outputs, **case.arguments)])
+    def own(names):
+        return [prefix + "/" + name for name in names]
+
+    read = {name for operator in operators for name in operator.inputs}
+    for name, value in list(case.inputs.items()) + list(case.stock_inputs.items()):
+        if name in read:
+            workspace.FeedBlob(prefix + "/" + name, value)
+    net = core.Net(prefix)
+    for op, inputs, outputs, arguments in operators:
+        net.Proto().op.extend([core.CreateOperator(op, own(inputs), own(outputs), **arguments)])
+    results = dict(zip(outputs, own(outputs)))
+    if case.d_output is not None:
+        workspace.FeedBlob(prefix + "/d_output", case.d_output)
+        gradients = net.AddGradientOperators({results[outputs[0]]: prefix + "/d_output"})
+        results.update(
+            ("gradient of " + name, str(gradients[prefix + "/" + name])) for name in case.trained)
     workspace.CreateNet(net)
-    return net.Name(), outputs
+    net_name = net.Name()
+    return lambda: workspace.RunNet(net_name), results
 
 
-def _copy_net(case):
+def _copy(case):
     from caffe2.python import core, workspace
 
     workspace.FeedBlob("copy/in", next(iter(case.inputs.values())))
     net = core.Net("copy")
     net.Copy("copy/in", "copy/out")
     workspace.CreateNet(net)
-    return net.Name()
+    return lambda: workspace.RunNet("copy")
+
+
+def _check(case, name, stock, ours):
+    """Stock's operator and ours agree to the byte; a chain of stock's computes in another order."""
+    from caffe2.python import workspace
+
+    for result in set(stock) & set(ours):
+        expected, actual = (workspace.FetchBlob(blobs[result]) for blobs in (stock, ours))
+        if case.stock is case.ours:
+            equal = expected.tobytes() == actual.tobytes()
+        else:
+            equal = np.allclose(actual, expected, rtol=1e-3, atol=1e-5 * abs(expected).max())
+        if not equal:
+            sys.exit("{}: stock and caffe2op_mask disagree on {}.".format(name, result))
 
 
 class Worker:
@@ -86,32 +115,44 @@ def measure(case_name, rounds, torch_python=None):
     """Best milliseconds of every contender of a case, and what they are held against."""
     from caffe2.python import workspace
 
-    case = CASES[case_name]()
-    contenders = {}
-    outputs = {}
+    case = find(case_name)
+    contenders = {}  # name -> seconds of one run
+    named = {}  # as the case calls it -> name; of several torches the last, which is the current
+    peers = []
+
+    def enter(name, run, called=None):
+        contenders[name] = run
+        named[called or name] = name
+
+    stock = {}
     if case.stock:
-        net, outputs[STOCK] = _net(case, "stock")
-        contenders[STOCK] = lambda net=net: _timed(lambda: workspace.RunNet(net))
+        run, stock = _net(case, "stock", case.stock)
+        enter(STOCK, functools.partial(_timed, run))
     import caffe2op_mask  # noqa: F401: stock nets must exist before this line
 
-    net, outputs[OURS] = _net(case, "ours")
-    contenders[OURS] = lambda net=net: _timed(lambda: workspace.RunNet(net))
-    if case.reference == "copy":
-        copy = _copy_net(case)
-        contenders[COPY] = lambda: _timed(lambda: workspace.RunNet(copy))
-    size = int(case.moved if case.reference == "memcpy_read" else case.moved / 2)
-    source, target = np.ones(size, dtype=np.uint8), np.ones(size, dtype=np.uint8)
-    contenders["memcpy"] = lambda: _timed(lambda: np.copyto(target, source))
+    run, ours = _net(case, "ours", case.ours)
+    enter(OURS, functools.partial(_timed, run))
+    if case.no_mask:
+        enter(OURS_NO_MASK, functools.partial(_timed, _net(case, "no_mask", case.no_mask)[0]))
+    if case.reference == "Copy":
+        enter("Copy", functools.partial(_timed, _copy(case)))
+    if case.moved is not None:
+        size = int(case.moved if case.reference == "memcpy_read" else case.moved / 2)
+        source, target = np.ones(size, dtype=np.uint8), np.ones(size, dtype=np.uint8)
+        enter("memcpy", lambda: _timed(lambda: np.copyto(target, source)))
     for name, function in case.peers.items():
-        contenders[name] = lambda function=function: _timed(function)
+        enter(name, functools.partial(_timed, function))
+        peers.append(name)
     import torch
 
+    version = "torch {} ".format(torch.__version__.split("+")[0])
     for name, function in case.torch_peers(torch).items():
-        contenders["torch {} {}".format(torch.__version__.split("+")[0], name)] = (
-            lambda function=function: _timed(function))
+        enter(version + name, functools.partial(_timed, function), name)
+        peers.append(version + name)
     worker = Worker(torch_python, case_name) if torch_python else None
-    for name in worker.names if worker else []:
-        contenders[name] = lambda name=name: worker.time(name)
+    for version, name in worker.names if worker else []:
+        enter(version + name, functools.partial(worker.time, name), name)
+        peers.append(version + name)
 
     best = {}
     for _ in range(rounds):
@@ -120,26 +161,25 @@ def measure(case_name, rounds, torch_python=None):
             best[name] = min(best.get(name, float("inf")), run() * 1e3)
     if worker:
         worker.close()
-    if case.stock:
-        for stock, ours in zip(outputs[STOCK], outputs[OURS]):
-            if workspace.FetchBlob(stock).tobytes() != workspace.FetchBlob(ours).tobytes():
-                sys.exit("{}: stock and caffe2op_mask disagree on {}.".format(case_name, ours))
-    reference = best[COPY] if case.reference == "copy" else best["memcpy"]
+    _check(case, case_name, stock, ours)
+    reference = named["memcpy" if case.reference == "memcpy_read" else case.reference]
+    yardsticks = {named[name] for name in case.yardsticks if name in named}
     return {
         "case": case_name,
         "ms": best,
-        "moved": int(case.moved),
-        "reference": "Copy" if case.reference == "copy" else "memcpy",
-        "reference_ms": reference,
-        "target_ms": None if case.target is None else case.target * reference + case.allowance,
-        "target": case.target,
-        "allowance": case.allowance,
+        "peers": [name for name in peers if name not in yardsticks],
+        "moved": None if case.moved is None else int(case.moved),
+        "kept": case.kept,
+        "reference": reference,
+        "reference_ms": best[reference],
+        "targets": [dict(target._asdict(), of=named.get(target.of, target.of),
+                         of_ms=best.get(named.get(target.of))) for target in case.targets],
     }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("case", choices=sorted(CASES))
+    parser.add_argument("case", choices=sorted(CASES) + sorted(KEPT_SHARE), metavar="CASE")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--torch-python", help="a Python with another torch to run beside")
     options = parser.parse_args()

@@ -1,49 +1,67 @@
 """Tables, charts and comparisons of what bench.py measured."""
 
 OURS, STOCK = "caffe2op_mask", "stock Caffe2"
-NOT_PEERS = (OURS, STOCK, "memcpy", "Caffe2 Copy")
+REFERENCE = "reference (Copy, memcpy or other)"
 
 
 def _best_peer(result):
-    peers = {name: ms for name, ms in result["ms"].items() if name not in NOT_PEERS}
+    """The fastest other library that does the same work."""
+    peers = {name: result["ms"][name] for name in result["peers"]}
     return min(peers.items(), key=lambda item: item[1]) if peers else None
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head)] + rows]
+    return "\n".join(lines) + "\n"
 
 
 def _cells(result):
     ours = result["ms"][OURS]
     stock = result["ms"].get(STOCK)
     peer = _best_peer(result)
-    if result["target"] is None:
-        target = ""
-    else:
-        target = "{:.2g} x {}".format(result["target"], result["reference"])
-        if result["allowance"]:
-            target += " + {:g} ms".format(result["allowance"])
-        target += " = {:.2f} ms: {}".format(
-            result["target_ms"], "met" if ours <= result["target_ms"] else "**missed**")
     return [
         result["case"],
         "{:.2f}".format(ours),
         "{:.2f} x {}".format(ours / result["reference_ms"], result["reference"]),
-        target,
         "{:.2f} ({:.1f} x)".format(stock, stock / ours) if stock else "does not run it",
         "{} {:.2f} ({:.1f} x)".format(peer[0], peer[1], peer[1] / ours) if peer else "",
-        "{:.1f}".format(result["moved"] / ours / 1e6),
+        "{:.1f}".format(result["moved"] / ours / 1e6) if result["moved"] else "",
     ]
 
 
+def _target_cells(result, target):
+    ours = result["ms"][OURS]
+    bound = "{:.2g} x {}".format(target["multiple"], target["of"])
+    if target["allowance"]:
+        bound += " + {:g} ms".format(target["allowance"])
+    if target["of_ms"] is None:
+        return [result["case"], bound, "", "not measured"]
+    limit = target["multiple"] * target["of_ms"] + target["allowance"]
+    return [
+        result["case"],
+        "{} = {:.2f} ms".format(bound, limit),
+        "{:.2f} x = {:.2f} ms".format(ours / target["of_ms"], ours),
+        "yes" if ours <= limit else "**no**",
+    ]
+
+
+def machine(figures):
+    """What the figures are of."""
+    return ("{cpu}, {cores} cores, target {target}, {compiler}, {runtime}, caffe2op_mask "
+            "{caffe2op_mask}; ".format(**figures["machine"])
+            + "`{}`, best of {} rounds.\n".format(figures["command"], figures["rounds"]))
+
+
 def markdown(figures):
-    """A table of the results, and the machine they are of."""
-    head = ["work", "ms", "ratio", "target", "stock Caffe2, ms", "best other library, ms", "GB/s"]
-    rows = [head, ["---"] * len(head)] + [_cells(result) for result in figures["results"]]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    machine = figures["machine"]
-    lines.append("")
-    lines.append(
-        "{cpu}, {cores} cores, target {target}, {compiler}, {runtime}, caffe2op_mask "
-        "{caffe2op_mask}; ".format(**machine)
-        + "`{}`, best of {} rounds.".format(figures["command"], figures["rounds"]))
-    return "\n".join(lines) + "\n"
+    """A table of the results, one of the targets, and the machine they are of."""
+    results = figures["results"]
+    parts = [table(
+        ["work", "ms", "ratio", "stock Caffe2, ms", "best other library, ms", "GB/s"],
+        [_cells(result) for result in results])]
+    targets = [_target_cells(result, target) for result in results for target in result["targets"]]
+    if targets:
+        parts.append(table(["work", "target", "measured", "met"], targets))
+    return "\n".join(parts + [machine(figures)])
 
 
 def chart(figures, path):
@@ -57,12 +75,12 @@ def chart(figures, path):
     figure, axes = plt.subplots(figsize=(10, 1.2 + 0.42 * len(results)))
     for row, result in enumerate(reversed(results)):
         ours = result["ms"][OURS]
-        points = {STOCK: result["ms"].get(STOCK), "memcpy": result["reference_ms"]}
+        points = {STOCK: result["ms"].get(STOCK), REFERENCE: result["reference_ms"]}
         peer = _best_peer(result)
         points["best other library"] = peer[1] if peer else None
         for name, color, marker in (
                 (STOCK, "tab:red", "o"), ("best other library", "tab:orange", "s"),
-                ("memcpy", "tab:gray", "|")):
+                (REFERENCE, "tab:gray", "|")):
             if points[name]:
                 axes.scatter(points[name] / ours, row, c=color, marker=marker, s=60,
                              label=name if row == len(results) - 1 else None)

@@ -9,16 +9,13 @@ import time
 
 import torch
 
-from cases import CASES
+from cases import find
 
 
 def main(case_name):
-    prefix = "torch {} ".format(torch.__version__.split("+")[0])
-    functions = {
-        prefix + name: function
-        for name, function in CASES[case_name]().torch_peers(torch).items()
-    }
-    print(json.dumps(list(functions)), flush=True)
+    version = "torch {} ".format(torch.__version__.split("+")[0])
+    functions = find(case_name).torch_peers(torch)
+    print(json.dumps([(version, name) for name in functions]), flush=True)
     for line in sys.stdin:
         begin = time.perf_counter()
         functions[line.rstrip("\n")]()

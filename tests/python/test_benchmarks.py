@@ -11,6 +11,8 @@ import pytest
 BENCHMARKS = os.path.join(
     os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "benchmarks"
 )
+sys.path.insert(0, BENCHMARKS)
+import report  # noqa: E402: it lies there
 
 
 def run(program, *arguments):
@@ -54,10 +56,46 @@ def test_compare_fails_when_a_case_got_slower(figures, tmp_path, factor, status)
     assert "{} of 1 cases slower by more than 20 %.".format(status) in result.stdout
 
 
-def test_a_case_that_does_not_exist():
-    result = run("bench.py", "--only", "Abacus")
+@pytest.mark.parametrize("program", ["bench.py", "kept_share.py"])
+def test_a_case_that_does_not_exist(program):
+    result = run(program, "--only", "Abacus")
     assert result.returncode == 2
     assert "no case has 'Abacus' in its name" in result.stderr
+
+
+def test_targets_beside_what_was_measured(tmp_path):
+    """Stock's chain of operators, gradients included, gives what training computes here."""
+    result = run("bench.py", "--only", "causal training, 8x8x512x64", "--rounds", "1", "--output",
+                 str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    with open(str(tmp_path / "bench.json")) as lines:
+        figures = json.load(lines)
+    (measured,) = figures["results"]
+    assert {"caffe2op_mask, no mask", "stock Caffe2", "NumPy products"} <= set(measured["ms"])
+    assert "NumPy products" not in measured["peers"]
+    (target,) = measured["targets"]
+    assert target["of"].endswith("SDPA, is_causal")
+    if target["of_ms"] is None:  # The runtime's torch has no SDPA.
+        assert "| 1 x SDPA, is_causal |  | not measured |" in result.stdout
+
+
+@pytest.mark.parametrize("ours, verdict", [(11.9, "yes"), (12.1, "**no**")])
+def test_whether_a_target_is_met(figures, ours, verdict):
+    changed = copy.deepcopy(figures)
+    (result,) = changed["results"]
+    result["ms"]["caffe2op_mask"] = ours
+    result["targets"] = [{"multiple": 1.1, "of": "memcpy", "allowance": 1.0, "of_ms": 10.0}]
+    line = "| {} | 1.1 x memcpy + 1 ms = 12.00 ms | {:.2f} x = {:.2f} ms | {} |\n".format(
+        result["case"], ours / 10, ours, verdict)
+    assert line in report.markdown(changed)
+
+
+def test_kept_share(tmp_path):
+    result = run("kept_share.py", "--only", "causal forward, 5", "--rounds", "1", "--output",
+                 str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "| causal forward, % kept | 5.02 | 50 |" in result.stdout
+    assert sorted(os.listdir(str(tmp_path))) == ["kept_share.json", "kept_share.png"]
 
 
 def test_small_operators():
