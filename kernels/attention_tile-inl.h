@@ -30,10 +30,19 @@ HWY_INLINE Interval WholeVectors(D d, const Interval& kept) {
 }
 
 // Sets what the vectors of an interval hold outside of it.
-template <typename W>
-HWY_INLINE void SetEdges(const Interval& vectors, const Interval& kept, W value, W* row) {
-  for (int64_t j = vectors.begin; j < kept.begin; ++j) row[j] = value;
-  for (int64_t j = kept.end; j < vectors.end; ++j) row[j] = value;
+template <class D, typename W>
+HWY_INLINE void SetEdges(D d, const Interval& vectors, const Interval& kept, W value, W* row) {
+  const auto outside = hn::Set(d, value);
+  if (kept.begin > vectors.begin) {
+    const auto before = hn::FirstN(d, static_cast<size_t>(kept.begin - vectors.begin));
+    W* const first = row + vectors.begin;
+    hn::Store(hn::IfThenElse(before, outside, hn::Load(d, first)), d, first);
+  }
+  if (kept.end < vectors.end) {
+    W* const last = row + vectors.end - LanesOf(d);
+    const auto inside = hn::FirstN(d, static_cast<size_t>(row + kept.end - last));
+    hn::Store(hn::IfThenElse(inside, hn::Load(d, last), outside), d, last);
+  }
 }
 
 // Zeros outside of the vectors.
@@ -80,7 +89,7 @@ HWY_INLINE void PrepareScores(
       StoreSome(d, score, row + j, count);
     }
   }
-  SetEdges(vectors, kept, -infinity, row);
+  SetEdges(d, vectors, kept, -infinity, row);
 }
 
 // All of a row whose greatest number is -inf: NaN where it was, else 0.
@@ -186,7 +195,7 @@ HWY_INLINE void ScoreGradientOfTile(const ScoreTile<T>& tile, const Wide<T>* del
         StoreSome(d, hn::IfThenElseZero(LoadKept(d, mask + j, count), ds), row + j, count);
       }
     }
-    SetEdges(vectors, kept.begin == kept.end ? vectors : kept, W{0}, row);
+    SetEdges(d, vectors, kept.begin == kept.end ? vectors : kept, W{0}, row);
     ZeroAround(d, vectors, tile.columns, row);
   }
 }

@@ -38,6 +38,7 @@ class Forward : public AttentionWork<T> {
           output, depth);
       started = true;
     });
+    const bool finite = started && AllFinite(output, rows * depth);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t row = this->first_row() + r;
       const W sum = sum_.data()[r];
@@ -50,7 +51,7 @@ class Forward : public AttentionWork<T> {
       if (sum == 0) {
         FillEmpty(row, weighed);
         WriteRow(weighed, W{1}, depth, out);
-      } else if (AllFinite(weighed, depth)) {
+      } else if (finite || AllFinite(weighed, depth)) {
         WriteRow(weighed, 1 / sum, depth, out);
       } else {
         WeighEntries(row, log_sum, weighed);
