@@ -14,6 +14,7 @@
 
 #include "kernels/target.h"
 #include "tests/cpp/guarded_bytes.h"
+#include "tests/cpp/scores_testing.h"
 #include "tests/cpp/seeded_test.h"
 #include "tests/cpp/sweep.h"
 #include "tests/reference/functors.h"
@@ -24,81 +25,11 @@
 namespace caffe2op_mask {
 namespace {
 
-using Dims = std::vector<int64_t>;
-
-int64_t Size(const Dims& dims) {
-  return std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
-}
-
 // Whether products and sums that are written as one are rounded as one.
 bool HasFusedMultiplyAdd() {
   const std::string name = TargetName();
   return name != "SSE4" && name != "SSSE3";
 }
-
-template <typename T>
-Bytes ToBytes(const std::vector<T>& values) {
-  Bytes bytes(values.size() * sizeof(T));
-  if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
-  return bytes;
-}
-
-// Elements between guards, `slack` of them before a page that may not be touched.
-template <typename T>
-class Guarded {
- public:
-  explicit Guarded(const std::vector<T>& values, size_t slack = 0)
-      : bytes_(ToBytes(values), slack * sizeof(T)) {}
-  explicit Guarded(size_t count, size_t slack = 0) : bytes_(count * sizeof(T), slack * sizeof(T)) {}
-
-  T* data() { return bytes_.as<T>(); }
-  size_t size() const { return bytes_.size() / sizeof(T); }
-  std::vector<T> values() { return {data(), data() + size()}; }
-  void MakeReadOnly() { bytes_.MakeReadOnly(); }
-  void Expect(const std::vector<T>& expected) const { bytes_.Expect(ToBytes(expected)); }
-  void ExpectGuards() const { bytes_.ExpectGuards(); }
-
- private:
-  GuardedBytes bytes_;
-};
-
-// A smaller tensor to be broadcast, with the entry that belongs to each of the larger
-// shape, index by index.
-struct Broadcast {
-  Broadcast(const Dims& dims, const Dims& small)
-      : size(Size(small)),
-        rows(
-            dims.data(), static_cast<int64_t>(dims.size()), small.data(),
-            static_cast<int64_t>(small.size())) {
-    Dims padded(dims.size() - small.size(), 1);
-    padded.insert(padded.end(), small.begin(), small.end());
-    for (size_t i = 0; i < static_cast<size_t>(Size(dims)); ++i) {
-      entries.push_back(reference::MaskPosition(dims, padded, i));
-    }
-  }
-
-  int64_t size;
-  RowBroadcast rows;
-  std::vector<size_t> entries;
-};
-
-// Parts of an intersection, with what tells entry by entry whether they keep it. Both
-// point to the numbers here, which a move leaves where they are.
-struct Shape {
-  Shape() = default;
-  Shape(Shape&&) = default;
-
-  std::vector<int32_t> lengths;
-  std::vector<int64_t> centers;
-  std::vector<int64_t> shifts;
-  IntersectionFunctor functor;
-  std::vector<std::function<bool(int64_t row, int64_t column)>> parts;
-
-  bool Keeps(int64_t row, int64_t column) const {
-    return std::all_of(
-        parts.begin(), parts.end(), [&](const auto& keeps) { return keeps(row, column); });
-  }
-};
 
 enum class Special { kNone, kInfinities, kAny };
 
@@ -169,7 +100,7 @@ class MaskedSoftmaxTest : public SeededTest {
  protected:
   using W = Wide<T>;
 
-  bool OneIn(uint64_t n) { return random_() % n == 0; }
+  bool OneIn(uint64_t n) { return caffe2op_mask::OneIn(random_, n); }
 
   std::vector<T> RandomReals(int64_t count, double spread, Special special) {
     std::normal_distribution<double> normal;
@@ -186,64 +117,20 @@ class MaskedSoftmaxTest : public SeededTest {
     return values;
   }
 
-  // None, one or several parts.
-  void DrawShape(int64_t rows, int64_t columns, Shape* shape) {
-    const auto entries = static_cast<size_t>(std::max<int64_t>(rows, 1));
-    shape->lengths.resize(entries);
-    shape->centers.resize(entries);
-    shape->shifts.resize(entries);
-    for (int32_t& n : shape->lengths) n = static_cast<int32_t>(Uniform(random_, -1, columns + 1));
-    for (int64_t& n : shape->centers) n = Uniform(random_, -1, columns);
-    for (int64_t& n : shape->shifts) n = Uniform(random_, -1, columns);
-    const RowIndex index{Uniform(random_, 1, 3), Uniform(random_, 1, rows + 1)};
-    const auto of = [index](int64_t row) { return static_cast<size_t>(index(row)); };
-    const int64_t radius = Uniform(random_, 0, columns / 2 + 1);
-    const int64_t k = Uniform(random_, -columns / 2 - 1, columns / 2 + 1);
-    const int64_t* const shifts = OneIn(2) ? shape->shifts.data() : nullptr;
-    const RowPosition position{{}, shifts, index};
-    const auto at = [shifts, of](int64_t row) { return row + (shifts ? shifts[of(row)] : 0); };
-    const uint64_t chosen = OneIn(3) ? 0 : OneIn(2) ? 1 << random_() % 6 : random_();
-    const auto add = [&](int bit, const MaskFunctor& functor, const auto& keeps) {
-      if ((chosen >> bit & 1) == 0) return;
-      shape->functor.Add(functor);
-      shape->parts.emplace_back(keeps);
-    };
-    const int32_t* const lengths = shape->lengths.data();
-    const int64_t* const centers = shape->centers.data();
-    add(0, SequenceFunctor<int32_t>{lengths, index},
-        [=](int64_t i, int64_t j) { return reference::SequenceKeeps(lengths[of(i)], j); });
-    add(1, WindowFunctor<int64_t>{centers, radius, index},
-        [=](int64_t i, int64_t j) { return reference::WindowKeeps(centers[of(i)], radius, j); });
-    add(2, UpperFunctor{k, position},
-        [=](int64_t i, int64_t j) { return reference::UpperKeeps(at(i), k, j); });
-    add(3, LowerFunctor{k - radius, position},
-        [=](int64_t i, int64_t j) { return reference::LowerKeeps(at(i), k - radius, j); });
-    add(4, UpperDiagFunctor{k, position},
-        [=](int64_t i, int64_t j) { return reference::UpperDiagKeeps(at(i), k, j); });
-    add(5, LowerDiagFunctor{k - radius, position},
-        [=](int64_t i, int64_t j) { return reference::LowerDiagKeeps(at(i), k - radius, j); });
-  }
-
-  Dims DrawSmallDims(const Dims& dims) {
-    Dims small(dims.end() - static_cast<int64_t>(random_() % (dims.size() + 1)), dims.end());
-    for (int64_t& dim : small) dim = OneIn(2) ? 1 : dim;
-    return small;
-  }
-
   Case<T> DrawCase(const Dims& dims) {
     Case<T> c;
     c.dims = dims;
     c.columns = dims.back();
     c.rows = Size(Dims(dims.begin(), dims.end() - 1));
-    DrawShape(c.rows, c.columns, &c.shape);
+    c.shape = DrawShape(random_, c.rows, std::max<int64_t>(c.rows, 1), c.columns);
     if (OneIn(2)) {
-      const auto& broadcast = c.mask_broadcast.emplace_back(dims, DrawSmallDims(dims));
+      const auto& broadcast = c.mask_broadcast.emplace_back(dims, DrawSmallDims(random_, dims));
       c.mask = RandomMask(random_, broadcast.size, Patterns()[random_() % Patterns().size()]);
     }
     constexpr Special kSpecials[] = {
         Special::kNone, Special::kNone, Special::kInfinities, Special::kAny};
     if (OneIn(2)) {
-      const auto& broadcast = c.bias_broadcast.emplace_back(dims, DrawSmallDims(dims));
+      const auto& broadcast = c.bias_broadcast.emplace_back(dims, DrawSmallDims(random_, dims));
       c.bias = RandomReals(broadcast.size, 3, kSpecials[random_() % 4]);
     }
     constexpr double kSpreads[] = {0, 1e-3, 1, 1, 30, 5000, 1e38};
