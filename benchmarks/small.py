@@ -1,6 +1,7 @@
 """What an operator costs where there is little to do: nets of 100 operators on 100 entries.
 
     python benchmarks/small.py
+    python benchmarks/small.py --operators 1000   # nets of so many
 
 Stock nets are created before the library is loaded, ours after; the two run in turn, the best of
 the rounds counts. A longer net does not fit into the second-level cache: what is measured then is
@@ -14,8 +15,7 @@ import time
 
 import numpy as np
 
-COUNT = 100
-RUNS = 10
+CALLS = 1000  # of an operator, in runs of a net, each time that it is timed
 
 SMALL = {
     "BooleanMask": (["data", "mask"], {}),
@@ -51,36 +51,37 @@ def feed(entries):
         workspace.FeedBlob(name, value)
 
 
-def nets(prefix):
+def nets(prefix, operators):
     from caffe2.python import core, workspace
 
     names = {}
     for name, (inputs, arguments) in SMALL.items():
         net = core.Net(prefix + "/" + name)
         op = core.CreateOperator(name.split()[0], inputs, [prefix + "_out"], **arguments)
-        net.Proto().op.extend([op] * COUNT)
+        net.Proto().op.extend([op] * operators)
         workspace.CreateNet(net)
         names[name] = net.Name()
     return names
 
 
-def measure(entries, rounds):
+def measure(entries, operators, rounds):
     """Nanoseconds for one operator: name -> (stock, ours)."""
     from caffe2.python import workspace
 
     feed(entries)
-    stock = nets("stock")
+    runs = max(CALLS // operators, 1)
+    stock = nets("stock", operators)
     import caffe2op_mask  # noqa: F401: stock nets must exist before this line
 
-    ours = nets("ours")
+    ours = nets("ours", operators)
     best = {}
     for _ in range(rounds):
         for name in SMALL:
             for side, net in ((0, stock[name]), (1, ours[name])):
                 begin = time.perf_counter()
-                for _ in range(RUNS):
+                for _ in range(runs):
                     workspace.RunNet(net)
-                spent = (time.perf_counter() - begin) / COUNT / RUNS * 1e9
+                spent = (time.perf_counter() - begin) / operators / runs * 1e9
                 best[name, side] = min(best.get((name, side), float("inf")), spent)
     return {name: (best[name, 0], best[name, 1]) for name in SMALL}
 
@@ -88,10 +89,11 @@ def measure(entries, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--entries", type=int, default=100, help="a multiple of 10")
+    parser.add_argument("--operators", type=int, default=100, help="in a net")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--json", help="file to write the figures to")
     options = parser.parse_args()
-    figures = measure(options.entries, options.rounds)
+    figures = measure(options.entries, options.operators, options.rounds)
     print("| operator on {} entries | stock, ns | caffe2op_mask, ns | ratio |".format(
         options.entries))
     print("| --- | --- | --- | --- |")
