@@ -9,7 +9,7 @@ from caffe2.python import brew, model_helper, optimizer, workspace
 from caffe2.python.modeling.initializers import ExternalInitializer, Initializer
 
 import caffe2op_mask  # noqa: F401  (its layers are brew's from here on)
-from topic_net import SEEDS_A_NET
+from program import seed_nets
 
 CONTEXT = 128
 WIDTH = 128
@@ -110,10 +110,7 @@ class CharNet:
         train.AddGradientOperators([loss])
         # The rate falls to 0 in a straight line.
         optimizer.build_adam(train, LEARNING_RATE, policy="poly", power=1.0, max_iter=steps)
-        # Every operator draws for itself: one seed for all would give them equal numbers.
-        ops = list(train.param_init_net.Proto().op) + list(train.net.Proto().op)
-        for i, op in enumerate(ops):
-            op.device_option.random_seed = SEEDS_A_NET * seed + i + 1
+        seed_nets(seed, train.param_init_net, train.net)
 
         predict = model_helper.ModelHelper("predict", init_params=False)
         logits = add_char_net(predict, characters, is_test=True)

@@ -7,7 +7,6 @@ The net is made of brew layers, this library's multi_head_attention among them. 
 character on sentences held out stand beside those of a uniform guess and of n-grams.
 """
 
-import argparse
 import collections
 import os
 import sys
@@ -20,9 +19,8 @@ from tqdm import tqdm
 import attention_picture
 import help_topics
 from char_net import CONTEXT, CharNet
-from topic_net import MAX_SEED
+from program import Parser
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 STEPS = 1200
 SECONDS = 220
 BATCH_SIZE = 16
@@ -140,17 +138,10 @@ def write(net, alphabet, count, length, seed):
 
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0].replace("\n", " "))
-    parser.add_argument(
-        "--output",
-        default=os.path.join(ROOT, "demo-output"),
-        help="folder for the picture of the attention",
-    )
-    parser.add_argument(
-        "--steps",
-        type=int,
-        default=STEPS,
-        help="steps of training (default %(default)s); with fewer no target is set",
+    parser = Parser(__doc__)
+    parser.add_output("folder for the picture of the attention")
+    parser.add_number(
+        "steps", STEPS, "steps of training (default %(default)s); with fewer no target is set", 1
     )
     parser.add_argument(
         "--seconds",
@@ -158,21 +149,15 @@ def parse_arguments(arguments):
         default=SECONDS,
         help="training ends after so many, whatever the steps (default %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the split and of all training")
     options = parser.parse_args(arguments)
-    if options.steps < 1:
-        parser.error("--steps must be at least 1, but is {}.".format(options.steps))
     if not options.seconds > 0:
         parser.error("--seconds must be more than 0, but is {}.".format(options.seconds))
-    if not 0 <= options.seed < MAX_SEED:
-        parser.error("--seed must be from 0 to {}, but is {}.".format(MAX_SEED - 1, options.seed))
     return options
 
 
 def main(arguments=None):
     options = parse_arguments(arguments)
     core.GlobalInit(["char_transformer", "--caffe2_log_level=3"])
-    os.makedirs(options.output, exist_ok=True)
 
     split = help_topics.split(help_topics.load(), options.seed, HELD_OUT)
     train_text, held_out_text = text_of(split.train), text_of(split.held_out)

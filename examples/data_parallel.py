@@ -10,20 +10,21 @@ other ends with an error, at once where they were connected, and after the timeo
 not met yet.
 """
 
-import argparse
 import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from argparse import SUPPRESS
 
 import numpy as np
 from caffe2.python import core, model_helper, optimizer, workspace
 from tqdm import tqdm
 
 import ink_net
-from topic_net import MAX_SEED, SEEDS_A_NET, check_library
+from program import Parser, seed_nets
+from topic_net import check_library
 
 PROCESSES = 2
 EPOCHS = 20
@@ -77,8 +78,7 @@ def build(rank, size, folder, seed, timeout):
         barrier_net_timeout_sec=timeout,
     )
     # Process 0 sends its parameters to the others before the first step.
-    for i, op in enumerate(model.param_init_net.Proto().op):
-        op.device_option.random_seed = SEEDS_A_NET * seed + i + 1
+    seed_nets(seed, model.param_init_net)
     data_parallel_model.RunInitNet(model)
     return lambda: data_parallel_model.RunNet(model, 1)
 
@@ -202,30 +202,18 @@ def kill_one(options):
 
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0].replace("\n", " "))
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="times over the digits")
-    parser.add_argument("--seed", type=int, default=0, help="of the split and of all training")
-    parser.add_argument(
-        "--kill", type=int, metavar="STEP", help="kill a process after so many steps, 0 or more"
+    parser = Parser(__doc__)
+    parser.add_number("epochs", EPOCHS, "times over the digits", 1)
+    parser.add_number(
+        "kill", None, "kill a process after so many steps, 0 or more", 0, metavar="STEP"
     )
-    parser.add_argument(
-        "--timeout",
-        type=int,
-        default=TIMEOUT,
-        help="seconds that a process waits for the other (default %(default)s)",
+    parser.add_number(
+        "timeout", TIMEOUT, "seconds that a process waits for the other (default %(default)s)", 1
     )
     # With these the program is one of the processes, not the one that starts them.
     for name, kind in (("--rank", int), ("--size", int), ("--folder", str)):
-        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    for name in ("epochs", "timeout"):
-        if getattr(options, name) < 1:
-            parser.error("--{} must be at least 1, but is {}.".format(name, getattr(options, name)))
-    if not 0 <= options.seed < MAX_SEED:
-        parser.error("--seed must be from 0 to {}, but is {}.".format(MAX_SEED - 1, options.seed))
-    if options.kill is not None and options.kill < 0:
-        parser.error("--kill must be at least 0, but is {}.".format(options.kill))
-    return options
+        parser.add_argument(name, type=kind, help=SUPPRESS)
+    return parser.parse_args(arguments)
 
 
 def main(arguments=None):

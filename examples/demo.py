@@ -9,7 +9,6 @@ and Softmax attend to real words only, and Caffe2's gradients and Adam train it,
 files. Beside it: the same net with its masks left out, and a logistic regression.
 """
 
-import argparse
 import collections
 import os
 import sys
@@ -24,8 +23,8 @@ from tqdm import tqdm
 import attention_picture
 import help_topics
 import topic_net
+from program import Parser
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 EPOCHS = 12
 BATCH_SIZE = 64
 WITH_MASKS = "with masks"
@@ -135,25 +134,11 @@ def draw(path, nets, encoder, sentences):
 
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0].replace("\n", " "))
-    parser.add_argument(
-        "--output", default=os.path.join(ROOT, "demo-output"), help="folder for what is written"
-    )
-    parser.add_argument(
-        "--epochs",
-        type=int,
-        default=EPOCHS,
-        help="times over the sentences; with fewer than %(default)s no target is set",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the split and of all training")
-    options = parser.parse_args(arguments)
-    if options.epochs < 1:
-        parser.error("--epochs must be at least 1, but is {}.".format(options.epochs))
-    if not 0 <= options.seed < topic_net.MAX_SEED:
-        parser.error(
-            "--seed must be from 0 to {}, but is {}.".format(topic_net.MAX_SEED - 1, options.seed)
-        )
-    return options
+    parser = Parser(__doc__)
+    parser.add_output("folder for what is written")
+    text = "times over the sentences; with fewer than %(default)s no target is set"
+    parser.add_number("epochs", EPOCHS, text, 1)
+    return parser.parse_args(arguments)
 
 
 def main(arguments=None):

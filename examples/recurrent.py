@@ -9,7 +9,6 @@ loss at every word, would count that state once more for each padded place: Sequ
 out. Beside the net: the same without SequenceMask, a majority guess and a logistic regression.
 """
 
-import argparse
 import collections
 import os
 import sys
@@ -25,9 +24,9 @@ from tqdm import tqdm
 import demo
 import help_topics
 from attention_picture import HATCH, HIDDEN
-from topic_net import MAX_SEED, SEEDS_A_NET, check_library
+from program import Parser, seed_nets
+from topic_net import check_library
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 EPOCHS = 10
 WIDTH = 128
 DROPOUT = 0.5
@@ -128,10 +127,7 @@ class Net:
         train.AddGradientOperators([loss])
         # A word that occurs twice in a batch is updated once, by the sum.
         optimizer.build_adam(train, LEARNING_RATE, sparse_dedup_aggregator="sum")
-        # Every operator draws for itself: one seed for all would give them equal numbers.
-        ops = list(train.param_init_net.Proto().op) + list(train.net.Proto().op)
-        for i, op in enumerate(ops):
-            op.device_option.random_seed = SEEDS_A_NET * seed + i + 1
+        seed_nets(seed, train.param_init_net, train.net)
         predict = model_helper.ModelHelper("predict", init_params=False)
         add_net(predict, sizes, masks, is_test=True)
         self._nets = {"train": train.net, "predict": predict.net}
@@ -256,18 +252,10 @@ def draw(path, net, encoder, sentences):
 
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0].replace("\n", " "))
-    parser.add_argument(
-        "--output", default=os.path.join(ROOT, "demo-output"), help="folder for the picture"
-    )
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="times over the sentences")
-    parser.add_argument("--seed", type=int, default=0, help="of the split and of all training")
-    options = parser.parse_args(arguments)
-    if options.epochs < 1:
-        parser.error("--epochs must be at least 1, but is {}.".format(options.epochs))
-    if not 0 <= options.seed < MAX_SEED:
-        parser.error("--seed must be from 0 to {}, but is {}.".format(MAX_SEED - 1, options.seed))
-    return options
+    parser = Parser(__doc__)
+    parser.add_output()
+    parser.add_number("epochs", EPOCHS, "times over the sentences", 1)
+    return parser.parse_args(arguments)
 
 
 def main(arguments=None):
@@ -287,7 +275,6 @@ def main(arguments=None):
             len(lengths), min(lengths), max(lengths), len(encoder.topics), len(split.held_out)
         )
     )
-    os.makedirs(options.output, exist_ok=True)
     picture = os.path.join(options.output, "recurrent.png")
     before, after, seconds = {}, {}, {}
     for name in NETS:

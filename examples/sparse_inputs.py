@@ -9,7 +9,6 @@ BooleanUnmask. Both are timed by the share of pixels kept, compared, and trained
 have ink, beside a majority guess and a logistic regression.
 """
 
-import argparse
 import collections
 import os
 import sys
@@ -22,13 +21,13 @@ from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 import ink_net
-from topic_net import MAX_SEED, SEEDS_A_NET, check_library
+from program import Parser, seed_nets
+from topic_net import check_library
 
 matplotlib.use("Agg")
 
 from matplotlib import pyplot  # noqa: E402  (the backend is chosen before)
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 EPOCHS = 20
 ROUNDS = 25
 BATCH_SIZE = 64
@@ -57,8 +56,7 @@ def most_ink(images, share):
 
 def draw_parameters(model, seed):
     """Equal parameters for both nets: each operator draws by its own seed."""
-    for i, op in enumerate(model.param_init_net.Proto().op):
-        op.device_option.random_seed = SEEDS_A_NET * seed + i + 1
+    seed_nets(seed, model.param_init_net)
     workspace.RunNetOnce(model.param_init_net)
 
 
@@ -207,22 +205,11 @@ def draw(path, timings, images):
 
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0].replace("\n", " "))
-    parser.add_argument(
-        "--output", default=os.path.join(ROOT, "demo-output"), help="folder for the picture"
-    )
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="times over the digits")
-    parser.add_argument(
-        "--rounds", type=int, default=ROUNDS, help="of which the best counts, for each share"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the split and of all training")
-    options = parser.parse_args(arguments)
-    for name in ("epochs", "rounds"):
-        if getattr(options, name) < 1:
-            parser.error("--{} must be at least 1, but is {}.".format(name, getattr(options, name)))
-    if not 0 <= options.seed < MAX_SEED:
-        parser.error("--seed must be from 0 to {}, but is {}.".format(MAX_SEED - 1, options.seed))
-    return options
+    parser = Parser(__doc__)
+    parser.add_output()
+    parser.add_number("epochs", EPOCHS, "times over the digits", 1)
+    parser.add_number("rounds", ROUNDS, "of which the best counts, for each share", 1)
+    return parser.parse_args(arguments)
 
 
 def main(arguments=None):
@@ -246,7 +233,6 @@ def main(arguments=None):
     )
     timings = time_shares(train_digits, SHARES, options.rounds, options.seed)
     trainings = {name: train(name, split, options.epochs, options.seed) for name in NETS}
-    os.makedirs(options.output, exist_ok=True)
     picture = os.path.join(options.output, "sparse_inputs.png")
     draw(picture, timings, train_digits.images)
 

@@ -13,15 +13,12 @@ from caffe2.python.modeling.initializers import Initializer
 from caffe2.python.predictor import mobile_exporter
 
 import caffe2op_mask  # noqa: F401  (from here on, masks of new nets are this library's)
+from program import seed_nets
 
 WIDTH = 128
 HEADS = 4
 DROPOUT = 0.6
 LEARNING_RATE = 0.005
-
-# Caffe2 takes seeds of 32 bits, and each operator of a net has its own.
-SEEDS_A_NET = 1000
-MAX_SEED = 2 ** 32 // SEEDS_A_NET
 
 PARTS = ("train_init", "train", "init", "predict")
 INPUTS = ("words", "pairs")
@@ -136,10 +133,7 @@ class SavedNet:
         train.AddGradientOperators([loss])
         # A word that occurs twice in a batch is updated once, by the sum.
         optimizer.build_adam(train, LEARNING_RATE, sparse_dedup_aggregator="sum")
-        # Every operator draws for itself: one seed for all would give them equal numbers.
-        ops = list(train.param_init_net.Proto().op) + list(train.net.Proto().op)
-        for i, op in enumerate(ops):
-            op.device_option.random_seed = SEEDS_A_NET * seed + i + 1
+        seed_nets(seed, train.param_init_net, train.net)
         saved._write(train.param_init_net.Proto(), "train_init")
         saved._write(train.net.Proto(), "train")
         return saved

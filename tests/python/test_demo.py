@@ -1,59 +1,33 @@
 """The main job, shortened: what it prints, what it writes, and when it ends with an error."""
 
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-EXAMPLES = os.path.join(ROOT, "examples")
-sys.path.insert(0, EXAMPLES)
+from example_runner import EXAMPLES, check_picture, figures, run
 
-import demo  # noqa: E402
-import help_topics  # noqa: E402
-import topic_net  # noqa: E402
+import demo
+import help_topics
+import topic_net
 
 EPOCHS = 4
-
-
-def run(command, **environment):
-    return subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        env=dict(os.environ, **environment),
-    )
-
-
-def run_demo(output, *arguments, **environment):
-    demo_py = os.path.join(EXAMPLES, "demo.py")
-    return run([sys.executable, demo_py, "--output", str(output)] + list(arguments), **environment)
 
 
 @pytest.fixture(scope="module")
 def short_run(tmp_path_factory):
     output = tmp_path_factory.mktemp("demo-output")
-    result = run_demo(output, "--epochs", str(EPOCHS))
+    result = run("demo.py", "--output", str(output), "--epochs", str(EPOCHS))
     assert result.returncode == 0, result.stderr
     return output, result
 
 
-def figure(text, pattern):
-    match = re.search(pattern, text)
-    assert match, "{!r} is not in:\n{}".format(pattern, text)
-    return float(match.group(1))
-
-
 def test_prints_accuracy_beside_peers(short_run):
     _, result = short_run
-    majority = figure(result.stdout, r"majority guess +([\d.]+)%")
-    bag_of_words = figure(result.stdout, r"bag of words, logistic regression +([\d.]+)%")
-    masked = figure(result.stdout, r"net with masks +([\d.]+)%")
-    figure(result.stdout, r"net without masks +([\d.]+)%")
+    (majority,) = figures(result.stdout, r"majority guess +{}%")
+    (bag_of_words,) = figures(result.stdout, r"bag of words, logistic regression +{}%")
+    (masked,) = figures(result.stdout, r"net with masks +{}%")
+    figures(result.stdout, r"net without masks +{}%")
     assert 0 < majority < bag_of_words < 100
     # Four epochs of twelve are enough to have learnt.
     assert masked >= 1.5 * majority
@@ -81,7 +55,7 @@ def test_writes_nets_that_run_on_their_own(short_run):
         net = topic_net.SavedNet(str(output / folder))
         assert net.path("{train_init,train,init,predict}") in result.stdout
         again = demo.evaluate(net, encoder, split.held_out)
-        printed = figure(result.stdout, r"net " + name + r" +([\d.]+)%")
+        (printed,) = figures(result.stdout, r"net " + name + r" +{}%")
         assert 100 * again.accuracy == pytest.approx(printed, abs=0.051)
 
 
@@ -102,14 +76,8 @@ def test_train_net_has_masks_and_their_gradients(short_run):
 
 
 def test_writes_picture(short_run):
-    from matplotlib import image
-
     output, result = short_run
-    path = str(output / "masks.png")
-    assert path in result.stdout
-    pixels = image.imread(path)
-    assert min(pixels.shape[:2]) > 500
-    assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 20
+    check_picture(output / "masks.png", result.stdout)
 
 
 def test_same_seed_same_training(tmp_path):
@@ -127,7 +95,8 @@ def test_same_seed_same_training(tmp_path):
 
 
 def test_refuses_the_runtime_s_own_masks(tmp_path):
-    result = run_demo(tmp_path, "--epochs", "1", CAFFE2OP_MASK_OVERRIDE="0")
+    options = ["--output", str(tmp_path), "--epochs", "1"]
+    result = run("demo.py", *options, CAFFE2OP_MASK_OVERRIDE="0")
     assert result.returncode != 0
     assert result.stderr.strip().split("\n")[-1] == (
         "Caffe2 prefers its own BooleanMask; is CAFFE2OP_MASK_OVERRIDE=0 in the environment?"
@@ -151,12 +120,12 @@ def test_target(accuracy, majority, bag_of_words, said):
 
 def test_full_run_that_misses_ends_with_an_error(tmp_path):
     # One epoch counts as a full run, and the other model as almost perfect.
-    script = (
+    script = tmp_path / "script.py"
+    script.write_text(
         "import sys; sys.path.insert(0, {!r}); import demo; demo.EPOCHS = 1; "
-        "demo.bag_of_words_accuracy = lambda split: 0.99; "
-        "demo.main(['--output', {!r}, '--epochs', '1'])"
-    ).format(EXAMPLES, str(tmp_path))
-    result = run([sys.executable, "-c", script])
+        "demo.bag_of_words_accuracy = lambda split: 0.99; demo.main()".format(EXAMPLES)
+    )
+    result = run(str(script), "--output", str(tmp_path), "--epochs", "1")
     assert result.returncode == 1
     assert re.match(r"The net reached .*\.$", result.stderr.strip().split("\n")[-1])
     assert "Picture: " in result.stdout

@@ -1,52 +1,18 @@
 """The examples that train, shortened: what they claim is true, printed and drawn."""
 
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from caffe2.python import workspace
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-EXAMPLES = os.path.join(ROOT, "examples")
-sys.path.insert(0, EXAMPLES)
+from example_runner import NUMBER, check_picture, figures, run
 
-import data_parallel  # noqa: E402
-import help_topics  # noqa: E402
-import ink_net  # noqa: E402
-import recurrent  # noqa: E402
-import sparse_inputs  # noqa: E402
-
-NUMBER = r"(-?[\d.]+(?:e[-+]\d+)?)"
-
-
-def run(name, *arguments, **environment):
-    return subprocess.run(
-        [sys.executable, os.path.join(EXAMPLES, name)] + list(arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        env=dict(os.environ, **environment),
-        timeout=300,
-    )
-
-
-def figures(text, pattern):
-    """The numbers of the line that the pattern, with {} for a number, is in."""
-    match = re.search(pattern.replace("{}", NUMBER), text)
-    assert match, "{!r} is not in:\n{}".format(pattern, text)
-    return [float(number) for number in match.groups()]
-
-
-def check_picture(path, printed):
-    from matplotlib import image
-
-    assert "Picture: {}".format(path) in printed
-    pixels = image.imread(str(path))
-    assert min(pixels.shape[:2]) > 300
-    assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 20
+import data_parallel
+import help_topics
+import ink_net
+import recurrent
+import sparse_inputs
 
 
 class TestSparseInputs:

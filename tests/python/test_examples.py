@@ -34,7 +34,14 @@ TESTED_ELSEWHERE = {
 }
 
 # Modules that examples import and that do nothing by themselves.
-HELPERS = ["attention_picture.py", "char_net.py", "help_topics.py", "ink_net.py", "topic_net.py"]
+HELPERS = [
+    "attention_picture.py",
+    "char_net.py",
+    "help_topics.py",
+    "ink_net.py",
+    "program.py",
+    "topic_net.py",
+]
 
 
 def expected_output(path):
