@@ -10,37 +10,9 @@ import caffe2op_mask
 import fresh_process
 from attention_reference import assert_close, make_case, one_thread, wave  # noqa: F401
 from caffe2op_mask import layers
+from layer_tester import feed, new_model, run, seeded, with_gradients
 
 NAN = np.nan
-
-
-def new_model(**options):
-    return model_helper.ModelHelper("model", **options)
-
-
-def seeded(model, seed=1):
-    for i, op in enumerate(model.param_init_net.Proto().op):
-        op.device_option.random_seed = 100 * seed + i
-    return model
-
-
-def feed(**blobs):
-    for name, array in blobs.items():
-        workspace.FeedBlob(name, np.asarray(array))
-
-
-def run(model, **blobs):
-    """Draws the parameters and runs the model once on blobs."""
-    feed(**blobs)
-    workspace.RunNetOnce(seeded(model).param_init_net)
-    workspace.RunNetOnce(model.net)
-
-
-def with_gradients(model, blob, *inputs):
-    """Adds gradients, from a blob <blob>_d that is fed; returns those of the inputs, by name."""
-    d_blob = model.net.AddExternalInput(str(blob) + "_d")
-    grads = model.AddGradientOperators({str(blob): str(d_blob)})
-    return {name: str(grads[name]) for name in inputs}
 
 
 # Arguments and optional inputs of a layer, and the mode that it must give its operator.
@@ -481,10 +453,20 @@ def test_a_model_of_layers_learns(build):
 class TestRegistration(object):
     def test_every_layer_is_a_helper_of_brew(self):
         assert [layer.__name__ for layer in layers.LAYERS] == [
+            "adaptive_attention",
+            "dynamic_mask",
+            "dynamic_mask_loss",
+            "gated_feed_forward",
+            "highway",
+            "learnable_gate",
             "masked_attention",
             "masked_mean",
             "masked_softmax",
+            "mixture_of_experts",
             "multi_head_attention",
+            "residual",
+            "skip",
+            "task_gate",
         ]
         for layer in layers.LAYERS:
             assert brew.has_helper(layer)

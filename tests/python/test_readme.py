@@ -10,6 +10,8 @@ import fresh_process
 import pytest
 from caffe2.python import workspace
 
+from caffe2op_mask import layers
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 with open(os.path.join(ROOT, "README.md")) as lines:
@@ -42,6 +44,12 @@ def test_the_table_has_every_operator():
         and not name.endswith("Gradient")
     ]
     assert sorted(names) == sorted(ours)
+
+
+def test_the_table_has_every_layer():
+    table = README.split("## Layers")[1].split("\n\n## ")[0]
+    named = {name for name in re.findall(r"`brew\.(\w+)\(", table)}
+    assert named == {layer.__name__ for layer in layers.LAYERS}
 
 
 # A 2-D mask tells whose operator runs: stock refuses it.

@@ -12,10 +12,34 @@ import warnings
 
 from caffe2.python import brew
 
-from caffe2op_mask.layers.attention import masked_attention, masked_softmax, multi_head_attention
+from caffe2op_mask.layers.attention import (
+    adaptive_attention,
+    masked_attention,
+    masked_softmax,
+    multi_head_attention,
+)
+from caffe2op_mask.layers.connections import residual, skip
+from caffe2op_mask.layers.dynamic_mask import dynamic_mask, dynamic_mask_loss
+from caffe2op_mask.layers.gates import gated_feed_forward, highway, learnable_gate, task_gate
+from caffe2op_mask.layers.mixture import mixture_of_experts
 from caffe2op_mask.layers.pooling import masked_mean
 
-LAYERS = (masked_attention, masked_mean, masked_softmax, multi_head_attention)
+LAYERS = (
+    adaptive_attention,
+    dynamic_mask,
+    dynamic_mask_loss,
+    gated_feed_forward,
+    highway,
+    learnable_gate,
+    masked_attention,
+    masked_mean,
+    masked_softmax,
+    mixture_of_experts,
+    multi_head_attention,
+    residual,
+    skip,
+    task_gate,
+)
 
 __all__ = ["LAYERS"] + [layer.__name__ for layer in LAYERS]
 

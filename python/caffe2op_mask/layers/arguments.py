@@ -1,8 +1,9 @@
-"""What a layer passes on to its operator."""
+"""What layers share: arguments for their operators, checks, parameters."""
 
 import inspect
 
-from caffe2.python import core, workspace
+from caffe2.python import brew, core, workspace
+from caffe2.python.modeling.initializers import ExternalInitializer, Initializer
 
 # What any operator can be given: name, engine, device_option, ..
 _OPTIONS = tuple(inspect.signature(core.CreateOperator).parameters)[3:-1]
@@ -26,6 +27,54 @@ def operator_arguments(model, op_type, arguments):
     return kept
 
 
-def blob_list(blobs):
-    """Blobs as a list, where one may come alone."""
-    return list(blobs) if isinstance(blobs, (list, tuple)) else [blobs]
+def own_arguments(model, arguments):
+    """The arguments of a layer without what brew adds for the model, and adds again as needed."""
+    told = model.arg_scope
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name not in told or told[name] != value
+    }
+
+
+def blob_list(layer, blob_in, *wanted):
+    """The blobs that a layer is given, of which one may come alone, and as many as are wanted.
+
+    wanted    a text such as "[Q, K, V]" for each list that will do, with a comma between blobs
+
+    Raises ValueError for another number of blobs.
+    """
+    blobs = list(blob_in) if isinstance(blob_in, (list, tuple)) else [blob_in]
+    if len(blobs) not in [text.count(",") + 1 for text in wanted]:
+        raise ValueError(
+            "{}: blob_in must be {}, but is {} blob{}.".format(
+                layer, " or ".join(wanted), len(blobs), "" if len(blobs) == 1 else "s"
+            )
+        )
+    return blobs
+
+
+def must_be_positive(layer, **sizes):
+    """Raises ValueError for a size that is not above 0."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError("{}: {} must be positive, but is {}.".format(layer, name, size))
+
+
+def given(**options):
+    """The options that are not None."""
+    return {name: option for name, option in options.items() if option is not None}
+
+
+def parameter(model, name, shape, fill, tags=None, **arguments):
+    """A parameter of the model that the operator `fill` makes at first."""
+    initializer = Initializer(fill, **arguments)
+    if not model.init_params:
+        initializer = ExternalInitializer()
+    return model.create_param(name, shape=shape, initializer=initializer, tags=tags)
+
+
+def fc(model, blob_in, blob_out, dim_in, dim_out, weight_init=None, bias_init=None):
+    """brew.fc over the last axis, of any number of axes."""
+    inits = given(weight_init=weight_init, bias_init=bias_init)
+    return brew.fc(model, blob_in, blob_out, dim_in=dim_in, dim_out=dim_out, axis=-1, **inits)

@@ -2,7 +2,14 @@
 
 from caffe2.python import brew
 
-from caffe2op_mask.layers.arguments import blob_list, operator_arguments
+from caffe2op_mask.layers.arguments import (
+    blob_list,
+    fc,
+    given,
+    must_be_positive,
+    operator_arguments,
+    parameter,
+)
 
 
 def masked_softmax(
@@ -68,13 +75,7 @@ def masked_attention(
     MaskedAttention, checks types and shapes when it runs.
     """
     blob_out = blob_out or model.net.NextName()
-    blobs_in = blob_list(blob_in)
-    if len(blobs_in) != 3:
-        raise ValueError(
-            "masked_attention: blob_in must be [Q, K, V], but is {} blob{}.".format(
-                len(blobs_in), "" if len(blobs_in) == 1 else "s"
-            )
-        )
+    blobs_in = blob_list("masked_attention", blob_in, "[Q, K, V]")
     extras = _extras("masked_attention", lengths, centers, mask, bias, arguments)
     arguments = operator_arguments(model, "MaskedAttention", arguments)
     attended, _ = model.net.MaskedAttention(
@@ -130,21 +131,10 @@ def multi_head_attention(
     raises.
     """
 
-    def must_be_positive(**sizes):
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(
-                    "multi_head_attention: {} must be positive, but is {}.".format(name, size)
-                )
-
+    layer = "multi_head_attention"
     blob_out = blob_out or model.net.NextName()
-    blobs_in = blob_list(blob_in)
-    if len(blobs_in) not in (1, 2):
-        raise ValueError(
-            "multi_head_attention: blob_in must be one blob or [query, key_value], but is {} "
-            "blobs.".format(len(blobs_in))
-        )
-    must_be_positive(dim_in=dim_in, num_heads=num_heads)
+    blobs_in = blob_list(layer, blob_in, "one blob", "[query, key_value]")
+    must_be_positive(layer, dim_in=dim_in, num_heads=num_heads)
     if num_kv_heads is None:
         num_kv_heads = num_heads
     if head_dim is None:
@@ -157,7 +147,7 @@ def multi_head_attention(
     dim_kv = dim_in if dim_kv is None else dim_kv
     dim_out = dim_in if dim_out is None else dim_out
     must_be_positive(
-        num_kv_heads=num_kv_heads, head_dim=head_dim, dim_kv=dim_kv, dim_out=dim_out
+        layer, num_kv_heads=num_kv_heads, head_dim=head_dim, dim_kv=dim_kv, dim_out=dim_out
     )
     if num_heads % num_kv_heads:
         raise ValueError(
@@ -166,20 +156,19 @@ def multi_head_attention(
         )
 
     net, query, key_value = model.net, blobs_in[0], blobs_in[-1]
-    inits = {"weight_init": weight_init, "bias_init": bias_init}
-    inits = {name: init for name, init in inits.items() if init is not None}
-
-    def project(blob, name, dim_from, dim_to):
-        return brew.fc(model, blob, name, dim_in=dim_from, dim_out=dim_to, axis=2, **inits)
-
-    def reshape(blob, shape):
-        return net.Reshape(blob, [blob, blob + "_old_shape"], shape=shape)[0]
 
     def heads(blob, suffix, dim_from, count, name):
         """[B, L, dim_from] -> [B, count, L, head_dim]"""
-        projected = project(blob, blob_out + suffix, dim_from, count * head_dim)
-        # A dim of 0 stays what it is.
-        by_place = reshape(projected, [0, 0, count, head_dim])
+        projected = fc(
+            model, blob, blob_out + suffix, dim_from, count * head_dim, weight_init, bias_init
+        )
+        # A dim of 0 in an argument would copy that of the input, but not where a batch is empty.
+        dims = net.Shape(projected, projected + "_dims", axes=[0, 1])
+        each = net.GivenTensorInt64Fill(
+            [], projected + "_head_dims", shape=[2], values=[count, head_dim]
+        )
+        shape, _ = net.Concat([dims, each], [projected + "_shape", projected + "_split"], axis=0)
+        by_place, _ = net.Reshape([projected, shape], [projected, projected + "_old_shape"])
         return net.Transpose(by_place, blob_out + name, axes=[0, 2, 1, 3])
 
     qkv = [
@@ -191,8 +180,91 @@ def multi_head_attention(
         model, qkv, blob_out + "_attended", lengths, centers, mask, bias, **arguments
     )
     by_place = net.Transpose(attended, blob_out + "_by_place", axes=[0, 2, 1, 3])
-    joined = reshape(by_place, [0, 0, num_heads * head_dim])
-    return project(joined, blob_out, num_heads * head_dim, dim_out)
+    # All heads of a place, side by side, are one input.
+    inits = given(weight_init=weight_init, bias_init=bias_init)
+    return brew.fc(
+        model, by_place, blob_out, dim_in=num_heads * head_dim, dim_out=dim_out, axis=2, **inits
+    )
+
+
+def adaptive_attention(
+    model,
+    blob_in,
+    blob_out,
+    dim_in,
+    num_heads,
+    num_tasks=None,
+    task=None,
+    gate_bias_init=None,
+    **arguments
+):
+    """Attention whose queries say how much they attend: ``Y = g * attended + (1 - g) * query``.
+
+    ``g = sigmoid([query, attended] W^T + b)``, one for each query
+
+    blob_in     [query, key_value]: ``[B, Lq, dim_in]``, such as the steps of a decoder, and
+                ``[B, Lk, dim_kv]``, what they may look at; or ``[B, L, dim_in]``, which attends to
+                itself or, with num_tasks, is attended to by tasks; float
+    blob_out    ``[B, Lq, dim_in]``; with num_tasks ``[B, num_tasks, dim_in]``, or with task
+                ``[B, 1, dim_in]``
+    num_tasks   attend as each of so many tasks does: their queries are learned
+    task        int32 or int64, ``[B]``: with num_tasks, the one task of each of the batch, from 0 to
+                num_tasks - 1; without, all of them attend
+    gate_bias_init
+                that of the gate, as brew.fc takes it (default zeros: half and half)
+    arguments   others of `multi_head_attention`, but for dim_out, which is dim_in
+
+    Blobs are ``<blob_out>_attended_to``, the result of `multi_head_attention`, which has its blobs
+    and parameters under that name; ``<blob_out>_gate``, ``[B, Lq, 1]``, near 0 where nothing was
+    worth a look; and with num_tasks the parameter ``<blob_out>_tasks``, ``[num_tasks, dim_in]``. The
+    gate's parameters are ``<blob_out>_logits_w`` and ``_b``. Returns blob_out.
+
+    Raises ValueError for a task without num_tasks, tasks with queries of the batch, and what
+    `multi_head_attention` raises. Operators check shapes, types and tasks when they run.
+
+    Source: Lu, Xiong, Parikh and Socher 2017 (the gate on the decoding step; there a sentinel is
+    mixed with what is attended to, here the query itself).
+    """
+    layer, net = "adaptive_attention", model.net
+    blobs = blob_list(layer, blob_in, "one blob", "[query, key_value]")
+    blob_out = blob_out or net.NextName()
+    query = blobs[0]
+    if num_tasks is None and task is not None:
+        raise ValueError("{}: a task needs num_tasks.".format(layer))
+    if num_tasks is not None:
+        if len(blobs) == 2:
+            raise ValueError(
+                "{}: with num_tasks blob_in must be one blob, but is 2 blobs.".format(layer)
+            )
+        must_be_positive(layer, dim_in=dim_in, num_tasks=num_tasks)
+        query = _task_queries(model, blobs[0], blob_out, dim_in, num_tasks, task)
+    attended = multi_head_attention(
+        model,
+        [query, blobs[-1]],
+        blob_out + "_attended_to",
+        dim_in,
+        num_heads,
+        dim_out=dim_in,
+        **arguments
+    )
+    both, _ = net.Concat([query, attended], [blob_out + "_both", blob_out + "_split"], axis=2)
+    logits = fc(model, both, blob_out + "_logits", 2 * dim_in, 1, bias_init=gate_bias_init)
+    net.Sigmoid(logits, blob_out + "_gate")
+    return net.Highway([attended, query, logits], blob_out)
+
+
+def _task_queries(model, blob_in, blob_out, dim_in, num_tasks, task):
+    """``[B, num_tasks, dim_in]``, the same queries for all; with task ``[B, 1, dim_in]``."""
+    net = model.net
+    table = parameter(model, blob_out + "_tasks", [num_tasks, dim_in], "XavierFill")
+    if task is not None:
+        # A sparse gradient would update a task once for each of its rows.
+        own = net.Gather([table, task], blob_out + "_own", dense_gradient=True)
+        return net.ExpandDims(own, blob_out + "_query", dims=[1])
+    size = net.Shape(blob_in, blob_out + "_batch", axes=[0])
+    zeros = net.ConstantFill(size, blob_out + "_zeros", input_as_shape=1, value=0.0)
+    zeros = net.ExpandDims(zeros, blob_out + "_rows", dims=[1, 2])
+    return net.Add([zeros, net.ExpandDims(table, blob_out + "_row", dims=[0])], blob_out + "_query")
 
 
 def _extras(layer, lengths, centers, mask, bias, arguments):

@@ -1,0 +1,63 @@
+"""Connections around a layer, by which its input reaches what comes behind it unchanged."""
+
+from caffe2.python import brew
+
+from caffe2op_mask.layers.arguments import fc, given, own_arguments
+
+
+def residual(model, blob_in, blob_out, layer, dim_in=None, dim_out=None, **arguments):
+    """A layer that learns what to change: ``Y = X + layer(X)``.
+
+    blob_in    X, ``[.., dim_in]``; float
+    blob_out   of the shape that the layer gives
+    layer      name of a helper of brew, or a function called as these are; of several results the
+               first counts
+    dim_in, dim_out
+               last dims of X and of the result. The layer gets those that are given. Where both are
+               and differ, X is projected by a matrix that is learned, ``<blob_out>_shortcut_w``,
+               and a bias.
+    arguments  those of the layer
+
+    What the layer gives is the blob ``<blob_out>_change``. Returns blob_out.
+
+    Raises ValueError for a layer that brew does not know, and what the layer raises.
+
+    Source: He, Zhang, Ren and Sun 2015.
+    """
+    blob_out = blob_out or model.net.NextName()
+    arguments.update(given(dim_in=dim_in, dim_out=dim_out))
+    change = _call("residual", layer, model, blob_in, blob_out + "_change", arguments)
+    shortcut = blob_in
+    if dim_in is not None and dim_out not in (None, dim_in):
+        shortcut = fc(model, blob_in, blob_out + "_shortcut", dim_in, dim_out)
+    return model.net.Add([shortcut, change], blob_out)
+
+
+def skip(model, blob_in, blob_out, layer, **arguments):
+    """A layer whose input goes on beside its result: ``Y = [X, layer(X)]``, joined at the last axis.
+
+    blob_in    X, ``[.., D]``
+    blob_out   ``[.., D + D']``, where the layer gives ``[.., D']``
+    layer      name of a helper of brew, or a function called as these are; of several results the
+               first counts
+    arguments  those of the layer
+
+    What the layer gives is the blob ``<blob_out>_added``. Returns blob_out.
+
+    Raises ValueError for a layer that brew does not know, and what the layer raises.
+
+    Source: Huang, Liu, van der Maaten and Weinberger 2017.
+    """
+    blob_out = blob_out or model.net.NextName()
+    added = _call("skip", layer, model, blob_in, blob_out + "_added", arguments)
+    return model.net.Concat([blob_in, added], [blob_out, blob_out + "_split"], axis=-1)[0]
+
+
+def _call(name, layer, model, blob_in, blob_out, arguments):
+    if not callable(layer):
+        try:
+            layer = getattr(brew, layer)
+        except AttributeError:
+            raise ValueError("{}: brew has no layer {}.".format(name, layer))
+    results = layer(model, blob_in, blob_out, **own_arguments(model, arguments))
+    return results[0] if isinstance(results, (list, tuple)) else results

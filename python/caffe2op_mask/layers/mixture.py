@@ -1,0 +1,94 @@
+"""Mixtures: several layers, and a gate that says how much each of them counts."""
+
+from caffe2.python import brew
+
+from caffe2op_mask.layers.arguments import blob_list, fc, must_be_positive, own_arguments
+
+
+def mixture_of_experts(
+    model,
+    blob_in,
+    blob_out,
+    dim_in,
+    dim_out,
+    num_experts,
+    dim_context=None,
+    top_k=None,
+    expert=None,
+    balance=False,
+    **arguments
+):
+    """Experts, and a gate that chooses among them: ``Y = sum over k of G_k * expert_k(X)``.
+
+    ``G = softmax(X W^T + b)``, of which the top_k are kept
+
+    blob_in      X, ``[N, dim_in]``, float; or [X, context]: ``[N, dim_context]``, which the gate
+                 reads in place of X, and then X may have dims between
+    blob_out     what experts give, ``[N, dim_out]``
+    num_experts  how many experts there are
+    dim_context  last dim of the context (default dim_in)
+    top_k        how many experts count for a row (default all); the rest weigh 0. All are computed.
+    expert       a function called as brew's layers are, with dim_in and dim_out (default brew.fc)
+    balance      True: make ``<blob_out>_balance``, to be added to the loss so that no expert is
+                 left out: the squared coefficient of variation of what the experts weigh in the
+                 batch
+    arguments    those of the expert
+
+    Experts are the blobs ``<blob_out>_expert_0`` and so on, the gate is ``<blob_out>_gate``,
+    ``[N, num_experts]``, and what it takes ``<blob_out>_logits``, for which its parameters are
+    named. Returns blob_out.
+
+    Raises ValueError for a size that is not positive, a top_k above num_experts and another number
+    of blobs. The operator, MixtureGate, checks types and shapes when it runs.
+
+    Source: Jacobs, Jordan, Nowlan and Hinton 1991; Shazeer et al. 2017 (top_k, balance).
+    """
+    layer = "mixture_of_experts"
+    blobs = blob_list(layer, blob_in, "X", "[X, context]")
+    dim_context = dim_in if dim_context is None else dim_context
+    top_k = num_experts if top_k is None else top_k
+    must_be_positive(
+        layer,
+        dim_in=dim_in,
+        dim_out=dim_out,
+        num_experts=num_experts,
+        dim_context=dim_context,
+        top_k=top_k,
+    )
+    if top_k > num_experts:
+        raise ValueError(
+            "{}: top_k must be at most num_experts, {}, but is {}.".format(
+                layer, num_experts, top_k
+            )
+        )
+    blob_out, net = blob_out or model.net.NextName(), model.net
+    expert, arguments = expert or brew.fc, own_arguments(model, arguments)
+    said = [
+        expert(
+            model,
+            blobs[0],
+            "{}_expert_{}".format(blob_out, number),
+            dim_in=dim_in,
+            dim_out=dim_out,
+            **arguments
+        )
+        for number in range(num_experts)
+    ]
+    experts, _ = net.Concat(
+        said, [blob_out + "_experts", blob_out + "_split"], axis=1, add_axis=1
+    )
+    logits = fc(model, blobs[-1], blob_out + "_logits", dim_context, num_experts)
+    mixed, gate = net.MixtureGate([experts, logits], [blob_out, blob_out + "_gate"], top_k=top_k)
+    if balance:
+        _add_balance(net, gate, blob_out + "_balance", num_experts)
+    return mixed
+
+
+def _add_balance(net, gate, blob_out, num_experts):
+    """Variance of the experts' weights over the square of their mean: K sum w^2 / (sum w)^2 - 1."""
+    weights = net.ReduceSum(gate, blob_out + "_weights", axes=[0], keepdims=0)
+    squares = net.ReduceSum(net.Sqr(weights), net.NextName(), axes=[0], keepdims=0)
+    total = net.Sqr(net.ReduceSum(weights, net.NextName(), axes=[0], keepdims=0))
+    ratio = net.Scale(net.Div([squares, total]), scale=float(num_experts))
+    one = net.ConstantFill([], blob_out + "_one", shape=[], value=1.0)
+    return net.Sub([ratio, one], blob_out)
