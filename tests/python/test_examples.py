@@ -26,6 +26,7 @@ NAMED = [
 
 # Programs whose output is no fixed text, with the test that each has instead.
 TESTED_ELSEWHERE = {
+    "augmentation.py": "test_example_augmentation.py",
     "char_transformer.py": "test_char_transformer.py",
     "data_parallel.py": "test_example_training.py",
     "demo.py": "test_demo.py",
