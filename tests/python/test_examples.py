@@ -30,6 +30,8 @@ TESTED_ELSEWHERE = {
     "char_transformer.py": "test_char_transformer.py",
     "data_parallel.py": "test_example_training.py",
     "demo.py": "test_demo.py",
+    "dynamic_masking.py": "test_example_dynamic_masking.py",
+    "gated_network.py": "test_example_gated_network.py",
     "recurrent.py": "test_example_training.py",
     "sparse_inputs.py": "test_example_training.py",
 }
@@ -38,8 +40,10 @@ TESTED_ELSEWHERE = {
 HELPERS = [
     "attention_picture.py",
     "char_net.py",
+    "deep_net.py",
     "help_topics.py",
     "ink_net.py",
+    "masked_ink_net.py",
     "program.py",
     "topic_net.py",
 ]

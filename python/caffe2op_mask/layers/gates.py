@@ -149,7 +149,8 @@ def highway(
     weight_init, bias_init
                 as brew.fc takes them; the first serves both projections
     gate_bias_init
-                that of the gate: -1 unless given, so that most is carried at first
+                that of the gate: -1 unless given, so that most is carried at first. Of many layers
+                each must carry more: of about ``-log(depth - 1)`` one change in all is made
     arguments   others of the operator: clip
 
     H is the blob ``<blob_out>_changed`` and Z ``<blob_out>_logits``; parameters are named for them,
