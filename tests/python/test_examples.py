@@ -26,6 +26,7 @@ NAMED = [
 
 # Programs whose output is no fixed text, with the test that each has instead.
 TESTED_ELSEWHERE = {
+    "adaptive_attention.py": "test_example_adaptive_attention.py",
     "augmentation.py": "test_example_augmentation.py",
     "char_transformer.py": "test_char_transformer.py",
     "data_parallel.py": "test_example_training.py",
@@ -34,6 +35,7 @@ TESTED_ELSEWHERE = {
     "gated_network.py": "test_example_gated_network.py",
     "recurrent.py": "test_example_training.py",
     "sparse_inputs.py": "test_example_training.py",
+    "task_selection.py": "test_example_task_selection.py",
 }
 
 # Modules that examples import and that do nothing by themselves.
@@ -41,6 +43,7 @@ HELPERS = [
     "attention_picture.py",
     "char_net.py",
     "deep_net.py",
+    "gap_net.py",
     "help_topics.py",
     "ink_net.py",
     "masked_ink_net.py",
