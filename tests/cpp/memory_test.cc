@@ -4,52 +4,18 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cerrno>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "kernels/chunk.h"
+#include "tests/cpp/allocation.h"
 #include "tests/cpp/caffe2_testing.h"
-
-// The allocator of every library in this process; std::vector comes by malloc, a tensor's
-// data by posix_memalign.
-namespace {
-std::atomic<int64_t> bytes_asked{0};
-}  // namespace
-
-#define ALLOCATOR extern "C" __attribute__((visibility("default")))
-
-extern "C" void* __libc_malloc(size_t size);                      // NOLINT: glibc's names
-extern "C" void* __libc_calloc(size_t count, size_t size);        // NOLINT
-extern "C" void* __libc_realloc(void* old, size_t size);          // NOLINT
-extern "C" void* __libc_memalign(size_t alignment, size_t size);  // NOLINT
-
-ALLOCATOR void* malloc(size_t size) {
-  bytes_asked += static_cast<int64_t>(size);
-  return __libc_malloc(size);
-}
-
-ALLOCATOR void* calloc(size_t count, size_t size) {
-  bytes_asked += static_cast<int64_t>(count * size);
-  return __libc_calloc(count, size);
-}
-
-ALLOCATOR void* realloc(void* old, size_t size) {
-  bytes_asked += static_cast<int64_t>(size);
-  return __libc_realloc(old, size);
-}
-
-ALLOCATOR int posix_memalign(void** out, size_t alignment, size_t size) {
-  bytes_asked += static_cast<int64_t>(size);
-  *out = __libc_memalign(alignment, size);
-  return *out == nullptr ? ENOMEM : 0;
-}
 
 namespace caffe2 {
 namespace mask {
 namespace {
+
+using caffe2op_mask::bytes_asked;
 
 class MemoryTest : public ::testing::Test {
  protected:
@@ -57,6 +23,10 @@ class MemoryTest : public ::testing::Test {
   // goes with a run, kAnyway.
   static constexpr int64_t kEntries = 5000 * caffe2op_mask::kChunkEntries + 80;
   static constexpr int64_t kAnyway = 4096;
+
+  void SetUp() override {
+    if (!caffe2op_mask::kAllocationsSeen) GTEST_SKIP() << "a sanitizer has the allocator";
+  }
 
   static void SetUpTestSuite() {
     ws_ = new Workspace;

@@ -63,7 +63,7 @@ AttentionRow<W> RowOf(const AttentionInputs& in, size_t row) {
   for (size_t j = 0; j < in.keys; ++j) {
     if (!kept(j)) continue;
     Rounded<W> score =
-        Dot<W>(&in.q[row * in.depth], 1, &in.k[(first + j) * in.depth], 1, in.depth) *
+        Dot<W>(in.q.data() + row * in.depth, 1, in.k.data() + (first + j) * in.depth, 1, in.depth) *
         Rounded<W>(in.scale);
     result.slopes[j] = Rounded<W>(1);
     if (in.softcap != 0) {
