@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "hwy/highway.h"
+#include "kernels/log-inl.h"
 #include "kernels/random.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -59,10 +60,10 @@ HWY_INLINE void RandomGroup(RandomStream stream, int64_t group, uint32_t* out) {
       const auto p1 = multiply(kPhiloxMultipliers[1], a2);
       const auto q0 = multiply(kPhiloxMultipliers[0], b0);
       const auto q1 = multiply(kPhiloxMultipliers[1], b2);
-      a0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), a1), k0);
-      b0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(q1), b1), k0);
-      a2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), a3), k1);
-      b2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(q0), b3), k1);
+      a0 = hn::Xor3(hn::ShiftRight<32>(p1), a1, k0);
+      b0 = hn::Xor3(hn::ShiftRight<32>(q1), b1, k0);
+      a2 = hn::Xor3(hn::ShiftRight<32>(p0), a3, k1);
+      b2 = hn::Xor3(hn::ShiftRight<32>(q0), b3, k1);
       a1 = p1;
       b1 = q1;
       a3 = p0;
@@ -105,6 +106,13 @@ HWY_INLINE hn::VFromD<D> RandomUnit(D d, const uint32_t* numbers) {
   } else {
     return hn::Mul(hn::PromoteTo(d, odd), scale);
   }
+}
+
+// log u - log(1 - u) of such a real.
+template <class D>
+HWY_INLINE hn::VFromD<D> RandomLogit(D d, const uint32_t* numbers) {
+  const auto u = RandomUnit(d, numbers);
+  return LogRatio(d, u, hn::Sub(hn::Set(d, hn::TFromD<D>{1}), u));
 }
 
 }  // namespace HWY_NAMESPACE
