@@ -40,11 +40,12 @@ HWY_INLINE void RandomGroup(RandomStream stream, int64_t group, uint32_t* out) {
   const auto multiply = [&](uint32_t multiplier, auto c) HWY_ATTR {
     return hn::MulEven(hn::BitCast(d32, c), hn::Set(d32, multiplier));
   };
+  const auto lane = hn::Iota(d64, 0);
   // A word is the lower half of its lane; what is in the upper half is of no effect.
   for (int64_t j = 0; j < kCounters; j += 2 * lanes) {
     const auto first = static_cast<uint64_t>(group * kCounters + j);
-    auto a0 = hn::Iota(d64, first);
-    auto b0 = hn::Iota(d64, first + static_cast<uint64_t>(lanes));
+    auto a0 = hn::Add(hn::Set(d64, first), lane);
+    auto b0 = hn::Add(hn::Set(d64, first + static_cast<uint64_t>(lanes)), lane);
     auto a1 = hn::ShiftRight<32>(a0);
     auto b1 = hn::ShiftRight<32>(b0);
     auto a2 = hn::Set(d64, stream.run);
