@@ -476,6 +476,307 @@ def decoding(batch=8, heads=8, keys=4096, depth=64):
         yardsticks=[SDPA], stock=False, **kept.arguments)
 
 
+GATED = (4096, 1024)
+
+
+def _logits(*shape):
+    return (2 * np.random.RandomState(6).randn(*shape)).astype(np.float32)
+
+
+def _sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def _numpy_softmax(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def _stretched(torch, z):
+    """A hard concrete gate of z, with noise."""
+    u = torch.empty_like(z).uniform_(1e-6, 1 - 1e-6)
+    s = torch.sigmoid((torch.log(u) - torch.log1p(-u) + z) * 1.5)
+    return torch.clamp(s * 1.2 - 0.1, 0, 1)
+
+
+def _numpy_stretched(z):
+    u = np.random.default_rng().random(z.shape, dtype=np.float32)
+    return np.clip(_sigmoid((np.log(u) - np.log1p(-u) + z) * np.float32(1.5)) * 1.2 - 0.1, 0, 1)
+
+
+class Kind:
+    """A kind of gate, by its name: stock's operators from Z to G, and g in torch and in NumPy."""
+
+    def __init__(self, stock, torch, numpy, stock_gradient=None, stock_inputs=None, outputs="Y",
+                 **arguments):
+        self.stock = stock
+        self.torch = torch
+        self.numpy = numpy
+        self.stock_gradient = stock_gradient
+        self.stock_inputs = stock_inputs or {}
+        self.outputs = outputs.split()
+        self.arguments = arguments
+
+
+def _scalar(value):
+    return np.array([value], dtype=np.float32)
+
+
+# Noise is stock's own, so that what hard_concrete comes to has names of its own there.
+KINDS = {
+    "sigmoid": Kind(
+        [Operator("Sigmoid", ["Z"], ["G"], {})], lambda torch, z: torch.sigmoid(z), _sigmoid,
+        stock_gradient="SigmoidGradient"),
+    "softmax": Kind(
+        [Operator("Softmax", ["Z"], ["G"], {"axis": 1})], lambda torch, z: torch.softmax(z, -1),
+        _numpy_softmax, stock_gradient="SoftmaxGradient"),
+    "relu": Kind(
+        [Operator("Sub", ["Z", "threshold"], ["above"], {}),
+         Operator("Relu", ["above"], ["G"], {})],
+        lambda torch, z: torch.relu(z - 0.5), lambda z: np.maximum(z - np.float32(0.5), 0)),
+    "hard": Kind(
+        [Operator("GT", ["Z", "zero"], ["open"], {}),
+         Operator("Cast", ["open"], ["G"], {"to": "float"})],
+        lambda torch, z: (z > 0).to(z.dtype), lambda z: z > 0,
+        stock_inputs={"zero": _scalar(0)}),
+    "hard_concrete": Kind(
+        [Operator("UniformFill", [], ["u"], {"shape": GATED, "min": 0.0, "max": 1.0}),
+         Operator("Logit", ["u"], ["logit"], {}),
+         Operator("Add", ["logit", "Z"], ["noisy"], {}),
+         Operator("Scale", ["noisy"], ["scaled"], {"scale": 1.5}),
+         Operator("Sigmoid", ["scaled"], ["s"], {}),
+         Operator("Scale", ["s"], ["wide"], {"scale": 1.2}),
+         Operator("Add", ["wide", "gamma"], ["stretched"], {}),
+         Operator("Clip", ["stretched"], ["g"], {"min": 0.0, "max": 1.0})],
+        _stretched, _numpy_stretched, stock_inputs={"gamma": _scalar(-0.1)},
+        outputs="Y G noise"),
+}
+
+
+def _gate(kind, gate_shape=GATED):
+    """Gate of X by Z of `gate_shape`."""
+    of, x, z = KINDS[kind], _random(*GATED), _logits(*gate_shape)
+    inputs = {"X": x, "Z": z}
+    if kind == "relu":
+        inputs["threshold"] = _scalar(0.5)
+    g, y = of.stock[-1].outputs[0], "drawn" if kind == "hard_concrete" else "Y"
+    moved = 2 * x.nbytes + z.nbytes * (2 if len(of.outputs) > 1 else 1)
+
+    def torch_peers(torch):
+        data, logits = torch.from_numpy(x), torch.from_numpy(z)
+        return {"{} * x".format(kind): lambda: of.torch(torch, logits) * data}
+
+    return Case(
+        "Gate", inputs, of.outputs, moved, [Target(2.0, "memcpy")],
+        peers={"NumPy {} * x".format(kind): lambda: of.numpy(z) * x}, torch_peers=torch_peers,
+        stock=of.stock + [Operator("Mul", ["X", g], [y], {})],
+        stock_inputs=of.stock_inputs, kind=kind)
+
+
+def _backward(torch, function, arrays, d_y):
+    """The backward pass alone, of a forward pass that was made before."""
+    leaves = [torch.from_numpy(array.copy()).requires_grad_() for array in arrays]
+    y, d_output = function(*leaves), torch.from_numpy(d_y)
+    return {"backward": lambda: torch.autograd.grad(y, leaves, d_output, retain_graph=True)}
+
+
+def _gate_gradient(kind, gate_shape=GATED):
+    """Gradients to X and Z. Stock, torch and NumPy have kept g, or what they need of it."""
+    of, x, z, d_y = KINDS[kind], _random(*GATED), _logits(*gate_shape), _logits(*GATED)[::-1].copy()
+    inputs = {"X": x, "Z": z}
+    if kind == "hard_concrete":
+        inputs["noise"] = np.array([1, 0], dtype=np.int64)
+    inputs["d_Y"] = d_y
+    stock, peers, g = [], {}, of.numpy(z).astype(np.float32)
+    if of.stock_gradient:
+        stock = [Operator("MulGradient", ["d_Y", "X", "G"], ["d_X", "d_G"], {}),
+                 Operator(of.stock_gradient, ["G", "d_G"], ["d_Z"], {})]
+
+    def numpy_gradient():
+        d_g = d_y * x
+        if gate_shape != GATED:
+            d_g = d_g.sum(axis=1, keepdims=True)
+        weighted = d_g * g
+        if kind == "softmax":
+            return d_y * g, weighted - g * weighted.sum(axis=-1, keepdims=True)
+        return d_y * g, weighted * (1 - g)
+
+    if kind != "hard_concrete":
+        peers["NumPy gradients"] = numpy_gradient
+    return Case(
+        "GateGradient", inputs, ["d_X", "d_Z"], 3 * x.nbytes + 2 * z.nbytes,
+        [Target(2.0, "memcpy")], peers=peers,
+        torch_peers=lambda torch: _backward(
+            torch, lambda data, logits: of.torch(torch, logits) * data, (x, z), d_y),
+        stock=stock, stock_inputs={"G": g}, kind=kind)
+
+
+def highway():
+    h, x, z = _random(*GATED), _logits(*GATED)[::-1].copy(), _logits(*GATED)
+
+    def numpy_highway():
+        g = _sigmoid(z)
+        return g * h + (1 - g) * x
+
+    def torch_peers(torch):
+        th, tx, tz = (torch.from_numpy(tensor) for tensor in (h, x, z))
+        return {"lerp, sigmoid": lambda: torch.lerp(tx, th, torch.sigmoid(tz))}
+
+    return Case(
+        "Highway", {"H": h, "X": x, "Z": z}, ["Y"], 4 * h.nbytes, [Target(2.0, "memcpy")],
+        peers={"NumPy g * h + (1 - g) * x": numpy_highway}, torch_peers=torch_peers,
+        stock=[Operator("Sigmoid", ["Z"], ["G"], {}), Operator("Sub", ["H", "X"], ["rest"], {}),
+               Operator("Mul", ["rest", "G"], ["gated"], {}),
+               Operator("Add", ["gated", "X"], ["Y"], {})])
+
+
+def highway_gradient():
+    h, x, z = _random(*GATED), _logits(*GATED)[::-1].copy(), _logits(*GATED)
+    d_y, g = _random(*GATED), _sigmoid(z)
+    return Case(
+        "HighwayGradient", {"H": h, "X": x, "Z": z, "d_Y": d_y}, ["d_H", "d_X", "d_Z"],
+        7 * h.nbytes, [Target(2.0, "memcpy")],
+        torch_peers=lambda torch: _backward(
+            torch, lambda th, tx, tz: torch.lerp(tx, th, torch.sigmoid(tz)), (h, x, z), d_y),
+        stock=[Operator("MulGradient", ["d_Y", "rest", "G"], ["d_H", "d_G"], {}),
+               Operator("Sub", ["d_Y", "d_H"], ["d_X"], {}),
+               Operator("SigmoidGradient", ["G", "d_G"], ["d_Z"], {})],
+        stock_inputs={"rest": h - x, "G": g})
+
+
+MIXED = (4096, 8, 256)
+
+
+def _mixture(top_k=None):
+    """MixtureGate; stock's sum of a few experts gathers them first, as its peers do."""
+    rows, experts, columns = MIXED
+    e, z = _random(*MIXED), _logits(rows, experts)
+    kept = top_k or experts
+    stock_sum = [Operator("ExpandDims", ["G"], ["G1"], {"dims": [1]}),
+                 Operator("BatchMatMul", ["G1", "E"], ["Y1"], {}),
+                 Operator("Squeeze", ["Y1"], ["Y"], {"dims": [1]})]
+    if top_k:
+        stock_sum = [
+            Operator("TopK", ["G"], ["weights", "experts", "rows"], {"k": top_k}),
+            Operator("Gather", ["E_rows", "rows"], ["gathered"], {}),
+            Operator("Reshape", ["gathered"], ["chosen", "_"], {"shape": (rows, top_k, columns)}),
+            Operator("ExpandDims", ["weights"], ["G1"], {"dims": [1]}),
+            Operator("BatchMatMul", ["G1", "chosen"], ["Y1"], {}),
+            Operator("Squeeze", ["Y1"], ["Y"], {"dims": [1]})]
+
+    def numpy_mixture():
+        g, of = _numpy_softmax(z), e
+        if top_k:
+            chosen = np.argpartition(-z, top_k - 1, axis=1)[:, :top_k]
+            g = np.take_along_axis(g, chosen, axis=1)
+            of = np.take_along_axis(e, chosen[:, :, np.newaxis], axis=1)
+        return np.matmul(g[:, np.newaxis], of)
+
+    def torch_peers(torch):
+        te, tz, indices = torch.from_numpy(e), torch.from_numpy(z), torch.arange(rows)[:, None]
+
+        def mixture():
+            g, of = torch.softmax(tz, -1), te
+            if top_k:
+                g, chosen = torch.topk(g, top_k)
+                of = te[indices, chosen]
+            return torch.bmm(g[:, None], of)
+
+        return {"softmax, bmm": mixture}
+
+    return Case(
+        "MixtureGate", {"E": e, "Z": z}, ["Y"], (kept + 1) * rows * columns * 4 + z.nbytes,
+        [Target(1.5, "memcpy")], peers={"NumPy softmax, matmul": numpy_mixture},
+        torch_peers=torch_peers,
+        stock=[Operator("Softmax", ["Z"], ["G"], {"axis": 1})] + stock_sum,
+        stock_inputs={"E_rows": e.reshape(-1, columns)} if top_k else {},
+        **({"top_k": top_k} if top_k else {}))
+
+
+def mixture_gradient():
+    rows, experts, columns = MIXED
+    e, z, d_y = _random(*MIXED), _logits(rows, experts), _logits(rows, columns)
+
+    def mixture(torch):
+        return lambda te, tz: torch.bmm(torch.softmax(tz, -1)[:, None], te)[:, 0]
+
+    return Case(
+        "MixtureGateGradient", {"E": e, "Z": z, "d_Y": d_y}, ["d_E", "d_Z"],
+        2 * e.nbytes + d_y.nbytes + 2 * z.nbytes, [Target(1.5, "memcpy")],
+        torch_peers=lambda torch: _backward(torch, mixture(torch), (e, z), d_y),
+        stock=[Operator("ExpandDims", ["d_Y"], ["d_Y1"], {"dims": [1]}),
+               Operator("ExpandDims", ["G"], ["G1"], {"dims": [1]}),
+               Operator("BatchMatMul", ["G1", "d_Y1"], ["d_E"], {"trans_a": 1}),
+               Operator("BatchMatMul", ["d_Y1", "E"], ["d_G1"], {"trans_b": 1}),
+               Operator("Squeeze", ["d_G1"], ["d_G"], {"dims": [1]}),
+               Operator("SoftmaxGradient", ["G", "d_G"], ["d_Z"], {})],
+        stock_inputs={"G": _numpy_softmax(z)})
+
+
+def bernoulli():
+    """A mask and its logarithms of probability; each contender draws one of its own."""
+    z = _logits(*GATED)
+
+    def numpy_bernoulli():
+        mask = np.random.default_rng().random(z.shape, dtype=np.float32) < _sigmoid(z)
+        return mask, -np.logaddexp(0, np.where(mask, -z, z))
+
+    def torch_peers(torch):
+        tz = torch.from_numpy(z)
+
+        def draw():
+            mask = torch.bernoulli(torch.sigmoid(tz))
+            return mask, torch.nn.functional.binary_cross_entropy_with_logits(
+                tz, mask, reduction="none")
+
+        return {"bernoulli, cross entropy": draw}
+
+    return Case(
+        "BernoulliMask", {"Z": z}, ["mask", "log_prob"], 9 * z.size, [Target(2.0, "memcpy")],
+        peers={"NumPy random, logaddexp": numpy_bernoulli}, torch_peers=torch_peers,
+        stock=[Operator("UniformFill", [], ["u"], {"shape": GATED, "min": 0.0, "max": 1.0}),
+               Operator("Sigmoid", ["Z"], ["p"], {}), Operator("LT", ["u", "p"], ["drawn"], {}),
+               Operator("Cast", ["drawn"], ["ones"], {"to": "float"}),
+               Operator("Mul", ["Z", "ones"], ["kept"], {}),
+               Operator("Softplus", ["Z"], ["all"], {}),
+               Operator("Sub", ["kept", "all"], ["log_drawn"], {})])
+
+
+def _random_mask(span=0):
+    """RandomMask at p = 0.15: X is never read, so what it costs is held against a Copy of X."""
+    x, p = _random(*GATED), 0.15
+    begins = 1 - (1 - p) ** (1.0 / span) if span else p
+
+    def numpy_mask():
+        u = np.random.default_rng().random(x.shape, dtype=np.float32)
+        if not span:
+            return u >= p
+        begun = np.cumsum(u < begins, axis=1, dtype=np.int16)
+        begun[:, span:] -= begun[:, :-span].copy()
+        return begun == 0
+
+    def torch_peers(torch):
+        tx = torch.from_numpy(x)
+        if not span:
+            return {"rand_like >= p": lambda: torch.rand_like(tx) >= p}
+
+        def draw():
+            begun = (torch.rand_like(tx) < begins).float()
+            return torch.nn.functional.max_pool1d(begun[:, None], span, 1, span // 2) == 0
+
+        return {"rand_like, max_pool1d": draw}
+
+    arguments = {"unit": "span", "span_length": span} if span else {}
+    return Case(
+        "RandomMask", {"X": x}, ["mask"], x.size, [Target(0.5, "Copy")], "Copy",
+        peers={"NumPy cumsum of random" if span else "NumPy random >= p": numpy_mask},
+        torch_peers=torch_peers,
+        stock=[] if span else [
+            Operator("UniformFill", [], ["u"], {"shape": GATED, "min": 0.0, "max": 1.0}),
+            Operator("GE", ["u", "p"], ["drawn"], {})],
+        stock_inputs={} if span else {"p": _scalar(p)}, p=p, **arguments)
+
+
 BATCHED, LONG = (8, 8, 512, 64), (1, 8, 2048, 64)
 
 
@@ -520,6 +821,25 @@ CASES = {
     "MaskedAttention training, 1x8x2048x64": lambda: _attention(LONG, training=True),
     "MaskedAttention causal training, 1x8x2048x64": lambda: attention_causal(LONG, True),
     "MaskedAttention decoding, 8x8x1x64 of 4096 keys": decoding,
+    "Gate sigmoid, 4096x1024": lambda: _gate("sigmoid"),
+    "Gate sigmoid of rows, 4096x1024": lambda: _gate("sigmoid", GATED[:1] + (1,)),
+    "Gate hard, 4096x1024": lambda: _gate("hard"),
+    "Gate relu with a threshold, 4096x1024": lambda: _gate("relu"),
+    "Gate softmax, 4096x1024": lambda: _gate("softmax"),
+    "Gate hard_concrete training, 4096x1024": lambda: _gate("hard_concrete"),
+    "GateGradient sigmoid, 4096x1024": lambda: _gate_gradient("sigmoid"),
+    "GateGradient sigmoid of rows, 4096x1024":
+        lambda: _gate_gradient("sigmoid", GATED[:1] + (1,)),
+    "GateGradient softmax, 4096x1024": lambda: _gate_gradient("softmax"),
+    "GateGradient hard_concrete, 4096x1024": lambda: _gate_gradient("hard_concrete"),
+    "Highway, 4096x1024": highway,
+    "HighwayGradient, 4096x1024": highway_gradient,
+    "MixtureGate, 4096x8x256": _mixture,
+    "MixtureGate top 2 of 8, 4096x8x256": lambda: _mixture(top_k=2),
+    "MixtureGateGradient, 4096x8x256": mixture_gradient,
+    "BernoulliMask, 4096x1024": bernoulli,
+    "RandomMask of elements, 4096x1024": _random_mask,
+    "RandomMask of spans of 10, 4096x1024": lambda: _random_mask(span=10),
 }
 
 # Time against the kept share, for kept_share.py.

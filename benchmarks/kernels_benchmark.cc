@@ -20,11 +20,15 @@
 #include <string>
 #include <vector>
 
+#include "kernels/aligned_buffer.h"
 #include "kernels/boolean_mask.h"
 #include "kernels/boolean_mask_lengths.h"
 #include "kernels/boolean_unmask.h"
 #include "kernels/chunk.h"
+#include "kernels/gate.h"
 #include "kernels/masked_fill.h"
+#include "kernels/mixture_gate.h"
+#include "kernels/random_mask.h"
 #include "kernels/sequence_mask.h"
 #include "kernels/target.h"
 #include "kernels/tile_product.h"
@@ -215,6 +219,128 @@ void MaskedFillOf(benchmark::State& state, int64_t n, int64_t width, double perc
   SetBytes(state, n + 2 * n * width);
 }
 
+// ---- gates, of float
+
+// Memory as the runtime aligns it, set so that none of it is mapped while time is taken.
+AlignedBuffer<float> Zeros(int64_t n) {
+  AlignedBuffer<float> buffer(n);
+  std::fill_n(buffer.data(), n, 0.0F);
+  return buffer;
+}
+
+AlignedBuffer<float> Logits(int64_t n) {
+  AlignedBuffer<float> logits(n);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal(0, 2);
+  std::generate_n(logits.data(), n, [&] { return normal(random); });
+  return logits;
+}
+
+struct GateKindOf {
+  const char* name;
+  GateKind kind;
+};
+
+constexpr GateKindOf kGateKinds[] = {
+    {"sigmoid", GateKind::kSigmoid}, {"tanh", GateKind::kTanh},
+    {"softmax", GateKind::kSoftmax}, {"relu", GateKind::kRelu},
+    {"hard", GateKind::kHard},       {"hard_concrete", GateKind::kHardConcrete}};
+
+// X of rows of `columns`, and Z of X's shape or with one entry for each row; with a
+// carry it is a highway connection.
+void GateOf(
+    benchmark::State& state, GateKind kind, int64_t n, int64_t columns, bool of_rows, bool carry,
+    bool gradient) {
+  const int64_t dims[] = {n / columns, columns};
+  const int64_t gate_dims[] = {n / columns, of_rows ? 1 : columns};
+  GateFunction function;
+  function.kind = kind;
+  if (kind == GateKind::kHardConcrete) {
+    function.beta = 2.0 / 3;
+    function.gamma = -0.1;
+    function.zeta = 1.1;
+    function.noisy = true;
+  }
+  const int64_t gate_size = gate_dims[0] * gate_dims[1];
+  const AlignedBuffer<float> x = Logits(n);
+  const AlignedBuffer<float> z = Logits(gate_size);
+  const float threshold = 0.5F;
+  GateTensors tensors{};
+  tensors.type = Real::kFloat32;
+  tensors.size = n;
+  tensors.gate_size = gate_size;
+  tensors.columns = gate_dims[1];
+  tensors.x = x.data();
+  tensors.carry = carry ? x.data() : nullptr;
+  tensors.z = z.data();
+  tensors.threshold = kind == GateKind::kRelu ? &threshold : nullptr;
+  tensors.threshold_size = 1;
+  tensors.gate_at = ElementBroadcast(dims, 2, gate_dims, 2);
+  tensors.threshold_at = ElementBroadcast(gate_dims, 2, nullptr, 0);
+  const AlignedBuffer<float> y = Zeros(n), d_carry = Zeros(n), d_z = Zeros(gate_size);
+  GateScratch scratch;
+  for (auto _ : state) {
+    if (gradient) {
+      const GateGradients gradients{x.data(),   nullptr, y.data(), carry ? d_carry.data() : nullptr,
+                                    d_z.data(), nullptr};
+      GateGradient(function, tensors, gradients, &scratch, OmpFor);
+    } else {
+      Gate(function, tensors, y.data(), nullptr, &scratch, OmpFor);
+    }
+    benchmark::ClobberMemory();
+  }
+  const int64_t of_x = (gradient ? 3 : 2) + (carry ? 1 : 0) + (carry && gradient ? 1 : 0);
+  SetBytes(state, 4 * (of_x * n + (gradient ? 2 : 1) * tensors.gate_size));
+}
+
+void MixtureOf(
+    benchmark::State& state, int64_t rows, int64_t experts, int64_t columns, int64_t top_k,
+    bool gradient) {
+  const int64_t size = rows * experts * columns;
+  const AlignedBuffer<float> e = Logits(size), z = Logits(rows * experts);
+  const AlignedBuffer<float> d_y = Logits(rows * columns), y = Zeros(rows * columns);
+  const AlignedBuffer<float> d_e = Zeros(size), d_z = Zeros(rows * experts);
+  const MixtureTensors tensors{Real::kFloat32, rows, experts, columns, e.data(), z.data(), top_k};
+  MixtureScratch scratch;
+  for (auto _ : state) {
+    if (gradient) {
+      MixtureGateGradient(tensors, d_y.data(), nullptr, d_e.data(), d_z.data(), &scratch, OmpFor);
+    } else {
+      MixtureGate(tensors, y.data(), nullptr, &scratch, OmpFor);
+    }
+    benchmark::ClobberMemory();
+  }
+  const int64_t of_e = gradient ? top_k + experts : top_k;
+  SetBytes(state, 4 * rows * (columns * (of_e + 1) + experts * (gradient ? 2 : 1)));
+}
+
+void BernoulliOf(benchmark::State& state, int64_t n) {
+  const AlignedBuffer<float> z = Logits(n), log_prob = Zeros(n);
+  const Memory mask = Allocate(n);
+  for (auto _ : state) {
+    BernoulliMask(
+        Real::kFloat32, z.data(), n, {1, 1}, reinterpret_cast<bool*>(mask.get()), log_prob.data(),
+        OmpFor);
+    benchmark::ClobberMemory();
+  }
+  SetBytes(state, 9 * n);
+}
+
+// span 0: each entry by itself.
+void RandomMaskOf(benchmark::State& state, int64_t n, int64_t span) {
+  const Memory memory = Allocate(n);
+  auto* const mask = reinterpret_cast<bool*>(memory.get());
+  for (auto _ : state) {
+    if (span == 0) {
+      RandomMaskElements(0.15, n, {1, 1}, mask, OmpFor);
+    } else {
+      RandomMaskSpans(0.15, span, n / 1024, 1024, {1, 1}, mask, OmpFor);
+    }
+    benchmark::ClobberMemory();
+  }
+  SetBytes(state, n);
+}
+
 void SetFlops(benchmark::State& state, int64_t flops) {
   state.counters["flop/s"] =
       benchmark::Counter(static_cast<double>(flops), benchmark::Counter::kIsIterationInvariantRate);
@@ -245,6 +371,32 @@ void PackedProductOf(benchmark::State& state, int64_t rows, int64_t columns, int
     benchmark::ClobberMemory();
   }
   SetFlops(state, 2 * rows * columns * terms);
+}
+
+// Names tell what is gated and drawn, and by what.
+template <class RegisterOne>
+void RegisterGates(int64_t n, const RegisterOne& add) {
+  const std::string entries = "/entries:" + std::to_string(n);
+  for (const bool gradient : {false, true}) {
+    const std::string suffix = gradient ? "Gradient" : "";
+    for (const GateKindOf& one : kGateKinds) {
+      add("Gate" + suffix, entries + "/kind:" + one.name,
+          [=](auto& s) { GateOf(s, one.kind, n, 1024, false, false, gradient); });
+    }
+    add("GateOfRows" + suffix, entries + "/kind:sigmoid",
+        [=](auto& s) { GateOf(s, GateKind::kSigmoid, n, 1024, true, false, gradient); });
+    add("Highway" + suffix, entries + "/kind:sigmoid",
+        [=](auto& s) { GateOf(s, GateKind::kSigmoid, n, 1024, false, true, gradient); });
+    for (const int64_t top_k : {8, 2}) {
+      add("MixtureGate" + suffix, entries + "/experts:8/top_k:" + std::to_string(top_k),
+          [=](auto& s) { MixtureOf(s, n / 8 / 256, 8, 256, top_k, gradient); });
+    }
+  }
+  add("BernoulliMask", entries, [=](auto& s) { BernoulliOf(s, n); });
+  for (const int64_t span : {0, 10}) {
+    add("RandomMask", entries + "/span:" + std::to_string(span),
+        [=](auto& s) { RandomMaskOf(s, n, span); });
+  }
 }
 
 std::string Percent(double percent) {
@@ -317,6 +469,9 @@ void RegisterAll() {
           });
         }
       }
+      RegisterGates(n, [&](const std::string& family, const std::string& rest, auto f) {
+        Register(family + on + rest, target, f);
+      });
       for (const int64_t length : {1, 16, 100, 10000}) {
         Register(
             "Lengths" + on + entries + "/length:" + std::to_string(length), target,

@@ -38,7 +38,7 @@ def _net(case, prefix, operators):
     net = core.Net(prefix)
     for op, inputs, outputs, arguments in operators:
         net.Proto().op.extend([core.CreateOperator(op, own(inputs), own(outputs), **arguments)])
-    results = dict(zip(outputs, own(outputs)))
+    results = {name: own([name])[0] for operator in operators for name in operator.outputs}
     if case.d_output is not None:
         workspace.FeedBlob(prefix + "/d_output", case.d_output)
         gradients = net.AddGradientOperators({results[outputs[0]]: prefix + "/d_output"})

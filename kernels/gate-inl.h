@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "hwy/contrib/math/math-inl.h"
+#include "kernels/aligned_buffer.h"
 #include "kernels/gate.h"
 #include "kernels/random-inl.h"
 #include "kernels/real_block-inl.h"
@@ -205,6 +206,20 @@ class GateWork {
     return x_.at;
   }
 
+  // The gradient of g: d_y * (x - carry), and what is given of its own.
+  HWY_INLINE void GradientOfGate(
+      const C* d_y, const void* given, int64_t first, int64_t count, C* d_g) {
+    const C* const difference = Difference(first, count);
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      hn::Store(hn::Mul(hn::LoadU(d, d_y + i), hn::LoadU(d, difference + i)), d, d_g + i);
+    });
+    if (given == nullptr) return;
+    const C* const more = LoadBlock(tensors_.type, given, first, count, &other_);
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      hn::Store(hn::Add(hn::Load(d, d_g + i), hn::LoadU(d, more + i)), d, d_g + i);
+    });
+  }
+
   // Gradients of x and the carry.
   HWY_INLINE void StoreScaled(
       const C* g, const C* d_y, int64_t first, int64_t count, const GateGradients& gradients,
@@ -250,10 +265,9 @@ class GateWork {
     HWY_ALIGN uint32_t numbers[kRealBlock];
     RandomNumbers(function_.noise, first, count, numbers);
     ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
-      const auto u = RandomUnit(d, numbers + i);
-      const auto logit = hn::Log(d, hn::Div(u, hn::Sub(hn::Set(d, C{1}), u)));
       const auto scale = hn::Set(d, static_cast<C>(1 / function_.beta));
-      hn::Store(hn::Mul(hn::Add(hn::LoadU(d, z + i), logit), scale), d, z_.at + i);
+      const auto noisy = hn::Add(hn::LoadU(d, z + i), RandomLogit(d, numbers + i));
+      hn::Store(hn::Mul(noisy, scale), d, z_.at + i);
     });
     return z_.at;
   }
@@ -282,6 +296,13 @@ HWY_INLINE void StoreValues(
   }
 }
 
+// The softmax of `rows` rows of Z, whose entries begin at `first`.
+template <typename C>
+HWY_INLINE void LoadSoftmax(const GateTensors& tensors, int64_t first, int64_t rows, C* g) {
+  LoadSpan(tensors.type, tensors.z, first, rows * tensors.columns, g);
+  SoftmaxRows(g, rows, tensors.columns);
+}
+
 // The same for the rows [begin, end) of kSoftmax.
 template <typename C>
 HWY_INLINE void StoreSoftmax(
@@ -291,8 +312,7 @@ HWY_INLINE void StoreSoftmax(
   for (int64_t row = begin; row < end; row += at_once) {
     const int64_t rows = std::min(at_once, end - row);
     const int64_t first = row * columns;
-    LoadSpan(tensors.type, tensors.z, first, rows * columns, values + first);
-    SoftmaxRows(values + first, rows, columns);
+    LoadSoftmax(tensors, first, rows, values + first);
     if (g != nullptr) StoreSpan(tensors.type, values + first, first, rows * columns, g);
   }
 }
@@ -320,6 +340,37 @@ HWY_INLINE void StoreGated(
   }
 }
 
+// Entries of the rows that kSoftmax goes through at once, up to a whole block.
+template <typename C>
+AlignedBuffer<C> RowsBuffer(const GateTensors& tensors) {
+  const int64_t entries = RowsAtOnce(tensors.columns) * tensors.columns;
+  return AlignedBuffer<C>(NumRealBlocks(entries) * kRealBlock);
+}
+
+// The same for rows [begin, end) of kSoftmax, where X and Z have one shape.
+template <typename C>
+HWY_INLINE void StoreGatedRows(
+    const GateFunction& function, const GateTensors& tensors, int64_t begin, int64_t end, void* y,
+    void* g, Stores stores) {
+  GateWork<C> work(function, tensors);
+  const AlignedBuffer<C> gate = RowsBuffer<C>(tensors);
+  RealBlock<C> out;
+  const int64_t at_once = RowsAtOnce(tensors.columns);
+  for (int64_t row = begin; row < end; row += at_once) {
+    const int64_t rows = std::min(at_once, end - row);
+    const int64_t first = row * tensors.columns;
+    const int64_t count = rows * tensors.columns;
+    LoadSoftmax(tensors, first, rows, gate.data());
+    for (int64_t i = 0; i < count; i += kRealBlock) {
+      const int64_t in_block = std::min(kRealBlock, count - i);
+      const C* const weights = gate.data() + i;
+      if (g != nullptr) StoreBlock(tensors.type, weights, first + i, in_block, g, stores);
+      work.Weigh(weights, first + i, in_block, out.at);
+      StoreBlock(tensors.type, out.at, first + i, in_block, y, stores);
+    }
+  }
+}
+
 // Gradients for X's blocks [begin, end): with `values` those of x and the carry
 // alone; without, where X and Z have one shape, all of them.
 template <typename C>
@@ -340,20 +391,43 @@ HWY_INLINE void StoreGradients(
       work.StoreScaled(gate.at, d_y, first, count, gradients, stores);
       continue;
     }
-    const C* const difference = work.Difference(first, count);
-    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
-      hn::Store(hn::Mul(hn::LoadU(d, d_y + i), hn::LoadU(d, difference + i)), d, d_gate.at + i);
-    });
+    work.GradientOfGate(d_y, gradients.d_g, first, count, d_gate.at);
     work.Values(first, count, gate.at, slope.at);
     work.StoreScaled(gate.at, d_y, first, count, gradients, stores);
-    if (gradients.d_g != nullptr) {
-      const C* const d_g = LoadBlock(tensors.type, gradients.d_g, first, count, &loaded);
-      ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
-        hn::Store(hn::Add(hn::Load(d, d_gate.at + i), hn::LoadU(d, d_g + i)), d, d_gate.at + i);
-      });
-    }
     work.TimesSlope(slope.at, count, d_gate.at);
     StoreBlock(tensors.type, d_gate.at, first, count, gradients.d_z, stores);
+  }
+}
+
+// The same for rows [begin, end) of kSoftmax, where X and Z have one shape.
+template <typename C>
+HWY_INLINE void StoreGradientRows(
+    const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
+    int64_t begin, int64_t end, Stores stores) {
+  GateWork<C> work(function, tensors);
+  const AlignedBuffer<C> gate = RowsBuffer<C>(tensors);
+  const AlignedBuffer<C> d_gate = RowsBuffer<C>(tensors);
+  RealBlock<C> loaded;
+  const int64_t columns = tensors.columns;
+  const int64_t at_once = RowsAtOnce(columns);
+  for (int64_t row = begin; row < end; row += at_once) {
+    const int64_t rows = std::min(at_once, end - row);
+    const int64_t first = row * columns;
+    const int64_t count = rows * columns;
+    LoadSoftmax(tensors, first, rows, gate.data());
+    for (int64_t i = 0; i < count; i += kRealBlock) {
+      const int64_t in_block = std::min(kRealBlock, count - i);
+      const C* const d_y = LoadBlock(tensors.type, gradients.d_y, first + i, in_block, &loaded);
+      work.GradientOfGate(d_y, gradients.d_g, first + i, in_block, d_gate.data() + i);
+      work.StoreScaled(gate.data() + i, d_y, first + i, in_block, gradients, stores);
+    }
+    for (int64_t i = 0; i < count; i += columns) {
+      SoftmaxGradient(gate.data() + i, columns, d_gate.data() + i);
+    }
+    for (int64_t i = 0; i < count; i += kRealBlock) {
+      const int64_t in_block = std::min(kRealBlock, count - i);
+      StoreBlock(tensors.type, d_gate.data() + i, first + i, in_block, gradients.d_z, stores);
+    }
   }
 }
 
@@ -570,6 +644,10 @@ HWY_INLINE int64_t SumAll(
   return sum.parts();
 }
 
+HWY_INLINE int64_t SoftmaxRowsOf(const GateTensors& tensors) {
+  return tensors.gate_size == 0 ? 0 : tensors.gate_size / tensors.columns;
+}
+
 // g, by which C is meant, of all of Z into the scratch; also into `g` unless null.
 template <typename C>
 HWY_INLINE const C* AllValues(
@@ -578,11 +656,10 @@ HWY_INLINE const C* AllValues(
   C* const values = ValuesMemory<C>(tensors.gate_size, scratch);
   const int64_t bytes = RealBytes(tensors.type) + static_cast<int64_t>(sizeof(C));
   if (function.kind == GateKind::kSoftmax) {
-    const int64_t rows = tensors.gate_size == 0 ? 0 : tensors.gate_size / tensors.columns;
     parallel_for(
-        0, rows, GrainFor(tensors.columns * bytes), [&](int64_t begin, int64_t end) HWY_ATTR {
-          StoreSoftmax<C>(tensors, begin, end, values, g);
-        });
+        0, SoftmaxRowsOf(tensors), GrainFor(tensors.columns * bytes),
+        [&](int64_t begin, int64_t end)
+            HWY_ATTR { StoreSoftmax<C>(tensors, begin, end, values, g); });
   } else {
     parallel_for(
         0, NumRealBlocks(tensors.gate_size), GrainFor(kRealBlock * bytes),
@@ -592,21 +669,29 @@ HWY_INLINE const C* AllValues(
   return values;
 }
 
-// Whether a block of X is the same entries of Z, so that g need not be kept.
-HWY_INLINE bool IsOneToOne(const GateFunction& function, const GateTensors& tensors) {
-  return function.kind != GateKind::kSoftmax && tensors.size == tensors.gate_size;
+// Whether a piece of X is the same entries of Z, so that g need not be kept.
+HWY_INLINE bool IsOneToOne(const GateTensors& tensors) {
+  return tensors.size == tensors.gate_size;
 }
 
 template <typename C>
 HWY_INLINE void GateAs(
     const GateFunction& function, const GateTensors& tensors, void* y, void* g,
     GateScratch* scratch, ParallelFor parallel_for) {
-  const C* values = nullptr;
-  if (!IsOneToOne(function, tensors)) {
-    values = AllValues<C>(function, tensors, g, scratch, parallel_for);
-  }
+  const bool one_to_one = IsOneToOne(tensors);
   const int64_t bytes = RealBytes(tensors.type);
   const Stores stores = StoresFor(tensors.size * bytes);
+  if (one_to_one && function.kind == GateKind::kSoftmax) {
+    parallel_for(
+        0, SoftmaxRowsOf(tensors), GrainFor(2 * tensors.columns * bytes),
+        [&](int64_t begin, int64_t end) HWY_ATTR {
+          StoreGatedRows<C>(function, tensors, begin, end, y, g, stores);
+          FinishStores(stores);
+        });
+    return;
+  }
+  const C* values = nullptr;
+  if (!one_to_one) values = AllValues<C>(function, tensors, g, scratch, parallel_for);
   parallel_for(
       0, NumRealBlocks(tensors.size), GrainFor(2 * kRealBlock * bytes),
       [&](int64_t begin, int64_t end) HWY_ATTR {
@@ -619,11 +704,20 @@ template <typename C>
 HWY_INLINE void GateGradientAs(
     const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
     GateScratch* scratch, ParallelFor parallel_for) {
-  const bool one_to_one = IsOneToOne(function, tensors);
-  const C* values = nullptr;
-  if (!one_to_one) values = AllValues<C>(function, tensors, nullptr, scratch, parallel_for);
+  const bool one_to_one = IsOneToOne(tensors);
   const int64_t bytes = RealBytes(tensors.type);
   const Stores stores = StoresFor(tensors.size * bytes);
+  if (one_to_one && function.kind == GateKind::kSoftmax) {
+    parallel_for(
+        0, SoftmaxRowsOf(tensors), GrainFor(3 * tensors.columns * bytes),
+        [&](int64_t begin, int64_t end) HWY_ATTR {
+          StoreGradientRows<C>(function, tensors, gradients, begin, end, stores);
+          FinishStores(stores);
+        });
+    return;
+  }
+  const C* values = nullptr;
+  if (!one_to_one) values = AllValues<C>(function, tensors, nullptr, scratch, parallel_for);
   parallel_for(
       0, NumRealBlocks(tensors.size), GrainFor(3 * kRealBlock * bytes),
       [&](int64_t begin, int64_t end) HWY_ATTR {
@@ -634,9 +728,8 @@ HWY_INLINE void GateGradientAs(
     const int64_t parts = SumAll<C>(function, tensors, gradients.d_y, &scratch->sums, parallel_for);
     double* const sums = scratch->sums.data();
     if (function.kind == GateKind::kSoftmax) {
-      const int64_t rows = tensors.gate_size == 0 ? 0 : tensors.gate_size / tensors.columns;
       parallel_for(
-          0, rows, GrainFor(tensors.columns * 8 * (parts + 1)),
+          0, SoftmaxRowsOf(tensors), GrainFor(tensors.columns * 8 * (parts + 1)),
           [&](int64_t begin, int64_t end) HWY_ATTR {
             StoreSoftmaxGradient<C>(tensors, gradients, values, sums, parts, begin, end);
           });

@@ -61,6 +61,20 @@ HWY_INLINE void StoreWeights(
   }
 }
 
+// Asks for what the next row weighs of the same expert: where rows leave experts out,
+// there is no stream that the machine would follow by itself.
+template <typename C>
+HWY_INLINE void PrefetchNextRow(
+    const MixtureTensors& tensors, const C* weights, int64_t expert, int64_t column,
+    int64_t count) {
+  const int64_t next = expert + tensors.experts;
+  if (next >= tensors.rows * tensors.experts || weights[next] == 0) return;
+  const int64_t bytes = RealBytes(tensors.type);
+  const auto* const from =
+      static_cast<const uint8_t*>(tensors.e) + (next * tensors.columns + column) * bytes;
+  for (int64_t i = 0; i < count * bytes; i += 64) __builtin_prefetch(from + i);
+}
+
 // Blocks [begin, end) of y, counted through each row's.
 template <typename C>
 HWY_INLINE void StoreMixture(
@@ -76,6 +90,7 @@ HWY_INLINE void StoreMixture(
     std::fill(sum.at, sum.at + kRealBlock, C{0});
     for (int64_t k = 0; k < tensors.experts; ++k) {
       const int64_t expert = row * tensors.experts + k;
+      PrefetchNextRow(tensors, weights, expert, column, count);
       const C weight = weights[expert];
       if (weight == 0) continue;
       const C* const e =
@@ -107,6 +122,7 @@ HWY_INLINE void StoreExpertGradients(
     for (int64_t column = 0; column < tensors.columns; column += kRealBlock) {
       const int64_t count = std::min(kRealBlock, tensors.columns - column);
       const int64_t first = expert * tensors.columns + column;
+      PrefetchNextRow(tensors, weights, expert, column, count);
       if (weight != 0) {
         const C* const e = LoadBlock(tensors.type, tensors.e, first, count, &loaded_e);
         const C* const d =

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "hwy/highway.h"
+#include "kernels/log-inl.h"
 #include "kernels/random.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -39,11 +40,12 @@ HWY_INLINE void RandomGroup(RandomStream stream, int64_t group, uint32_t* out) {
   const auto multiply = [&](uint32_t multiplier, auto c) HWY_ATTR {
     return hn::MulEven(hn::BitCast(d32, c), hn::Set(d32, multiplier));
   };
+  const auto lane = hn::Iota(d64, 0);
   // A word is the lower half of its lane; what is in the upper half is of no effect.
   for (int64_t j = 0; j < kCounters; j += 2 * lanes) {
     const auto first = static_cast<uint64_t>(group * kCounters + j);
-    auto a0 = hn::Iota(d64, first);
-    auto b0 = hn::Iota(d64, first + static_cast<uint64_t>(lanes));
+    auto a0 = hn::Add(hn::Set(d64, first), lane);
+    auto b0 = hn::Add(hn::Set(d64, first + static_cast<uint64_t>(lanes)), lane);
     auto a1 = hn::ShiftRight<32>(a0);
     auto b1 = hn::ShiftRight<32>(b0);
     auto a2 = hn::Set(d64, stream.run);
@@ -59,10 +61,10 @@ HWY_INLINE void RandomGroup(RandomStream stream, int64_t group, uint32_t* out) {
       const auto p1 = multiply(kPhiloxMultipliers[1], a2);
       const auto q0 = multiply(kPhiloxMultipliers[0], b0);
       const auto q1 = multiply(kPhiloxMultipliers[1], b2);
-      a0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), a1), k0);
-      b0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(q1), b1), k0);
-      a2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), a3), k1);
-      b2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(q0), b3), k1);
+      a0 = hn::Xor3(hn::ShiftRight<32>(p1), a1, k0);
+      b0 = hn::Xor3(hn::ShiftRight<32>(q1), b1, k0);
+      a2 = hn::Xor3(hn::ShiftRight<32>(p0), a3, k1);
+      b2 = hn::Xor3(hn::ShiftRight<32>(q0), b3, k1);
       a1 = p1;
       b1 = q1;
       a3 = p0;
@@ -105,6 +107,13 @@ HWY_INLINE hn::VFromD<D> RandomUnit(D d, const uint32_t* numbers) {
   } else {
     return hn::Mul(hn::PromoteTo(d, odd), scale);
   }
+}
+
+// log u - log(1 - u) of such a real.
+template <class D>
+HWY_INLINE hn::VFromD<D> RandomLogit(D d, const uint32_t* numbers) {
+  const auto u = RandomUnit(d, numbers);
+  return LogRatio(d, u, hn::Sub(hn::Set(d, hn::TFromD<D>{1}), u));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "hwy/contrib/math/math-inl.h"
+#include "kernels/log-inl.h"
 #include "kernels/random-inl.h"
 #include "kernels/random_mask.h"
 #include "kernels/real_block-inl.h"
@@ -24,6 +24,7 @@ HWY_INLINE void BernoulliBlocks(
     Real type, const void* z, int64_t size, RandomStream stream, int64_t begin, int64_t end,
     bool* mask, void* log_prob, Stores stores) {
   HWY_ALIGN uint32_t numbers[kRealBlock];
+  HWY_ALIGN uint8_t drawn[kRealBlock];
   RealBlock<C> loaded;
   RealBlock<C> out;
   for (int64_t b = begin; b < end; ++b) {
@@ -33,18 +34,15 @@ HWY_INLINE void BernoulliBlocks(
     RandomNumbers(stream, first, count, numbers);
     ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
       const auto zero = hn::Zero(d);
-      const auto one = hn::Set(d, C{1});
       const auto x = hn::LoadU(d, logits + i);
       const auto kept = hn::Lt(RandomUnit(d, numbers + i), Sigmoid(d, x));
       // log sigmoid(s) = -(max(-s, 0) + log(1 + exp(-|s|))), s = x or -x.
       const auto negated = hn::IfThenElse(kept, hn::Neg(x), x);
-      const auto rest = hn::Log1p(d, ExpOfNegative(d, hn::Neg(hn::Abs(x))));
-      const auto log = hn::Sub(zero, hn::Add(hn::Max(negated, zero), rest));
-      // Highway's logarithm of NaN is a number.
-      hn::Store(hn::IfThenElse(hn::IsNaN(x), x, log), d, out.at + i);
-      hn::Store(hn::IfThenElseZero(kept, one), d, loaded.at + i);
+      const auto rest = LogOnePlus(d, ExpOfNegative(d, hn::Neg(hn::Abs(x))));
+      hn::Store(hn::Sub(zero, hn::Add(hn::Max(negated, zero), rest)), d, out.at + i);
+      StoreKept(d, kept, drawn + i);
     });
-    for (int64_t i = 0; i < count; ++i) mask[first + i] = loaded.at[i] != 0;
+    CopyBytes(drawn, count, reinterpret_cast<uint8_t*>(mask + first), Stores::kCached);
     StoreBlock(type, out.at, first, count, log_prob, stores);
   }
 }
@@ -97,12 +95,17 @@ void RunBernoulliGradient(
 // Entries of the groups [begin, end): False where a number is at most `last`.
 void RunElements(
     uint32_t last, int64_t size, RandomStream stream, int64_t begin, int64_t end, bool* mask) {
+  const hn::ScalableTag<uint32_t> d;
   HWY_ALIGN uint32_t numbers[kRandomGroup];
+  HWY_ALIGN uint8_t drawn[kRandomGroup];
   for (int64_t group = begin; group < end; ++group) {
     const int64_t first = group * kRandomGroup;
     const int64_t count = std::min(kRandomGroup, size - first);
     RandomGroup(stream, group, numbers);
-    for (int64_t i = 0; i < count; ++i) mask[first + i] = numbers[i] > last;
+    for (int64_t i = 0; i < kRandomGroup; i += LanesOf(d)) {
+      StoreKept(d, hn::Gt(hn::Load(d, numbers + i), hn::Set(d, last)), drawn + i);
+    }
+    CopyBytes(drawn, count, reinterpret_cast<uint8_t*>(mask + first), Stores::kCached);
   }
 }
 

@@ -194,6 +194,20 @@ HWY_INLINE auto LoadKept(D d, const bool* mask, int64_t count) {
   }
 }
 
+// What lanes are kept as entries of a mask: bytes of 1 and 0.
+template <class D, class M>
+HWY_INLINE void StoreKept(D d, M kept, uint8_t* mask) {
+  const hn::Rebind<int32_t, D> di32;
+  const hn::Rebind<uint8_t, D> du8;
+  if constexpr (sizeof(hn::TFromD<D>) == 4) {
+    const auto ones = hn::IfThenElseZero(hn::RebindMask(di32, kept), hn::Set(di32, 1));
+    hn::StoreU(hn::DemoteTo(du8, ones), du8, mask);
+  } else {
+    const auto ones = hn::IfThenElseZero(kept, hn::Set(d, hn::TFromD<D>{1}));
+    hn::StoreU(hn::DemoteTo(du8, hn::DemoteTo(di32, ones)), du8, mask);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace caffe2op_mask
 HWY_AFTER_NAMESPACE();

@@ -178,6 +178,28 @@ HWY_INLINE double SumOfProducts(const C* a, const C* b, int64_t count) {
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(even, odd)));
 }
 
+// The same whatever follows.
+template <typename C>
+HWY_INLINE double DotProduct(const C* a, const C* b, int64_t count) {
+  const int64_t rest = count % LanesOf(hn::ScalableTag<C>());
+  double sum = SumOfProducts(a, b, count - rest);
+  for (int64_t i = count - rest; i < count; ++i) sum += double{a[i]} * double{b[i]};
+  return sum;
+}
+
+// The gradient of what a softmax was taken of, from `d_g`, that of the softmax g, in
+// its place.
+template <typename C>
+HWY_INLINE void SoftmaxGradient(const C* g, int64_t columns, C* d_g) {
+  const hn::ScalableTag<C> d;
+  const auto weighted = hn::Set(d, static_cast<C>(DotProduct(g, d_g, columns)));
+  for (int64_t i = 0; i < columns; i += LanesOf(d)) {
+    const int64_t count = std::min(LanesOf(d), columns - i);
+    const auto difference = hn::Sub(LoadSome(d, d_g + i, count), weighted);
+    StoreSome(d, hn::Mul(LoadSome(d, g + i, count), difference), d_g + i, count);
+  }
+}
+
 // sums[i] += a[i] * b[i], i < count: of doubles for every C.
 template <typename C>
 HWY_INLINE void AddProducts(const C* a, const C* b, int64_t count, double* sums) {
@@ -229,31 +251,35 @@ HWY_INLINE void SoftmaxShortRows(C* row, int64_t rows, int64_t columns) {
 
 template <typename C>
 HWY_INLINE void SoftmaxLongRow(C* row, int64_t columns) {
-  constexpr C kMinusInfinity = -std::numeric_limits<C>::infinity();
   const hn::ScalableTag<C> d;
-  const int64_t lanes = LanesOf(d);
-  auto greatest = hn::Set(d, kMinusInfinity);
-  int64_t i = 0;
-  for (; i + lanes <= columns; i += lanes) greatest = hn::Max(hn::LoadU(d, row + i), greatest);
-  C largest = hn::GetLane(hn::MaxOfLanes(d, greatest));
-  for (; i < columns; ++i) largest = std::max(largest, row[i]);
+  const auto none = hn::Set(d, -std::numeric_limits<C>::infinity());
+  const auto lanes_at = [&](int64_t i) HWY_ATTR { return std::min(LanesOf(d), columns - i); };
+  // A vector of the row, -inf behind its end.
+  const auto load = [&](int64_t i) HWY_ATTR {
+    const int64_t count = lanes_at(i);
+    if (count == LanesOf(d)) return hn::LoadU(d, row + i);
+    const auto in_row = hn::FirstN(d, static_cast<size_t>(count));
+    return hn::IfThenElse(in_row, LoadPart(d, row + i, count), none);
+  };
+  auto greatest = none;
+  for (int64_t i = 0; i < columns; i += LanesOf(d)) greatest = hn::Max(load(i), greatest);
+  greatest = hn::MaxOfLanes(d, greatest);
   double sum = 0;
-  RealBlock<C> block;
   for (int64_t first = 0; first < columns; first += kRealBlock) {
-    const int64_t count = std::min(kRealBlock, columns - first);
-    for (i = 0; i < count; ++i) block.at[i] = row[first + i] - largest;
-    const int64_t end = (count + lanes - 1) / lanes * lanes;
-    std::fill(block.at + count, block.at + end, kMinusInfinity);
-    ExpBlock(count, &block);
+    const int64_t end = std::min(first + kRealBlock, columns);
     auto sums = hn::Zero(d);
-    ForEachVector<C>(count, [&](auto /*d*/, int64_t j) HWY_ATTR {
-      sums = hn::Add(sums, hn::Load(d, block.at + j));
-    });
+    for (int64_t i = first; i < end; i += LanesOf(d)) {
+      const auto e = ExpOfNegative(d, hn::Sub(load(i), greatest));
+      StoreSome(d, e, row + i, lanes_at(i));
+      sums = hn::Add(sums, e);
+    }
     sum += double{hn::GetLane(hn::SumOfLanes(d, sums))};
-    std::copy(block.at, block.at + count, row + first);
   }
-  const auto scale = static_cast<C>(1 / sum);
-  for (i = 0; i < columns; ++i) row[i] *= scale;
+  const auto scale = hn::Set(d, static_cast<C>(1 / sum));
+  for (int64_t i = 0; i < columns; i += LanesOf(d)) {
+    const int64_t count = lanes_at(i);
+    StoreSome(d, hn::Mul(LoadSome(d, row + i, count), scale), row + i, count);
+  }
 }
 
 // Each of `rows` rows becomes its softmax.

@@ -79,6 +79,33 @@ def test_targets_beside_what_was_measured(tmp_path):
         assert "| 1 x SDPA, is_causal |  | not measured |" in result.stdout
 
 
+@pytest.mark.parametrize("name, peers", [
+    ("GateGradient softmax, 4096x1024", {"NumPy gradients", "torch 1.10.2 backward"}),
+    ("MixtureGate top 2 of 8, 4096x8x256",
+     {"NumPy softmax, matmul", "torch 1.10.2 softmax, bmm"}),
+    ("Gate hard_concrete training, 4096x1024",
+     {"NumPy hard_concrete * x", "torch 1.10.2 hard_concrete * x"}),
+])
+def test_gates_beside_chains_of_stock_operators(name, peers):
+    """Every output that a chain shares with ours is compared; what is drawn has other names."""
+    result = run("measure.py", name, "--rounds", "1")
+    assert result.returncode == 0, result.stderr
+    measured = json.loads(result.stdout.splitlines()[-1])
+    assert set(measured["peers"]) == peers
+    assert set(measured["ms"]) == {"caffe2op_mask", "stock Caffe2", "memcpy"} | peers
+
+
+def test_stock_that_computes_something_else_is_told(monkeypatch):
+    import cases
+    import measure
+
+    case = cases.find("GateGradient sigmoid of rows, 4096x1024")
+    case.stock_inputs["G"] += 0.01
+    monkeypatch.setattr(measure, "find", lambda name: case)
+    with pytest.raises(SystemExit, match="stock and caffe2op_mask disagree on d_"):
+        measure.measure("GateGradient sigmoid of rows, 4096x1024", 1)
+
+
 @pytest.mark.parametrize("ours, verdict", [(11.9, "yes"), (12.1, "**no**")])
 def test_whether_a_target_is_met(figures, ours, verdict):
     changed = copy.deepcopy(figures)
