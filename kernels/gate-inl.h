@@ -182,17 +182,25 @@ class GateWork {
     }
   }
 
-  // What x and the carry are weighed to, by g: into `y`.
-  HWY_INLINE void Weigh(const C* g, int64_t first, int64_t count, C* y) {
+  // Stores what x and the carry are weighed to, by g. `y` may be either of them.
+  HWY_INLINE void StoreWeighed(const C* g, int64_t first, int64_t count, void* y, Stores stores) {
     const C* const x = LoadBlock(tensors_.type, tensors_.x, first, count, &x_);
-    WeighBy(g, x, count, y);
-    if (tensors_.carry == nullptr) return;
+    if (tensors_.carry == nullptr) {
+      C* const out = BlockFor(tensors_.type, y, first, count, stores, &other_);
+      WeighBy(g, x, count, out);
+      StoreBlock(tensors_.type, out, first, count, y, stores);
+      return;
+    }
+    WeighBy(g, x, count, other_.at);
     const C* const carry = LoadBlock(tensors_.type, tensors_.carry, first, count, &x_);
-    Complement(g, count, z_.at);
-    WeighBy(z_.at, carry, count, other_.at);
+    C* const out = BlockFor(tensors_.type, y, first, count, stores, &z_);
+    const bool masks = function_.masks();
     ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
-      hn::Store(hn::Add(hn::Load(d, y + i), hn::Load(d, other_.at + i)), d, y + i);
+      const auto rest = hn::Sub(hn::Set(d, C{1}), hn::LoadU(d, g + i));
+      const auto product = Weighed(d, masks, rest, hn::LoadU(d, carry + i));
+      hn::StoreU(hn::Add(hn::Load(d, other_.at + i), product), d, out + i);
     });
+    StoreBlock(tensors_.type, out, first, count, y, stores);
   }
 
   // x - carry, or x: what d_y is multiplied with to be the gradient of g.
@@ -224,12 +232,17 @@ class GateWork {
   HWY_INLINE void StoreScaled(
       const C* g, const C* d_y, int64_t first, int64_t count, const GateGradients& gradients,
       Stores stores) {
-    WeighBy(g, d_y, count, x_.at);
-    StoreBlock(tensors_.type, x_.at, first, count, gradients.d_x, stores);
+    C* const d_x = BlockFor(tensors_.type, gradients.d_x, first, count, stores, &x_);
+    WeighBy(g, d_y, count, d_x);
+    StoreBlock(tensors_.type, d_x, first, count, gradients.d_x, stores);
     if (gradients.d_carry == nullptr) return;
-    Complement(g, count, z_.at);
-    WeighBy(z_.at, d_y, count, x_.at);
-    StoreBlock(tensors_.type, x_.at, first, count, gradients.d_carry, stores);
+    C* const d_carry = BlockFor(tensors_.type, gradients.d_carry, first, count, stores, &x_);
+    const bool masks = function_.masks();
+    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+      const auto rest = hn::Sub(hn::Set(d, C{1}), hn::LoadU(d, g + i));
+      hn::StoreU(Weighed(d, masks, rest, hn::LoadU(d, d_y + i)), d, d_carry + i);
+    });
+    StoreBlock(tensors_.type, d_carry, first, count, gradients.d_carry, stores);
   }
 
   // The gradient of z from `d_g`, that of g, in its place.
@@ -244,19 +257,18 @@ class GateWork {
   }
 
  private:
+  // weight * value, and 0 for a gate that masks what it is closed to.
+  template <class D, class V>
+  static HWY_INLINE V Weighed(D d, bool masks, V weight, V value) {
+    const V product = hn::Mul(weight, value);
+    return masks ? hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(d)), product) : product;
+  }
+
   HWY_INLINE void WeighBy(const C* weights, const C* values, int64_t count, C* out) {
     const bool masks = function_.masks();
     ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
-      const auto weight = hn::LoadU(d, weights + i);
-      const auto product = hn::Mul(weight, hn::LoadU(d, values + i));
-      const auto closed = hn::Eq(weight, hn::Zero(d));
-      hn::Store(masks ? hn::IfThenZeroElse(closed, product) : product, d, out + i);
-    });
-  }
-
-  HWY_INLINE void Complement(const C* g, int64_t count, C* out) {
-    ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
-      hn::Store(hn::Sub(hn::Set(d, C{1}), hn::LoadU(d, g + i)), d, out + i);
+      hn::StoreU(
+          Weighed(d, masks, hn::LoadU(d, weights + i), hn::LoadU(d, values + i)), d, out + i);
     });
   }
 
@@ -325,7 +337,6 @@ HWY_INLINE void StoreGated(
     const C* values, void* y, void* g, Stores stores) {
   GateWork<C> work(function, tensors);
   RealBlock<C> gate;
-  RealBlock<C> out;
   for (int64_t b = begin; b < end; ++b) {
     const int64_t first = b * kRealBlock;
     const int64_t count = std::min(kRealBlock, tensors.size - first);
@@ -335,8 +346,7 @@ HWY_INLINE void StoreGated(
     } else {
       GatherSmall(values, tensors.gate_at, first, count, gate.at);
     }
-    work.Weigh(gate.at, first, count, out.at);
-    StoreBlock(tensors.type, out.at, first, count, y, stores);
+    work.StoreWeighed(gate.at, first, count, y, stores);
   }
 }
 
@@ -354,7 +364,6 @@ HWY_INLINE void StoreGatedRows(
     void* g, Stores stores) {
   GateWork<C> work(function, tensors);
   const AlignedBuffer<C> gate = RowsBuffer<C>(tensors);
-  RealBlock<C> out;
   const int64_t at_once = RowsAtOnce(tensors.columns);
   for (int64_t row = begin; row < end; row += at_once) {
     const int64_t rows = std::min(at_once, end - row);
@@ -365,8 +374,7 @@ HWY_INLINE void StoreGatedRows(
       const int64_t in_block = std::min(kRealBlock, count - i);
       const C* const weights = gate.data() + i;
       if (g != nullptr) StoreBlock(tensors.type, weights, first + i, in_block, g, stores);
-      work.Weigh(weights, first + i, in_block, out.at);
-      StoreBlock(tensors.type, out.at, first + i, in_block, y, stores);
+      work.StoreWeighed(weights, first + i, in_block, y, stores);
     }
   }
 }

@@ -81,8 +81,19 @@ HWY_INLINE const C* LoadBlock(
   return block->at;
 }
 
+// Where to compute what StoreBlock is to store: in its place, if that is of Cs, whole vectors and
+// to stay in the cache, else in `block`. What is there is not aligned.
+template <typename C>
+HWY_INLINE C* BlockFor(
+    Real type, void* to, int64_t first, int64_t count, Stores stores, RealBlock<C>* block) {
+  const Real own = sizeof(C) == sizeof(float) ? Real::kFloat32 : Real::kFloat64;
+  const bool whole = count % LanesOf(hn::ScalableTag<C>()) == 0;
+  if (type != own || !whole || stores != Stores::kCached) return block->at;
+  return static_cast<C*>(to) + first;
+}
+
 // to[first, first + count) from block[0, count), which is readable up to the next
-// whole vector.
+// whole vector, or is that place itself.
 template <typename C>
 HWY_INLINE void StoreBlock(
     Real type, const C* block, int64_t first, int64_t count, void* to, Stores stores) {
@@ -96,9 +107,11 @@ HWY_INLINE void StoreBlock(
       return;
     }
   }
+  C* const out = static_cast<C*>(to) + first;
+  if (block == out) return;
   CopyBytes(
       reinterpret_cast<const uint8_t*>(block), count * static_cast<int64_t>(sizeof(C)),
-      reinterpret_cast<uint8_t*>(static_cast<C*>(to) + first), stores);
+      reinterpret_cast<uint8_t*>(out), stores);
 }
 
 // The same for any count, to and from memory of Cs.
