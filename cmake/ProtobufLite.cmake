@@ -67,9 +67,19 @@ add_library(protobuf_lite STATIC
   ${_src}/google/protobuf/stubs/strutil.cc
   ${_src}/google/protobuf/stubs/time.cc
   ${_src}/google/protobuf/wire_format_lite.cc)
-target_include_directories(protobuf_lite SYSTEM PUBLIC ${_src})
+target_include_directories(protobuf_lite SYSTEM PUBLIC
+  $<BUILD_INTERFACE:${_src}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/caffe2op_mask>)
 target_compile_definitions(protobuf_lite
   PUBLIC _GLIBCXX_USE_CXX11_ABI=${Caffe2Runtime_CXX11_ABI} PRIVATE HAVE_PTHREAD)
 target_compile_options(protobuf_lite PRIVATE -w)
 set_target_properties(protobuf_lite PROPERTIES
   POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+
+# Programs that are compiled against an installed copy need the same.
+install(TARGETS protobuf_lite EXPORT caffe2op_maskTargets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/caffe2op_mask COMPONENT development)
+foreach(_folder . io stubs)
+  file(GLOB _headers ${_src}/google/protobuf/${_folder}/*.h ${_src}/google/protobuf/${_folder}/*.inc)
+  install(FILES ${_headers} COMPONENT development
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caffe2op_mask/google/protobuf/${_folder})
+endforeach()
