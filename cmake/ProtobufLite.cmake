@@ -27,11 +27,14 @@ set(_src ${_root}/grpcio-tools-${_grpcio}/third_party/protobuf/src)
 if(NOT EXISTS ${_src}/google/protobuf/message_lite.cc)
   message(STATUS "Fetching the sources of protobuf ${Caffe2Runtime_PROTOBUF_VERSION}")
   file(WRITE ${_root}/requirements.txt "grpcio-tools==${_grpcio} --hash=sha256:${_hash}\n")
+  # pip runs the package's setup.py to learn its name, which a later setuptools cannot. Each of the two
+  # variables is the one that some versions of pip read.
+  file(WRITE ${_root}/constraints.txt "setuptools<60\nwheel<0.46\n")
   execute_process(
     COMMAND ${CMAKE_COMMAND} -E env --unset=PYTHONPATH
+      PIP_CONSTRAINT=${_root}/constraints.txt PIP_BUILD_CONSTRAINT=${_root}/constraints.txt
       ${CAFFE2_PYTHON} -m pip download --quiet --disable-pip-version-check --no-deps
-      --no-binary :all: --no-build-isolation --require-hashes --dest ${_root}
-      -r ${_root}/requirements.txt
+      --no-binary grpcio-tools --require-hashes --dest ${_root} -r ${_root}/requirements.txt
     RESULT_VARIABLE _result ERROR_VARIABLE _error OUTPUT_VARIABLE _error)
   if(NOT _result EQUAL 0)
     message(FATAL_ERROR "pip could not fetch the source package grpcio-tools==${_grpcio}: ${_error}")

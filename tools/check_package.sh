@@ -3,8 +3,8 @@
 # own: what is packed, whether it works there, and whether uninstalling leaves nothing. Needs what
 # `make setup` makes, and minutes, since it builds the library.
 #
-#   tools/check_package.sh           the environments see the runtime that .venv has
-#   tools/check_package.sh --fresh   pip installs the runtime into them, 2 GB each
+#   tools/check_package.sh           torch is linked into the environments from .venv, or RUNTIME=
+#   tools/check_package.sh --fresh   pip installs torch into them, 2 GB each
 #
 # All of it happens in build/package, which stays where a check fails.
 set -euo pipefail
@@ -24,15 +24,14 @@ same() {
   diff "$1" "$2" >&2 || fail "$3"
 }
 
-# An environment with the runtime and nothing of ours.
+# An environment with torch and nothing else.
 make_environment() {
   "$RUNTIME/bin/python" -m venv "$1"
   if [ "$FRESH" = --fresh ]; then
     "$1/bin/python" -m pip install --quiet -r <(grep '^torch==' requirements/requirements.in)
   else
-    site "$RUNTIME" >"$(site "$1")/runtime.pth"
+    ln -s "$(site "$RUNTIME")"/{caffe2,torch,torch-*.dist-info,typing_extensions*} "$(site "$1")"
   fi
-  "$1/bin/python" -c 'import torch' || fail "$1 has no torch."
 }
 
 site() { "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])'; }
@@ -72,21 +71,19 @@ np.testing.assert_allclose(
     workspace.FetchBlob("shares"), shares / shares.sum(axis=1, keepdims=True), rtol=1e-6)
 PYTHON
   (cd / && "$1/bin/python" -m caffe2op_mask --version | sed 's/^/package:   /')
-  "$1/bin/python" -m pip check || fail "pip check finds requirements of $1 that are not met."
+  "$1/bin/python" -m pip check >/dev/null || fail "pip check finds requirements of $1 that are not met."
 }
 
 # check_install NAME WHAT..: installs, uses and uninstalls.
 check_install() {
   local environment=$WORK/$1
   shift
-  make_environment "$environment"
-  "$environment/bin/python" -m pip list >/dev/null
-  # What it asks for goes in first, since uninstalling leaves that.
-  "$environment/bin/python" -m pip install --quiet "${REQUIRES[@]}"
-  list_environment "$environment" >"$WORK/before"
+  say "with $("$environment/bin/python" -m pip --version | cut -d ' ' -f 1,2)"
   say "pip install $*"
   "$environment/bin/python" -m pip install --quiet "$@"
   check_it_works "$environment"
+  # What it requires stays, as it should.
+  list_environment "$environment" | grep -v caffe2op_mask >"$WORK/before"
   "$environment/bin/python" -m pip uninstall --quiet --yes caffe2op_mask
   list_environment "$environment" >"$WORK/after"
   same "$WORK/before" "$WORK/after" "uninstalling left files in $environment."
@@ -119,12 +116,14 @@ VERSION=$(basename "$SOURCE" | sed 's/.*-//')
 same "$WORK/expected" "$WORK/packed" "the source package is not what git has."
 say "the source package of version $VERSION holds all $(git ls-files | wc -l) files that git has"
 
-mapfile -t REQUIRES < <(sed '/^\[/,$d; /^$/d' "$WORK/caffe2op_mask.egg-info/requires.txt")
-
 # From here on nothing but the source package is used.
+make_environment "$WORK/from-source"
+"$WORK/from-source/bin/python" -m pip install --quiet --upgrade pip
 check_install from-source "$SOURCE"
-"$RUNTIME/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$WORK/dist" "$SOURCE"
+"$WORK/from-source/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$WORK/dist" "$SOURCE"
 say "pip wheel made $(cd "$WORK/dist" && echo *)"
 check_wheel "$WORK"/dist/*.whl
+# The pip that Python brings is older.
+make_environment "$WORK/from-wheel"
 check_install from-wheel "$WORK"/dist/*.whl
 rm -rf "$WORK"
