@@ -95,8 +95,8 @@ check_wheel() {
   {
     (cd python && git ls-files '*.py')
     printf 'caffe2op_mask/%s\n' libcaffe2op_mask.so libhwy.so.1
-    printf 'caffe2op_mask-%s.dist-info/%s\n' "$VERSION" METADATA RECORD WHEEL top_level.txt \
-      "$VERSION" LICENSE "$VERSION" LICENSE.highway "$VERSION" LICENSE.protobuf
+    printf "caffe2op_mask-$VERSION.dist-info/%s\n" METADATA RECORD WHEEL top_level.txt \
+      LICENSE LICENSE.highway LICENSE.protobuf
   } | sort >"$WORK/expected"
   same "$WORK/expected" "$WORK/wheel" "the wheel does not hold what it should."
   say "the wheel holds $(wc -l <"$WORK/wheel") files, as it should:"
