@@ -32,25 +32,10 @@ endforeach()
 # Some headers of the runtime include mkl_cblas.h; the PyPI package mkl-include brings it.
 find_path(Caffe2Runtime_MKL_INCLUDE_DIR mkl_cblas.h
   HINTS ${Caffe2Runtime_PREFIX}/include)
-set(_mkl)
-if(Caffe2Runtime_MKL_INCLUDE_DIR)
-  set(_mkl ${Caffe2Runtime_MKL_INCLUDE_DIR})
-endif()
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Caffe2Runtime
   REQUIRED_VARS Caffe2Runtime_INCLUDE_DIR Caffe2Runtime_LIBRARY_DIR Caffe2Runtime_PROTOBUF_VERSION
   VERSION_VAR Caffe2Runtime_VERSION)
 
-if(NOT TARGET Caffe2::Runtime)
-  add_library(Caffe2::Runtime INTERFACE IMPORTED)
-  # at::parallel_for is serial unless compiled with OpenMP. One process must have one OpenMP, so none
-  # is named to the linker: libtorch_cpu.so brings the one it was made with.
-  set_target_properties(Caffe2::Runtime PROPERTIES
-    INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${Caffe2Runtime_INCLUDE_DIR};${_mkl}"
-    INTERFACE_INCLUDE_DIRECTORIES "${Caffe2Runtime_INCLUDE_DIR};${_mkl}"
-    INTERFACE_COMPILE_OPTIONS "-fopenmp"
-    INTERFACE_COMPILE_DEFINITIONS "_GLIBCXX_USE_CXX11_ABI=${Caffe2Runtime_CXX11_ABI}"
-    INTERFACE_LINK_LIBRARIES
-      "${Caffe2Runtime_LIBRARY_DIR}/libtorch_cpu.so;${Caffe2Runtime_LIBRARY_DIR}/libc10.so")
-endif()
+include(${CMAKE_CURRENT_LIST_DIR}/Caffe2RuntimeTarget.cmake)

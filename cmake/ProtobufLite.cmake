@@ -27,11 +27,14 @@ set(_src ${_root}/grpcio-tools-${_grpcio}/third_party/protobuf/src)
 if(NOT EXISTS ${_src}/google/protobuf/message_lite.cc)
   message(STATUS "Fetching the sources of protobuf ${Caffe2Runtime_PROTOBUF_VERSION}")
   file(WRITE ${_root}/requirements.txt "grpcio-tools==${_grpcio} --hash=sha256:${_hash}\n")
+  # pip runs the package's setup.py to learn its name, which a later setuptools cannot. Each of the two
+  # variables is the one that some versions of pip read.
+  file(WRITE ${_root}/constraints.txt "setuptools<60\nwheel<0.46\n")
   execute_process(
     COMMAND ${CMAKE_COMMAND} -E env --unset=PYTHONPATH
+      PIP_CONSTRAINT=${_root}/constraints.txt PIP_BUILD_CONSTRAINT=${_root}/constraints.txt
       ${CAFFE2_PYTHON} -m pip download --quiet --disable-pip-version-check --no-deps
-      --no-binary :all: --no-build-isolation --require-hashes --dest ${_root}
-      -r ${_root}/requirements.txt
+      --no-binary grpcio-tools --require-hashes --dest ${_root} -r ${_root}/requirements.txt
     RESULT_VARIABLE _result ERROR_VARIABLE _error OUTPUT_VARIABLE _error)
   if(NOT _result EQUAL 0)
     message(FATAL_ERROR "pip could not fetch the source package grpcio-tools==${_grpcio}: ${_error}")
@@ -67,9 +70,19 @@ add_library(protobuf_lite STATIC
   ${_src}/google/protobuf/stubs/strutil.cc
   ${_src}/google/protobuf/stubs/time.cc
   ${_src}/google/protobuf/wire_format_lite.cc)
-target_include_directories(protobuf_lite SYSTEM PUBLIC ${_src})
+target_include_directories(protobuf_lite SYSTEM PUBLIC
+  $<BUILD_INTERFACE:${_src}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/caffe2op_mask>)
 target_compile_definitions(protobuf_lite
   PUBLIC _GLIBCXX_USE_CXX11_ABI=${Caffe2Runtime_CXX11_ABI} PRIVATE HAVE_PTHREAD)
 target_compile_options(protobuf_lite PRIVATE -w)
 set_target_properties(protobuf_lite PROPERTIES
   POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+
+# Programs that are compiled against an installed copy need the same.
+install(TARGETS protobuf_lite EXPORT caffe2op_maskTargets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/caffe2op_mask COMPONENT development)
+foreach(_folder . io stubs)
+  file(GLOB _headers ${_src}/google/protobuf/${_folder}/*.h ${_src}/google/protobuf/${_folder}/*.inc)
+  install(FILES ${_headers} COMPONENT development
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caffe2op_mask/google/protobuf/${_folder})
+endforeach()

@@ -1,20 +1,18 @@
-// What the library tells of itself to whoever has only its path, by dlsym or
-// ctypes; and the one setting it takes from outside for its kernels.
+// What the library tells of itself, also to whoever has only its path, by dlsym
+// or ctypes; and the one setting it takes from outside for its kernels.
 
 #include <cstdlib>
 
 #include "caffe2/core/logging.h"
 #include "kernels/target.h"
+#include "registry/caffe2op_mask.h"
 
-#pragma GCC visibility push(default)
 extern "C" {
 
-// The instruction set that kernels run with, such as "AVX3_DL" or "AVX2".
-const char* caffe2op_mask_target() {
-  return caffe2op_mask::TargetName();
+const char* caffe2op_mask_version() {
+  return CAFFE2OP_MASK_VERSION;  // CMakeLists.txt defines it for this file.
 }
 
-// Compiler and version that built the library.
 const char* caffe2op_mask_compiler() {
 #ifdef __clang__
   return "clang " __clang_version__;
@@ -23,8 +21,11 @@ const char* caffe2op_mask_compiler() {
 #endif
 }
 
+const char* caffe2op_mask_target() {
+  return caffe2op_mask::TargetName();
+}
+
 }  // extern "C"
-#pragma GCC visibility pop
 
 namespace caffe2 {
 namespace mask {

@@ -28,9 +28,10 @@
 #include "operators/mixture_gate_op.h"
 #include "operators/random_mask_op.h"
 #include "operators/sequence_mask_op.h"
+#include "registry/caffe2op_mask.h"
 
 // A module tells the runtime its name and is looked up by a symbol of that name,
-// the only one of ours that must be seen from outside.
+// which must be seen from outside.
 #pragma GCC visibility push(default)
 CAFFE2_MODULE(caffe2op_mask, "Mask operators: exact, fast, for every type and shape.");
 #pragma GCC visibility pop
@@ -150,14 +151,6 @@ const bool kRegistered = RegisterStockNames();
 }  // namespace mask
 }  // namespace caffe2
 
-#pragma GCC visibility push(default)
-extern "C" {
-
-// Makes our operators preferred again where somebody has replaced all engine
-// preferences of the process; does nothing with CAFFE2OP_MASK_OVERRIDE=0.
-void caffe2op_mask_prefer() {
+extern "C" void caffe2op_mask_prefer() {
   caffe2::mask::PreferStockNames();
 }
-
-}  // extern "C"
-#pragma GCC visibility pop
