@@ -2,13 +2,14 @@
 # make test   every test                       make format   clang-format, in place
 # make setup  .venv with caffe2op_mask in it   make lint     clang-format and clang-tidy, as checks
 # make docs   docs/operators.md                make lock     requirements/, pinned anew
+# make sanitize  sanitizers, memcheck and Clang's warnings; minutes
 # make fuzz   made-up input, a minute for each target, or FUZZ="SECONDS NAME.."
 
 PYTHON := .venv/bin/python
 BUILD := build
 JOBS := $(shell nproc)
 
-.PHONY: setup environment build demo test cpp-test python-test bench fuzz docs format lint lock clean
+.PHONY: setup environment build demo test cpp-test python-test bench fuzz sanitize docs format lint lock clean
 
 setup: build
 
@@ -53,6 +54,9 @@ bench: build
 	@$(PYTHON) benchmarks/bench.py $(BENCH)
 
 # Kernels are built for this by clang++-14, beside what was built before.
+sanitize: environment
+	@tools/sanitize.sh
+
 fuzz: build
 	@tools/fuzz.sh $(FUZZ)
 
