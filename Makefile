@@ -2,12 +2,14 @@
 # make test   every test                       make format   clang-format, in place
 # make setup  .venv with caffe2op_mask in it   make lint     clang-format and clang-tidy, as checks
 # make docs   docs/operators.md                make lock     requirements/, pinned anew
+# make runtimes  every test on other releases of Caffe2, and README.md's table of them
 
 PYTHON := .venv/bin/python
 BUILD := build
 JOBS := $(shell nproc)
 
-.PHONY: setup environment build demo test cpp-test python-test bench docs format lint lock clean
+.PHONY: setup environment build demo test cpp-test python-test runtimes bench docs format lint lock \
+    clean
 
 setup: build
 
@@ -25,10 +27,14 @@ demo: build
 test: cpp-test python-test
 
 cpp-test: build
-	@ctest --test-dir $(BUILD) --output-on-failure --no-tests=error --parallel $(JOBS)
+	@cd $(BUILD) && ctest --output-on-failure --no-tests=error --parallel $(JOBS)
 
 python-test: build
 	@$(PYTHON) -m pytest tests/python
+
+# Some of them: make runtimes RUNTIMES="torch-1.7.1-python-3.7 debian-11".
+runtimes: environment
+	@$(PYTHON) tools/runtimes.py --table README.md $(RUNTIMES)
 
 docs: build
 	@$(PYTHON) tools/make_docs.py docs/operators.md
