@@ -4,12 +4,14 @@
 # make docs   docs/operators.md                make lock     requirements/, pinned anew
 # make sanitize  sanitizers, memcheck and Clang's warnings; minutes
 # make fuzz   made-up input, a minute for each target, or FUZZ="SECONDS NAME.."
+# make runtimes  every test on other releases of Caffe2, and README.md's table of them
 
 PYTHON := .venv/bin/python
 BUILD := build
 JOBS := $(shell nproc)
 
-.PHONY: setup environment build demo test cpp-test python-test bench fuzz sanitize docs format lint lock clean
+.PHONY: setup environment build demo test cpp-test python-test runtimes bench fuzz sanitize docs format \
+    lint lock clean
 
 setup: build
 
@@ -27,10 +29,14 @@ demo: build
 test: cpp-test python-test
 
 cpp-test: build
-	@ctest --test-dir $(BUILD) --output-on-failure --no-tests=error --parallel $(JOBS)
+	@cd $(BUILD) && ctest --output-on-failure --no-tests=error --parallel $(JOBS)
 
 python-test: build
 	@$(PYTHON) -m pytest tests/python
+
+# Some of them: make runtimes RUNTIMES="torch-1.7.1-python-3.7 debian-11".
+runtimes: environment
+	@$(PYTHON) tools/runtimes.py --table README.md $(RUNTIMES)
 
 docs: build
 	@$(PYTHON) tools/make_docs.py docs/operators.md

@@ -1,11 +1,13 @@
-# Finds the Caffe2 that a Python has in its torch wheel and everything needed to build for it.
-# find_package(Torch) of such a wheel asks for CUDA, so the Python is asked instead.
+# Finds the Caffe2 that a Python has, in a torch wheel or in packages of a distribution, and everything
+# needed to build for it. find_package(Torch) of a wheel asks for CUDA, so the Python is asked instead.
 #
 #   in:  CAFFE2_PYTHON                     the Python to ask (default: python3 on PATH)
 #   out: Caffe2Runtime_FOUND
 #        Caffe2Runtime_VERSION             of torch
 #        Caffe2Runtime_CXX11_ABI           0 or 1, as the runtime was compiled
 #        Caffe2Runtime_PROTOBUF_VERSION    that caffe2.pb.h asks for, such as 3.13.0
+#        Caffe2Runtime_PROTOBUF_LIBRARY    shared library of it, empty where the runtime hides its own
+#        Caffe2Runtime_GLOG_LIBRARY        shared library of glog, empty where the runtime logs without
 #        Caffe2Runtime_LIBRARY_DIR
 #        target Caffe2::Runtime            headers and libraries but for protobuf
 
@@ -28,6 +30,19 @@ foreach(_line IN LISTS _answer)
     string(REGEX REPLACE "^([^=]+)=(.*)$" "\\2" Caffe2Runtime_${_key} "${_pair}")
   endforeach()
 endforeach()
+
+# Not every compiler can make both string ABIs of libstdc++: one for an old system may know the old alone.
+include(CheckCXXSourceCompiles)
+set(CMAKE_REQUIRED_DEFINITIONS -D_GLIBCXX_USE_CXX11_ABI=${Caffe2Runtime_CXX11_ABI})
+check_cxx_source_compiles(
+  "#include <string>
+  static_assert(_GLIBCXX_USE_CXX11_ABI == ${Caffe2Runtime_CXX11_ABI}, \"\");
+  int main() {}"
+  Caffe2Runtime_CXX11_ABI_IS_${Caffe2Runtime_CXX11_ABI})
+unset(CMAKE_REQUIRED_DEFINITIONS)
+if(NOT Caffe2Runtime_CXX11_ABI_IS_${Caffe2Runtime_CXX11_ABI})
+  message(FATAL_ERROR "Caffe2 of torch ${Caffe2Runtime_VERSION} has the string ABI _GLIBCXX_USE_CXX11_ABI=${Caffe2Runtime_CXX11_ABI}, which ${CMAKE_CXX_COMPILER} does not make.")
+endif()
 
 # Some headers of the runtime include mkl_cblas.h; the PyPI package mkl-include brings it.
 find_path(Caffe2Runtime_MKL_INCLUDE_DIR mkl_cblas.h

@@ -10,6 +10,7 @@ have ink, beside a majority guess and a logistic regression.
 """
 
 import collections
+import copy
 import os
 import sys
 import time
@@ -186,7 +187,7 @@ def draw(path, timings, images):
     axes.grid(alpha=0.3)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    colors = pyplot.get_cmap("gray_r").copy()
+    colors = copy.copy(pyplot.get_cmap("gray_r"))
     colors.set_bad(MASKED)
     for column, timing in enumerate(timings):
         axes = figure.add_subplot(grid[1, column])

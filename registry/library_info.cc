@@ -31,6 +31,9 @@ namespace caffe2 {
 namespace mask {
 namespace {
 
+// Whoever cannot load the library, since it belongs to another runtime, can read this in its file.
+__attribute__((used)) const char kBuiltFor[] = "caffe2op_mask was built for " BUILT_FOR;
+
 // CAFFE2OP_MASK_TARGET=AVX2, say, forces a target: to measure, or to tell
 // whether a wrong result is a target's.
 bool ForceTargetFromEnvironment() {

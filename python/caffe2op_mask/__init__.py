@@ -15,12 +15,21 @@ A process that does not import this package can load the library itself:
     dyndep.InitOpsLibrary(caffe2op_mask.library_path())
 """
 
-from caffe2op_mask._load import compiler, library_path, load, target_name
+from caffe2op_mask._load import built_for, compiler, library_path, load, target_name
 
 # The one place where the version is written; CMake and setup.py read it here.
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "compiler", "fuse", "layers", "library_path", "plot", "target_name"]
+__all__ = [
+    "__version__",
+    "built_for",
+    "compiler",
+    "fuse",
+    "layers",
+    "library_path",
+    "plot",
+    "target_name",
+]
 
 load()
 

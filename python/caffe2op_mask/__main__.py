@@ -69,6 +69,8 @@ def _init_runtime():
         if not threads[name]:
             count = threads["omp"] or str(len(os.sched_getaffinity(0)))
             flags.append("--caffe2_{}_num_threads={}".format(name, count.split(",")[0]))
+            # Some runtimes look here, and only when the first operator runs.
+            os.environ[name.upper() + "_NUM_THREADS"] = count
     core.GlobalInit(["caffe2op_mask"] + flags)
 
 

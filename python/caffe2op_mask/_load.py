@@ -2,6 +2,9 @@
 
 import ctypes
 import os
+import re
+
+from caffe2op_mask import _runtime
 
 _LIBRARY = "libcaffe2op_mask.so"
 
@@ -21,6 +24,9 @@ def load():
     missing or does not fit the runtime, another copy of it is loaded, or operators are absent
     after loading.
     """
+    fault = _runtime.fault()
+    if fault:
+        raise ImportError("caffe2op_mask needs a Python with Caffe2: " + fault)
     try:
         from caffe2.python import core, workspace
     except (Exception, SystemExit) as error:  # a broken runtime raises whatever it likes, or exits
@@ -41,13 +47,19 @@ def load():
         core.RefreshRegisteredOperators()
         _stay_preferred(core)
         return
+    built, here = built_for().get("torch"), _runtime.torch_version()
+    if built not in (None, here):
+        raise ImportError(
+            "caffe2op_mask cannot load {}: it was built for torch {}, and this Python has torch "
+            "{}.".format(path, built, here)
+        )
     try:
         # Not dyndep, which passes over a missing file with a printed line.
         _open(path)
     except OSError as error:
         raise ImportError(
             "caffe2op_mask cannot load {} into this runtime, which is not the one it was built "
-            "for: {}".format(path, error)
+            "for: {}".format(path, _why_not_loaded(error))
         )
     missing = [mark for mark in _MARKS if mark not in workspace.RegisteredOperators()]
     if missing:
@@ -57,6 +69,29 @@ def load():
         )
     core.RefreshRegisteredOperators()
     _stay_preferred(core)
+
+
+def built_for():
+    """What the library was built for: a dict of torch, abi and protobuf.
+
+    Read from the file, which may not be loadable here; empty where it does not say.
+    """
+    with open(library_path(), "rb") as library:
+        found = re.search(rb"caffe2op_mask was built for ([^\0]+)\0", library.read())
+    return dict(item.split("=") for item in found.group(1).decode().split(",")) if found else {}
+
+
+def _why_not_loaded(error):
+    """A wrong string ABI shows as the long name of a function that is not there."""
+    import torch
+
+    built, here = built_for().get("abi"), str(int(torch._C._GLIBCXX_USE_CXX11_ABI))
+    if built in (None, here):
+        return error
+    names = {"0": "old", "1": "new"}
+    return "it has the {} string ABI of libstdc++, and torch {} the {} one.".format(
+        names[built], torch.__version__, names[here]
+    )
 
 
 def _stay_preferred(core):

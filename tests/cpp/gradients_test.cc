@@ -203,6 +203,8 @@ TEST_F(GradientTest, LeavesDefaultInstancesEmpty) {
   EXPECT_EQ(NetDef::default_instance().name(), "");
   EXPECT_EQ(DeviceOption::default_instance().node_name(), "");
   EXPECT_EQ(TensorShape::default_instance().dims_size(), 0);
+  // Caffe2's where it hides its protobuf, and else protobuf's.
+  using namespace google::protobuf::internal;  // NOLINT(google-build-using-namespace)
   EXPECT_EQ(GetEmptyStringAlreadyInited(), "");
   // As are those that others make.
   EXPECT_EQ(OperatorDef().type(), "");

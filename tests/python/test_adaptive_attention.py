@@ -7,6 +7,7 @@ from caffe2.python import brew, optimizer, workspace
 
 from attention_reference import wave
 from layer_tester import check_by_torch, new_model, run, train
+from runtime_facts import needs_the_same_draws
 from test_gate_layers import dense
 
 X = wave((3, 5, 6), 0.37).astype("float32")
@@ -148,6 +149,7 @@ def test_an_attention_for_each_task():
     assert workspace.FetchBlob("y_gate").mean() > 0.5
 
 
+@needs_the_same_draws
 def test_a_gate_on_the_decoding_step():
     """Some steps need to look, others know already: the gate opens for the former alone.
 

@@ -9,6 +9,7 @@ from caffe2.python import brew, core, optimizer, workspace
 
 from attention_reference import wave
 from layer_tester import check_by_torch, feed, new_model, run, seeded, seeds, train
+from runtime_facts import needs_the_same_draws
 from test_gate_layers import dense, straight_through
 
 ESTIMATORS = ("straight_through", "hard_concrete", "reinforce")
@@ -293,6 +294,7 @@ class TestLoss(object):
 
 @pytest.mark.parametrize("penalty", ["kept_penalty", "masked_penalty"])
 @pytest.mark.parametrize("estimator", ESTIMATORS)
+@needs_the_same_draws
 def test_learns_which_rows_matter(estimator, penalty):
     """Of six rows two, which a mark tells, make up the label; the others are noise.
 

@@ -3,11 +3,14 @@
 import ast
 import glob
 import os
+import re
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+from runtime_facts import DRAWS_THE_SAME
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(TESTS))
@@ -81,7 +84,10 @@ def test_prints_what_its_doc_string_says(name, tmp_path):
         timeout=120,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout == expected_output(path)
+    printed, expected = run.stdout, expected_output(path)
+    if not DRAWS_THE_SAME:
+        printed, expected = (re.sub(r" +-?\d+\.\d+", " x", text) for text in (printed, expected))
+    assert printed == expected
 
 
 def test_every_example_is_tested():

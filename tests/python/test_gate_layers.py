@@ -16,6 +16,7 @@ from layer_tester import (
     train,
     with_gradients,
 )
+from runtime_facts import needs_the_same_draws
 
 linear = torch.nn.functional.linear
 
@@ -391,6 +392,7 @@ class TestConnections(object):
         with pytest.raises(ValueError, match="^{}: brew has no layer convolve.$".format(name)):
             getattr(brew, name)(new_model(), "x", "y", "convolve")
 
+    @needs_the_same_draws
     def test_stacked_they_learn_what_a_plain_stack_does_not(self):
         """Twenty layers of tanh, which learn by their connections."""
         random = np.random.RandomState(0)

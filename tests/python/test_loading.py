@@ -57,6 +57,13 @@ def import_error(path):
     return message
 
 
+# As registry/library_info.cc has it.
+BUILT_FOR = """
+    extern const char kBuiltFor[];
+    const char kBuiltFor[] = "caffe2op_mask was built for torch={},abi={},protobuf=3.13.0 of its own";
+"""
+
+
 def shared_library(path, source, *flags):
     """Compiles a shared library from C++ source."""
     code = path.parent / "library.cc"
@@ -220,23 +227,42 @@ class TestImportError(object):
         )
         assert "too short" in message or "invalid ELF header" in message
 
-    def test_another_abi(self, copy, tmp_path):
+    @pytest.mark.parametrize("says", [True, False], ids=["known", "unknown"])
+    def test_another_abi(self, copy, tmp_path, says):
         """A function of the runtime's as the string ABI that it does not have would name it."""
         import torch
 
+        here = int(torch._C._GLIBCXX_USE_CXX11_ABI)
         shared_library(
             copy / LIBRARY,
             """
             #include <string>
             namespace c10 { std::string demangle(const char* name); }
             std::string kName = c10::demangle("f");
-            """,
-            "-D_GLIBCXX_USE_CXX11_ABI={}".format(int(not torch._C._GLIBCXX_USE_CXX11_ABI)),
+            """
+            + (BUILT_FOR.format(caffe2op_mask.built_for()["torch"], 1 - here) if says else ""),
+            "-D_GLIBCXX_USE_CXX11_ABI={}".format(1 - here),
             "-Wl,-z,now",
         )
         message = import_error(tmp_path)
         assert "which is not the one it was built for: " in message
-        assert "undefined symbol" in message and "demangle" in message
+        if says:
+            built, has = ("new", "old") if here == 0 else ("old", "new")
+            assert message.endswith(
+                "built for: it has the {} string ABI of libstdc++, and torch {} the {} one.".format(
+                    built, torch.__version__, has
+                )
+            )
+        else:
+            assert "undefined symbol" in message and "demangle" in message
+
+    def test_another_torch(self, copy, tmp_path):
+        """Told before it is loaded: its functions might all be there, and objects differ."""
+        shared_library(copy / LIBRARY, BUILT_FOR.format("1.4.0", 0))
+        assert import_error(tmp_path) == (
+            "caffe2op_mask cannot load {}: it was built for torch 1.4.0, and this Python has torch "
+            "{}.".format(copy / LIBRARY, caffe2op_mask.built_for()["torch"])
+        )
 
     def test_operators_absent(self, copy, tmp_path):
         shared_library(copy / LIBRARY, "")
@@ -248,7 +274,8 @@ class TestImportError(object):
     # caffe2.python itself ends the process where its extension is missing.
     @pytest.mark.parametrize("fault", ["ImportError", "RuntimeError", "SystemExit"])
     def test_no_caffe2(self, copy, tmp_path, fault):
-        (tmp_path / "caffe2").mkdir()
+        (tmp_path / "caffe2" / "python").mkdir(parents=True)
+        (tmp_path / "caffe2" / "python" / "caffe2_pybind11_state.so").write_text("")
         (tmp_path / "caffe2" / "__init__.py").write_text("raise {}('none here')\n".format(fault))
         message = import_error(tmp_path)
         assert message.startswith("caffe2op_mask needs a Python with Caffe2, such as torch 1.10.2")
@@ -352,6 +379,16 @@ def test_target_can_be_forced(target):
         CAFFE2OP_MASK_TARGET=target,
     )
     assert out.splitlines()[-1].split()[:1] == [target]
+
+
+def test_the_library_says_what_it_was_built_for():
+    import torch
+
+    built = caffe2op_mask.built_for()
+    assert set(built) == {"torch", "abi", "protobuf"}
+    assert torch.__version__.split("+")[0] == built["torch"]
+    assert built["abi"] == str(int(torch._C._GLIBCXX_USE_CXX11_ABI))
+    assert built["protobuf"].startswith("3.")
 
 
 def test_unknown_target_is_told():

@@ -151,7 +151,9 @@ class Graph(object):
         asked = net.op.add(type=op.type)
         asked.input.extend("input_{}".format(i) for i in range(len(op.input)))
         asked.output.extend("output_{}".format(i) for i in range(len(op.output)))
-        asked.arg.extend(arg for arg in op.arg if arg.name != "values")
+        # Of many values it is enough that they are given.
+        values = caffe2_pb2.Argument(name="values")
+        asked.arg.extend(values if arg.name == "values" else arg for arg in op.arg)
         dims = {name: list(shape) for name, shape in zip(asked.input, shapes)}
         known = workspace.InferShapesAndTypes([net], dims, nets_proto=True)[0]
         inferred = {blob: known.get(name, [-1]) for blob, name in zip(op.output, asked.output)}
