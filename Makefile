@@ -1,7 +1,7 @@
 # make demo   the main job on real text        make bench    timings beside peers
 # make test   every test                       make format   clang-format, in place
 # make setup  .venv with caffe2op_mask in it   make lint     clang-format and clang-tidy, as checks
-# make docs   docs/operators.md                make lock     requirements/, pinned anew
+# make docs   pages that operators tell        make lock     requirements/, pinned anew
 
 PYTHON := .venv/bin/python
 BUILD := build
@@ -31,7 +31,7 @@ python-test: build
 	@$(PYTHON) -m pytest tests/python
 
 docs: build
-	@$(PYTHON) tools/make_docs.py docs/operators.md
+	@$(PYTHON) tools/make_docs.py docs
 
 CXX_SOURCES = $(shell git ls-files '*.h' '*.cc')
 

@@ -1,4 +1,4 @@
-"""What README.md says of stock Caffe2: each line run by stock and by this library.
+"""What docs/migration.md says of stock Caffe2: each line run by stock and by this library.
 
 Stock operators are asked for by engine DEFAULT, this library's by engine MASK. A read past the end
 is shown without one that could hurt: the blob that is too short was longer before, so that what
