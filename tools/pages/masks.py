@@ -443,7 +443,7 @@ GATES = [
     _mask(
         "a gate for each row",
         "Gate",
-        "Hard gates of rows mask what is behind them: all of X is 1, and Y is what was let through.",
+        "Hard gates of rows mask what is behind them: X is 1, and Y is what was let through.",
         """
 X = np.ones((6, 12), np.float32)
 Z = np.array([[2], [-1], [3], [-2], [0], [1]], np.float32)
