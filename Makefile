@@ -2,12 +2,13 @@
 # make test   every test                       make format   clang-format, in place
 # make setup  .venv with caffe2op_mask in it   make lint     clang-format and clang-tidy, as checks
 # make docs   pages that operators tell        make lock     requirements/, pinned anew
+# make fuzz   made-up input, a minute for each target, or FUZZ="SECONDS NAME.."
 
 PYTHON := .venv/bin/python
 BUILD := build
 JOBS := $(shell nproc)
 
-.PHONY: setup environment build demo test cpp-test python-test bench docs format lint lock clean
+.PHONY: setup environment build demo test cpp-test python-test bench fuzz docs format lint lock clean
 
 setup: build
 
@@ -50,6 +51,10 @@ bench: build
 	@cmake -S . -B $(BUILD) -DBUILD_BENCHMARKS=ON --log-level=WARNING
 	@cmake --build $(BUILD) --parallel $(JOBS) --target kernels_benchmark -- --no-print-directory
 	@$(PYTHON) benchmarks/bench.py $(BENCH)
+
+# Kernels are built for this by clang++-14, beside what was built before.
+fuzz: build
+	@tools/fuzz.sh $(FUZZ)
 
 lock: environment
 	@$(PYTHON) tools/lock.py requirements/requirements.in requirements/requirements-py39.txt

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "caffe2/core/operator.h"
+#include "operators/check.h"
 
 namespace caffe2 {
 namespace mask {
@@ -9,7 +10,8 @@ namespace mask {
 class BernoulliMaskOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);
-  using Operator<CPUContext>::Operator;
+  BernoulliMaskOp(const OperatorDef& def, Workspace* ws)
+      : Operator<CPUContext>(WithDistinctOutputs(def), ws) {}
 
   bool RunOnDevice() override;
 

@@ -18,7 +18,7 @@ namespace mask {
 using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
 
 BooleanMaskOp::BooleanMaskOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws),
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
       keep_shape_(Arguments(def).Bool("keep_shape", false)),
       fill_val_(Arguments(def).Float("fill_val", 0.0F)) {
   CAFFE_ENFORCE(

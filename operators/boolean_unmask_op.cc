@@ -177,7 +177,7 @@ bool BooleanUnmaskOp::DoRunWithOtherType() {
 }
 
 BooleanUnmaskGradientOp::BooleanUnmaskGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), inputs_(def) {
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws), inputs_(def) {
   CAFFE_ENFORCE(
       def.input_size() >= 3 && def.input_size() == 2 * def.output_size() + 1,
       "BooleanUnmaskGradient: inputs must be k pairs of a mask and its values and then d_data for "

@@ -63,6 +63,17 @@ bool IsPlain(TypeMeta type) {
   return type.itemsize() > 0 && (type.copy() == nullptr || type.Match<at::BFloat16>());
 }
 
+const OperatorDef& WithDistinctOutputs(const OperatorDef& def) {
+  for (int i = 1; i < def.output_size(); ++i) {
+    for (int j = 0; j < i; ++j) {
+      CAFFE_ENFORCE(
+          def.output(i) != def.output(j), def.type(), ": outputs must be different blobs, but ", j,
+          " and ", i, " are both '", def.output(i), "'.");
+    }
+  }
+  return def;
+}
+
 const bool* MaskData(const char* op, const char* name, const Tensor& mask) {
   CAFFE_ENFORCE(
       mask.dtype().Match<bool>(), op, ": ", name, " must be of type bool, but is ",

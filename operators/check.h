@@ -29,6 +29,10 @@ int64_t RowBytes(int64_t rows, int64_t row, TypeMeta type);
 // True where elements are plain bytes: moved by memcpy, zero when all bits are.
 bool IsPlain(TypeMeta type);
 
+// The definition, which throws where one blob is named for two outputs: what is written to
+// the first would be lost, and its memory may be gone by then.
+const OperatorDef& WithDistinctOutputs(const OperatorDef& def);
+
 // The data of a bool input; throws where it is of another type.
 const bool* MaskData(const char* op, const char* name, const Tensor& mask);
 

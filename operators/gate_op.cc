@@ -23,7 +23,7 @@ bool HasThreshold(const GateFunction& function) {
 }  // namespace
 
 GateOp::GateOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), function_(ReadFunction(def)) {
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws), function_(ReadFunction(def)) {
   CAFFE_ENFORCE(
       def.input_size() == (HasThreshold(function_) ? 3 : 2),
       "Gate: there must be 3 inputs (X, Z, threshold) with kind = relu and 2 (X, Z) with any "
@@ -56,7 +56,7 @@ bool GateOp::RunOnDevice() {
 }
 
 GateGradientOp::GateGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), function_(ReadFunction(def)) {
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws), function_(ReadFunction(def)) {
   const int least = 3 + (HasThreshold(function_) || function_.noisy ? 1 : 0);
   CAFFE_ENFORCE(
       def.input_size() == least || def.input_size() == least + 1, "GateGradient: there must be ",

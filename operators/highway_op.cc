@@ -1,5 +1,6 @@
 #include "operators/highway_op.h"
 
+#include "operators/check.h"
 #include "operators/gate_kind.h"
 #include "operators/parallel.h"
 #include "operators/real.h"
@@ -30,7 +31,7 @@ bool HighwayOp::RunOnDevice() {
 }
 
 HighwayGradientOp::HighwayGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), function_(ReadFunction(def)) {}
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws), function_(ReadFunction(def)) {}
 
 bool HighwayGradientOp::RunOnDevice() {
   const Tensor& h = Input(0);

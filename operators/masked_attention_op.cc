@@ -108,7 +108,7 @@ void AttentionInputs::Fill(
 }
 
 MaskedAttentionOp::MaskedAttentionOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), inputs_(def) {
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws), inputs_(def) {
   inputs_.scores().CheckInputs(def, "Q, K, V", 3);
 }
 
@@ -138,7 +138,7 @@ bool MaskedAttentionOp::DoRunWithOtherType() {
 }
 
 MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws),
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
       inputs_(def),
       has_d_lse_(Arguments(def).Bool("has_d_lse", false)) {
   inputs_.scores().CheckInputs(
@@ -150,7 +150,7 @@ MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Wor
 }
 
 bool MaskedAttentionGradientOp::RunOnDevice() {
-  return DispatchReal(this, Input(0));
+  return DispatchReal(this, Input(has_d_lse_ ? 4 : 3));
 }
 
 template <typename T>
@@ -202,7 +202,7 @@ bool MaskedAttentionGradientOp::DoRunWithType() {
 }
 
 bool MaskedAttentionGradientOp::DoRunWithOtherType() {
-  ThrowNotReal("MaskedAttentionGradient", "O", Input(0));
+  ThrowNotReal("MaskedAttentionGradient", "Q", Input(has_d_lse_ ? 4 : 3));
 }
 
 void FillMaskedAttentionSchema(OpSchema& schema) {

@@ -67,7 +67,7 @@ bool MaskedSoftmaxOp::DoRunWithOtherType() {
 }
 
 MaskedSoftmaxGradientOp::MaskedSoftmaxGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws),
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
       inputs_(def),
       scale_(Arguments(def).Float("scale", 1.0F).AsDouble()),
       has_x_(inputs_.empty_row() != EmptyRow::kZero) {

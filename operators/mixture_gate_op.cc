@@ -56,7 +56,7 @@ std::vector<int64_t> MixedSizes(const Tensor& e) {
 }  // namespace
 
 MixtureGateOp::MixtureGateOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), top_k_(ReadTopK(def)) {}
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws), top_k_(ReadTopK(def)) {}
 
 bool MixtureGateOp::RunOnDevice() {
   const Tensor& e = Input(0);
@@ -74,7 +74,7 @@ bool MixtureGateOp::RunOnDevice() {
 }
 
 MixtureGateGradientOp::MixtureGateGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), top_k_(ReadTopK(def)) {}
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws), top_k_(ReadTopK(def)) {}
 
 bool MixtureGateGradientOp::RunOnDevice() {
   const Tensor& e = Input(0);

@@ -28,8 +28,6 @@ bool FailingAllocation::happened() const {
 
 }  // namespace caffe2op_mask
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-
 namespace {
 
 // Counts a request; false where it is to fail.
@@ -80,5 +78,3 @@ ALLOCATOR void* aligned_alloc(size_t alignment, size_t size) {
   errno = ENOMEM;
   return nullptr;
 }
-
-#endif

@@ -1,18 +1,12 @@
 #pragma once
 
-// What every library of this process asks of its allocator: counted, and made to fail.
+// What every library of this process asks of its allocator: counted, and made to fail. A sanitizer
+// has the allocator for itself, so that the program with these tests is not built for one.
 
 #include <atomic>
 #include <cstdint>
 
 namespace caffe2op_mask {
-
-// A sanitizer has the allocator for itself; tests of it are skipped then.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kAllocationsSeen = false;
-#else
-constexpr bool kAllocationsSeen = true;
-#endif
 
 // Bytes that anybody has asked for since the process began.
 extern std::atomic<int64_t> bytes_asked;

@@ -52,6 +52,17 @@ class BooleanMaskLengthsKernelTest : public SeededTest {
     EXPECT_EQ(offsets, expected_offsets);
   }
 
+  void ExpectRows(int64_t rows, int64_t columns, Pattern pattern) {
+    const Bytes keep = RandomMask(random_, rows * columns, pattern);
+    const GuardedBytes mask(keep, random_() % 65);
+    GuardedBytes counts(static_cast<size_t>(rows) * sizeof(Index));
+    CountTrueInRows(
+        mask.mask(), rows, columns, counts.template as<Index>(),
+        RandomFor(random_, rows * columns));
+    const std::vector<Index> lengths(static_cast<size_t>(rows), static_cast<Index>(columns));
+    Expect(counts, reference::CountTrueInSegments(keep, lengths));
+  }
+
   void Expect(GuardedBytes& counts, const std::vector<Index>& expected) {
     counts.ExpectGuards();
     const auto* const values = counts.as<Index>();
@@ -132,17 +143,7 @@ TYPED_TEST(BooleanMaskLengthsKernelTest, CountsRowsThatThreadsShare) {
 TYPED_TEST(BooleanMaskLengthsKernelTest, CountsRows) {
   for (const int64_t columns : {0, 1, 7, 8, 9, 63, 64, 65, 128, 1000, 4097}) {
     for (const int64_t rows : {0, 1, 2, 33, 200}) {
-      for (const Pattern pattern : Patterns()) {
-        const Bytes keep = RandomMask(this->random_, rows * columns, pattern);
-        const GuardedBytes mask(keep, this->random_() % 65);
-        GuardedBytes counts(static_cast<size_t>(rows) * sizeof(TypeParam));
-        CountTrueInRows(
-            mask.mask(), rows, columns, counts.as<TypeParam>(),
-            RandomFor(this->random_, rows * columns));
-        const std::vector<TypeParam> lengths(
-            static_cast<size_t>(rows), static_cast<TypeParam>(columns));
-        this->Expect(counts, reference::CountTrueInSegments(keep, lengths));
-      }
+      for (const Pattern pattern : Patterns()) this->ExpectRows(rows, columns, pattern);
     }
   }
 }

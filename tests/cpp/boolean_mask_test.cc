@@ -28,10 +28,8 @@ class BooleanMaskKernelTest : public SeededTest {
     }
     return offsets;
   }
-};
 
-TEST_F(BooleanMaskKernelTest, CompressesRows) {
-  ForEachRowCase(random_, 3 * kChunkEntries, [&](const RowCase& one) {
+  void ExpectCompressed(const RowCase& one) {
     const Bytes keep = RandomMask(random_, one.count, one.pattern);
     const Bytes rows = RandomBytes(random_, one.count * one.row_bytes);
     const Bytes expected = reference::CompressRows(keep, static_cast<size_t>(one.row_bytes), rows);
@@ -43,7 +41,24 @@ TEST_F(BooleanMaskKernelTest, CompressesRows) {
         mask.mask(), one.count, offsets.data(), one.row_bytes, data.data(), out.data(),
         RandomFor(random_, one.count));
     out.Expect(expected);
-  });
+  }
+
+  void ExpectIndices(int64_t n, Pattern pattern) {
+    SCOPED_TRACE(::testing::Message() << n << " entries, " << pattern);
+    const Bytes keep = RandomMask(random_, n, pattern);
+    const std::vector<int64_t> expected = reference::CompressIndices(keep);
+    const GuardedBytes mask(keep, random_() % 65);
+    const std::vector<int64_t> offsets = Offsets(mask, n, reference::CountTrue(keep));
+    GuardedBytes out(expected.size() * sizeof(int64_t));
+    CompressIndices(mask.mask(), n, offsets.data(), out.as<int64_t>(), RandomFor(random_, n));
+    out.ExpectGuards();
+    const auto* const indices = out.as<int64_t>();
+    ASSERT_EQ(std::vector<int64_t>(indices, indices + expected.size()), expected);
+  }
+};
+
+TEST_F(BooleanMaskKernelTest, CompressesRows) {
+  ForEachRowCase(random_, 3 * kChunkEntries, [&](const RowCase& one) { ExpectCompressed(one); });
 }
 
 TEST_F(BooleanMaskKernelTest, RowsOfNoBytes) {
@@ -58,18 +73,7 @@ TEST_F(BooleanMaskKernelTest, RowsOfNoBytes) {
 
 TEST_F(BooleanMaskKernelTest, CompressesIndices) {
   for (const int64_t n : Counts(random_)) {
-    for (const Pattern pattern : Patterns()) {
-      SCOPED_TRACE(::testing::Message() << n << " entries, " << pattern);
-      const Bytes keep = RandomMask(random_, n, pattern);
-      const std::vector<int64_t> expected = reference::CompressIndices(keep);
-      const GuardedBytes mask(keep, random_() % 65);
-      const std::vector<int64_t> offsets = Offsets(mask, n, reference::CountTrue(keep));
-      GuardedBytes out(expected.size() * sizeof(int64_t));
-      CompressIndices(mask.mask(), n, offsets.data(), out.as<int64_t>(), RandomFor(random_, n));
-      out.ExpectGuards();
-      const auto* const indices = out.as<int64_t>();
-      ASSERT_EQ(std::vector<int64_t>(indices, indices + expected.size()), expected);
-    }
+    for (const Pattern pattern : Patterns()) ExpectIndices(n, pattern);
   }
 }
 

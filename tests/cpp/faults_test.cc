@@ -4,144 +4,17 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "caffe2/core/net.h"
-#include "tests/cpp/allocation.h"
-#include "tests/cpp/caffe2_testing.h"
+#include "tests/cpp/operator_cases.h"
 
 namespace caffe2 {
 namespace mask {
 namespace {
-
-using caffe2op_mask::FailingAllocation;
-
-// An operator of ours, on blobs of FeedInputs.
-struct Case {
-  std::string name;
-  OperatorDef def;
-};
-
-void PrintTo(const Case& c, std::ostream* out) {
-  *out << c.name;
-}
-
-constexpr int64_t kRows = 1024;
-constexpr int64_t kColumns = 512;
-
-// Numbers of about 1, without two neighbours alike.
-std::vector<float> Wave(int64_t count) {
-  std::vector<float> values(static_cast<size_t>(count));
-  for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = static_cast<float>(i * i % 61) / 30 - 1;
-  }
-  return values;
-}
-
-// Large enough that threads share the work.
-void FeedInputs(Workspace* ws) {
-  constexpr int64_t kEntries = kRows * kColumns;
-  std::vector<bool> keep(kEntries);
-  std::vector<bool> rest(kEntries);
-  for (size_t i = 0; i < keep.size(); ++i) {
-    keep[i] = i * i % 7 < 3;
-    rest[i] = !keep[i];
-  }
-  const auto kept = static_cast<int64_t>(std::count(keep.begin(), keep.end(), true));
-  Feed<bool>(ws, "mask", {kEntries}, keep);
-  Feed<bool>(ws, "rest", {kEntries}, rest);
-  Feed<bool>(ws, "rows_mask", {kRows, kColumns}, keep);
-  Feed<float>(ws, "flat", {kEntries}, Wave(kEntries));
-  Feed<float>(ws, "rows", {kRows, kColumns}, Wave(kEntries));
-  Feed<float>(ws, "others", {kRows, kColumns}, Wave(kEntries));
-  Feed<float>(ws, "logit", {kRows, 1}, Wave(kRows));
-  Feed<float>(ws, "threshold", {}, {0.1F});
-  Feed<float>(ws, "kept", {kept}, Wave(kept));
-  Feed<float>(ws, "left", {kEntries - kept}, Wave(kEntries - kept));
-  Feed<int32_t>(ws, "lengths", {kRows}, std::vector<int32_t>(kRows, 100));
-  Feed<int64_t>(ws, "segments", {kRows}, std::vector<int64_t>(kRows, kColumns));
-  Feed<float>(ws, "experts", {kRows, 8, 64}, Wave(kEntries));
-  Feed<float>(ws, "weights", {kRows, 8}, Wave(kRows * 8));
-  Feed<float>(ws, "mixed_d", {kRows, 64}, Wave(kRows * 64));
-  Feed<float>(ws, "q", {2, 2, 256, 32}, Wave(2 * 2 * 256 * 32));
-  Feed<float>(ws, "k", {2, 2, 256, 32}, Wave(2 * 2 * 256 * 32));
-  Feed<float>(ws, "v", {2, 2, 256, 32}, Wave(2 * 2 * 256 * 32));
-  Feed<float>(ws, "bias", {1, 2, 1, 256}, Wave(2 * 256));
-  Feed<float>(ws, "d_o", {2, 2, 256, 32}, Wave(2 * 2 * 256 * 32));
-  ASSERT_TRUE(ws->RunOperatorOnce(Op("MaskedSoftmax", {"rows"}, {"softmax"})));
-  ASSERT_TRUE(ws->RunOperatorOnce(
-      Op("MaskedAttention", {"q", "k", "v", "bias"}, {"o", "lse"},
-         {Arg("mode", "upper"), Arg<int>("has_bias", 1)})));
-}
-
-std::vector<Case> Cases() {
-  const auto sequence = Arg("mode", "sequence");
-  const auto upper = Arg("mode", "upper");
-  const auto has_bias = Arg<int>("has_bias", 1);
-  DeviceOption seeded;
-  seeded.set_random_seed(3);
-  std::vector<Case> cases{
-      {"BooleanMask", Op("BooleanMask", {"flat", "mask"}, {"y", "indices"})},
-      {"BooleanMaskOfRows", Op("BooleanMask", {"rows", "rows_mask"}, {"y"})},
-      {"BooleanMaskKeepShape",
-       Op("BooleanMask", {"rows", "rows_mask"}, {"y"}, {Arg<int>("keep_shape", 1)})},
-      {"BooleanMaskGradient", Op("BooleanMaskGradient", {"mask", "kept"}, {"y"})},
-      {"BooleanMaskLengths", Op("BooleanMaskLengths", {"segments", "mask"}, {"y"})},
-      {"BooleanMaskJagged", Op("BooleanMaskJagged", {"flat", "segments", "mask"}, {"y", "z"})},
-      {"BooleanUnmask", Op("BooleanUnmask", {"mask", "kept", "rest", "left"}, {"y"})},
-      {"BooleanUnmaskGradient",
-       Op("BooleanUnmaskGradient", {"mask", "kept", "rest", "left", "flat"}, {"y", "z"})},
-      {"SequenceMask", Op("SequenceMask", {"rows", "lengths"}, {"y"}, {sequence})},
-      {"MaskedSoftmax", Op("MaskedSoftmax", {"rows", "lengths"}, {"y"}, {sequence})},
-      {"MaskedSoftmaxGradient", Op("MaskedSoftmaxGradient", {"softmax", "others"}, {"y"})},
-      {"MaskedAttention",
-       Op("MaskedAttention", {"q", "k", "v", "bias"}, {"y", "z"}, {upper, has_bias})},
-      {"MaskedAttentionGradient",
-       Op("MaskedAttentionGradient", {"o", "lse", "d_o", "q", "k", "v", "bias"},
-          {"y", "z", "d_v", "d_bias"}, {upper, has_bias})},
-      {"Gate", Op("Gate", {"rows", "logit"}, {"y", "z"})},
-      {"GateSoftmax", Op("Gate", {"rows", "others"}, {"y"}, {Arg("kind", "softmax")})},
-      {"GateRelu", Op("Gate", {"rows", "logit", "threshold"}, {"y"}, {Arg("kind", "relu")})},
-      {"GateHardConcrete",
-       Op("Gate", {"rows", "logit"}, {"y", "z", "noise"}, {Arg("kind", "hard_concrete")})},
-      {"GateGradient", Op("GateGradient", {"rows", "logit", "others"}, {"y", "z"})},
-      {"Highway", Op("Highway", {"rows", "others", "logit"}, {"y"})},
-      {"HighwayGradient",
-       Op("HighwayGradient", {"rows", "others", "logit", "rows"}, {"y", "z", "d_z"})},
-      {"MixtureGate",
-       Op("MixtureGate", {"experts", "weights"}, {"y", "z"}, {Arg<int>("top_k", 2)})},
-      {"MixtureGateGradient",
-       Op("MixtureGateGradient", {"experts", "weights", "mixed_d"}, {"y", "z"})},
-      {"BernoulliMask", Op("BernoulliMask", {"rows"}, {"y", "z"})},
-      {"RandomMask", Op("RandomMask", {"rows"}, {"y"}, {Arg("unit", "span")})},
-  };
-  for (Case& c : cases) {
-    c.def.set_engine("MASK");
-    *c.def.mutable_device_option() = seeded;
-  }
-  return cases;
-}
-
-// Bytes of all outputs, one after the other.
-std::string Outputs(const Workspace& ws, const OperatorDef& def) {
-  std::string bytes;
-  for (const std::string& output : def.output()) {
-    const Tensor& tensor = Fetch(ws, output);
-    bytes.append(static_cast<const char*>(tensor.raw_data()), tensor.nbytes());
-  }
-  return bytes;
-}
-
-void Forget(Workspace* ws, const OperatorDef& def) {
-  for (const std::string& output : def.output()) {
-    if (ws->HasBlob(output)) ws->RemoveBlob(output);
-  }
-}
 
 class FaultsTest : public ::testing::TestWithParam<Case> {
  protected:
@@ -153,47 +26,8 @@ class FaultsTest : public ::testing::TestWithParam<Case> {
     return Outputs(*ws, GetParam().def);
   }
 
-  // Runs a new operator once for each allocation of its first run, which fails; then again, which
-  // must give what is expected. Returns how many allocations there were.
-  int64_t FailEachAllocation(const std::string& expected) {
-    const OperatorDef& def = GetParam().def;
-    const bool random = def.type() == "BernoulliMask" || def.type() == "RandomMask" ||
-                        GetParam().name == "GateHardConcrete";
-    for (int64_t before = 0;; ++before) {
-      Forget(&ws_, def);
-      const auto op = CreateOperator(def, &ws_);
-      bool happened = false;
-      {
-        const FailingAllocation failing(before);
-        try {
-          // The runtime asks for some in vain without harm, where it would only note something.
-          op->Run();
-        } catch (const std::exception&) {
-        }
-        happened = failing.happened();
-      }
-      if (!happened) return before;
-      EXPECT_TRUE(op->Run()) << "after allocation " << before << " failed";
-      const std::string found = Outputs(ws_, def);
-      EXPECT_EQ(found.size(), expected.size());
-      // A random mask is another one on the second run.
-      EXPECT_TRUE(random || found == expected) << "after allocation " << before << " failed";
-    }
-  }
-
   Workspace ws_;
 };
-
-// Each of the allocations of a first run fails once: its outputs', its scratch and those of its
-// tasks. The run ends with an error, nothing is lost, and the next is right.
-TEST_P(FaultsTest, MemoryThatCannotBeHad) {
-  if (!caffe2op_mask::kAllocationsSeen) GTEST_SKIP() << "a sanitizer has the allocator";
-  const std::string expected = Run(&ws_);
-  EXPECT_GT(FailEachAllocation(expected), 0);
-  const size_t in_use = mallinfo2().uordblks;
-  FailEachAllocation(expected);
-  EXPECT_LE(mallinfo2().uordblks, in_use + 4096);
-}
 
 // Several workspaces, each run by a thread of its own, many times.
 TEST_P(FaultsTest, ManyThreads) {

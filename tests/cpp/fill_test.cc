@@ -12,6 +12,24 @@ namespace {
 
 class FillTest : public SeededTest {
  protected:
+  void ExpectFilled(int64_t width, int64_t count, size_t slack) {
+    const uint64_t fill = RandomFill(random_, width);
+    GuardedBytes out(static_cast<size_t>(count * width), slack);
+    FillSpan(fill, count * width, out.data(), RandomStores(random_));
+    Bytes expected(out.size());
+    reference::FillBytes(fill, 0, expected.size(), &expected);
+    out.Expect(expected);
+    if (HasFailure()) FAIL() << count << " elements of " << width << ", slack " << slack;
+  }
+
+  void ExpectCopied(int64_t bytes, size_t slack, Stores stores) {
+    const Bytes in = RandomBytes(random_, bytes);
+    const GuardedBytes from(in, random_() % 65);
+    GuardedBytes out(in.size(), slack);
+    CopySpan(from.data(), bytes, out.data(), stores);
+    out.Expect(in);
+  }
+
   // MaskSpan out of place and in place, by elements of `width`.
   void ExpectMasked(int64_t width, int64_t count, int64_t keep_begin, int64_t keep_end) {
     const Bytes in = RandomBytes(random_, count * width);
@@ -54,13 +72,8 @@ TEST_F(FillTest, Fills) {
     for (int64_t count = 0; count < 300; ++count) counts.push_back(count);
     for (const int64_t count : counts) {
       for (const size_t slack : {0U, 1U, 2U, 7U, 16U, 33U}) {
-        const uint64_t fill = RandomFill(random_, width);
-        GuardedBytes out(static_cast<size_t>(count * width), slack);
-        FillSpan(fill, count * width, out.data(), RandomStores(random_));
-        Bytes expected(out.size());
-        reference::FillBytes(fill, 0, expected.size(), &expected);
-        out.Expect(expected);
-        if (HasFailure()) FAIL() << count << " elements of " << width << ", slack " << slack;
+        ExpectFilled(width, count, slack);
+        if (HasFailure()) return;
       }
     }
   }
@@ -70,11 +83,7 @@ TEST_F(FillTest, Copies) {
   for (int64_t bytes = 0; bytes < 1500; bytes += Uniform(random_, 1, 9)) {
     for (const size_t slack : {0U, 1U, 31U, 64U}) {
       for (const Stores stores : {Stores::kCached, Stores::kStreamed}) {
-        const Bytes in = RandomBytes(random_, bytes);
-        const GuardedBytes from(in, random_() % 65);
-        GuardedBytes out(in.size(), slack);
-        CopySpan(from.data(), bytes, out.data(), stores);
-        out.Expect(in);
+        ExpectCopied(bytes, slack, stores);
       }
     }
   }

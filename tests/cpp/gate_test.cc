@@ -186,19 +186,32 @@ class GateKernelTest : public SeededTest {
       const std::vector<Real>& types = RealTypes()) {
     for (const Real type : types) {
       for (const GateKind kind : Kinds()) {
-        GateCase one{FunctionOf(random_, kind), type, dims, gate_dims, threshold_dims};
-        one.has_carry = random_() % 3 == 0;
-        one.has_d_g = random_() % 2 == 0;
-        SCOPED_TRACE(
-            ::testing::Message() << NameOf(type) << ", kind " << static_cast<int>(kind) << ", "
-                                 << ::testing::PrintToString(gate_dims) << " to "
-                                 << ::testing::PrintToString(dims) << ", threshold "
-                                 << ::testing::PrintToString(threshold_dims) << ", carry "
-                                 << one.has_carry << ", d_g " << one.has_d_g);
-        Expect(one);
+        ExpectKind(type, kind, dims, gate_dims, threshold_dims);
         if (HasFailure()) return;
       }
     }
+  }
+
+  void ExpectKind(
+      Real type, GateKind kind, const Dims& dims, const Dims& gate_dims,
+      const Dims& threshold_dims) {
+    GateCase one{FunctionOf(random_, kind), type, dims, gate_dims, threshold_dims};
+    one.has_carry = random_() % 3 == 0;
+    one.has_d_g = random_() % 2 == 0;
+    SCOPED_TRACE(
+        ::testing::Message() << NameOf(type) << ", kind " << static_cast<int>(kind) << ", "
+                             << ::testing::PrintToString(gate_dims) << " to "
+                             << ::testing::PrintToString(dims) << ", threshold "
+                             << ::testing::PrintToString(threshold_dims) << ", carry "
+                             << one.has_carry << ", d_g " << one.has_d_g);
+    Expect(one);
+  }
+
+  // Dims that broadcast to these.
+  Dims Smaller(const Dims& large) {
+    Dims small(large.end() - static_cast<int64_t>(random_() % (large.size() + 1)), large.end());
+    for (int64_t& dim : small) dim = random_() % 2 == 0 ? 1 : dim;
+    return small;
   }
 };
 
@@ -214,13 +227,8 @@ TEST_F(GateKernelTest, BroadcastOfUpToFourDims) {
     Dims dims(1 + random_() % 4);
     for (int64_t& dim : dims) dim = Uniform(random_, time % 10 == 0 ? 0 : 1, 4);
     if (time % 4 == 0) dims[random_() % dims.size()] = Uniform(random_, 500, 1100);
-    const auto smaller = [this](const Dims& large) {
-      Dims small(large.end() - static_cast<int64_t>(random_() % (large.size() + 1)), large.end());
-      for (int64_t& dim : small) dim = random_() % 2 == 0 ? 1 : dim;
-      return small;
-    };
-    const Dims gate_dims = smaller(dims);
-    ExpectOver(dims, gate_dims, smaller(gate_dims));
+    const Dims gate_dims = Smaller(dims);
+    ExpectOver(dims, gate_dims, Smaller(gate_dims));
     if (HasFailure()) return;
   }
 }

@@ -103,14 +103,16 @@ class MaskedSoftmaxTest : public SeededTest {
   bool OneIn(uint64_t n) { return caffe2op_mask::OneIn(random_, n); }
 
   std::vector<T> RandomReals(int64_t count, double spread, Special special) {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    std::mt19937_64& random = random_.engine();
+    const auto one_in = [&](uint64_t n) { return caffe2op_mask::OneIn(random, n); };
     std::normal_distribution<double> normal;
     std::vector<T> values(static_cast<size_t>(count));
     for (T& v : values) {
-      double drawn = spread * normal(random_);
-      if (special != Special::kNone && OneIn(7)) drawn = -std::numeric_limits<double>::infinity();
-      if (special == Special::kAny && OneIn(29)) {
-        drawn = OneIn(2) ? std::numeric_limits<double>::infinity()
-                         : std::numeric_limits<double>::quiet_NaN();
+      double drawn = spread * normal(random);
+      if (special != Special::kNone && one_in(7)) drawn = -kInfinity;
+      if (special == Special::kAny && one_in(29)) {
+        drawn = one_in(2) ? kInfinity : std::numeric_limits<double>::quiet_NaN();
       }
       v = reference::Nearest<T>(drawn);
     }

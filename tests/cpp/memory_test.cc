@@ -24,10 +24,6 @@ class MemoryTest : public ::testing::Test {
   static constexpr int64_t kEntries = 5000 * caffe2op_mask::kChunkEntries + 80;
   static constexpr int64_t kAnyway = 4096;
 
-  void SetUp() override {
-    if (!caffe2op_mask::kAllocationsSeen) GTEST_SKIP() << "a sanitizer has the allocator";
-  }
-
   static void SetUpTestSuite() {
     ws_ = new Workspace;
     std::vector<bool> keep(kEntries);

@@ -30,6 +30,90 @@ class RandomMaskKernelTest : public SeededTest {
     for (int64_t i = 0; i < size; ++i) EXPECT_LE(mask.data()[i], 1);
     return std::vector<bool>(mask.data(), mask.data() + size);
   }
+
+  void ExpectElements(double p, int64_t size) {
+    const RandomStream stream = Stream();
+    const std::vector<bool> mask = Drawn(size, [&](bool* out, ParallelFor parallel_for) {
+      RandomMaskElements(p, size, stream, out, parallel_for);
+    });
+    for (int64_t i = 0; i < size; ++i) {
+      const double number = reference::NumberOf(stream.seed, stream.run, i);
+      ASSERT_EQ(mask[static_cast<size_t>(i)], number >= p * 0x1p32) << i << " of " << size;
+    }
+  }
+
+  // Of rows that are masked whole; returns how many are not.
+  int64_t ExpectRows(double p, int64_t rows, int64_t columns) {
+    const RandomStream stream = Stream();
+    const std::vector<bool> mask = Drawn(rows * columns, [&](bool* out, ParallelFor parallel_for) {
+      RandomMaskRows(p, rows, columns, stream, out, parallel_for);
+    });
+    int64_t kept = 0;
+    for (int64_t row = 0; row < rows; ++row) {
+      const auto begin = mask.begin() + row * columns;
+      const auto trues = std::count(begin, begin + columns, true);
+      EXPECT_TRUE(trues == 0 || trues == columns);
+      kept += trues == columns ? 1 : 0;
+    }
+    return kept;
+  }
+
+  // What is masked is at least a span where no end of the row cuts it; returns how often
+  // each column is masked.
+  std::vector<double> ExpectSpans(double p, int64_t span, int64_t rows, int64_t columns) {
+    SCOPED_TRACE(::testing::Message() << columns << " columns, span " << span << ", p " << p);
+    const RandomStream stream = Stream();
+    const std::vector<bool> mask = Drawn(rows * columns, [&](bool* out, ParallelFor parallel_for) {
+      RandomMaskSpans(p, span, rows, columns, stream, out, parallel_for);
+    });
+    std::vector<double> masked(static_cast<size_t>(columns));
+    for (int64_t row = 0; row < rows; ++row) {
+      int64_t run = 0;
+      for (int64_t j = 0; j < columns; ++j) {
+        const bool keep = mask[static_cast<size_t>(row * columns + j)];
+        if (!keep) {
+          ++run;
+          ++masked[static_cast<size_t>(j)];
+        } else {
+          EXPECT_TRUE(run == 0 || run == j || run >= span) << "row " << row << ", column " << j;
+          run = 0;
+        }
+      }
+    }
+    return masked;
+  }
+
+  void ExpectBernoulli(Real type, int64_t size) {
+    SCOPED_TRACE(::testing::Message() << NameOf(type) << ", " << size);
+    Doubles z = RandomReals(random_, type, size, 6);
+    for (double& value : z) value = random_() % 50 == 0 ? (value < 0 ? -1000 : 1000) : value;
+    const Doubles d_log_prob = RandomReals(random_, type, size, 2);
+    const RealInput z_in(type, z), d_in(type, d_log_prob);
+    const RandomStream stream = Stream();
+    RealOutput log_prob(type, z.size()), d_z(type, z.size(), 5);
+    const std::vector<bool> mask = Drawn(size, [&](bool* out, ParallelFor parallel_for) {
+      BernoulliMask(type, z_in.data(), size, stream, out, log_prob.data(), parallel_for);
+    });
+    Bytes drawn(mask.begin(), mask.end());
+    for (uint8_t& byte : drawn)
+      byte = byte != 0 ? static_cast<uint8_t>(Uniform(random_, 1, 255)) : byte;
+    const GuardedBytes mask_in(drawn);
+    BernoulliMaskGradient(
+        type, z_in.data(), mask_in.mask(), d_in.data(), size, d_z.data(), RandomFor(random_, size));
+    Doubles expected(z.size()), expected_d(z.size());
+    for (size_t i = 0; i < z.size(); ++i) {
+      const double u = reference::UnitOf(stream.seed, stream.run, static_cast<int64_t>(i));
+      const double p = reference::Sigmoid(z[i]);
+      if (std::fabs(u - p) > 1e-6) {
+        ASSERT_EQ(mask[i], u < p);
+      }
+      const double s = mask[i] ? z[i] : -z[i];
+      expected[i] = std::min(s, 0.0) - std::log1p(std::exp(-std::fabs(s)));
+      expected_d[i] = d_log_prob[i] * (mask[i] ? reference::Sigmoid(-z[i]) : -p);
+    }
+    log_prob.ExpectNear("log_prob", expected, {});
+    d_z.ExpectNear("d_z", expected_d, {});
+  }
 };
 
 // From the known answers that Philox was published with.
@@ -53,14 +137,7 @@ TEST(PhiloxTest, KnownAnswers) {
 TEST_F(RandomMaskKernelTest, ElementsAreThoseOfTheReference) {
   for (const int64_t size : Counts(random_)) {
     for (const double p : {0.0, 0.25, 0.5, 1.0}) {
-      const RandomStream stream = Stream();
-      const std::vector<bool> mask = Drawn(size, [&](bool* out, ParallelFor parallel_for) {
-        RandomMaskElements(p, size, stream, out, parallel_for);
-      });
-      for (int64_t i = 0; i < size; ++i) {
-        const double number = reference::NumberOf(stream.seed, stream.run, i);
-        ASSERT_EQ(mask[static_cast<size_t>(i)], number >= p * 0x1p32) << i << " of " << size;
-      }
+      ExpectElements(p, size);
     }
   }
 }
@@ -68,49 +145,20 @@ TEST_F(RandomMaskKernelTest, ElementsAreThoseOfTheReference) {
 TEST_F(RandomMaskKernelTest, RowsAreWhole) {
   for (const int64_t columns : {1, 7, 300}) {
     constexpr int64_t kRows = 4000;
-    const RandomStream stream = Stream();
-    const std::vector<bool> mask = Drawn(kRows * columns, [&](bool* out, ParallelFor parallel_for) {
-      RandomMaskRows(0.3, kRows, columns, stream, out, parallel_for);
-    });
-    int64_t kept = 0;
-    for (int64_t row = 0; row < kRows; ++row) {
-      const auto begin = mask.begin() + row * columns;
-      const auto trues = std::count(begin, begin + columns, true);
-      ASSERT_TRUE(trues == 0 || trues == columns);
-      kept += trues == columns ? 1 : 0;
-    }
+    const int64_t kept = ExpectRows(0.3, kRows, columns);
     const double deviation = std::sqrt(kRows * 0.3 * 0.7);
     EXPECT_NEAR(static_cast<double>(kept), kRows * 0.7, 5 * deviation);
   }
 }
 
-// Each column is masked with probability p, the first and the last too, and what is
-// masked is at least a span where no end of the row cuts it.
+// Each column is masked with probability p, the first and the last too.
 TEST_F(RandomMaskKernelTest, SpansAreWholeAndEvenlySpread) {
   constexpr int64_t kRows = 20000;
   for (const int64_t columns : {1, 2, 31}) {
     for (const int64_t span : {int64_t{1}, int64_t{2}, int64_t{5}, int64_t{64}, int64_t{1} << 62}) {
       for (const double p : {0.0, 0.1, 0.5, 0.97, 1.0}) {
         SCOPED_TRACE(::testing::Message() << columns << " columns, span " << span << ", p " << p);
-        const RandomStream stream = Stream();
-        const std::vector<bool> mask =
-            Drawn(kRows * columns, [&](bool* out, ParallelFor parallel_for) {
-              RandomMaskSpans(p, span, kRows, columns, stream, out, parallel_for);
-            });
-        std::vector<double> masked(static_cast<size_t>(columns));
-        for (int64_t row = 0; row < kRows; ++row) {
-          int64_t run = 0;
-          for (int64_t j = 0; j < columns; ++j) {
-            const bool keep = mask[static_cast<size_t>(row * columns + j)];
-            if (!keep) {
-              ++run;
-              ++masked[static_cast<size_t>(j)];
-            } else {
-              ASSERT_TRUE(run == 0 || run == j || run >= span) << "row " << row << ", column " << j;
-              run = 0;
-            }
-          }
-        }
+        const std::vector<double> masked = ExpectSpans(p, span, kRows, columns);
         const double deviation = std::sqrt(kRows * p * (1 - p));
         for (const double count : masked) ASSERT_NEAR(count, kRows * p, 5 * deviation);
       }
@@ -140,38 +188,7 @@ TEST_F(RandomMaskKernelTest, RunsAndSeedsDiffer) {
 
 TEST_F(RandomMaskKernelTest, BernoulliAndItsGradient) {
   for (const Real type : RealTypes()) {
-    for (const int64_t size : Counts(random_)) {
-      SCOPED_TRACE(::testing::Message() << NameOf(type) << ", " << size);
-      Doubles z = RandomReals(random_, type, size, 6);
-      for (double& value : z) value = random_() % 50 == 0 ? (value < 0 ? -1000 : 1000) : value;
-      const Doubles d_log_prob = RandomReals(random_, type, size, 2);
-      const RealInput z_in(type, z), d_in(type, d_log_prob);
-      const RandomStream stream = Stream();
-      RealOutput log_prob(type, z.size()), d_z(type, z.size(), 5);
-      const std::vector<bool> mask = Drawn(size, [&](bool* out, ParallelFor parallel_for) {
-        BernoulliMask(type, z_in.data(), size, stream, out, log_prob.data(), parallel_for);
-      });
-      Bytes drawn(mask.begin(), mask.end());
-      for (uint8_t& byte : drawn)
-        byte = byte != 0 ? static_cast<uint8_t>(Uniform(random_, 1, 255)) : byte;
-      const GuardedBytes mask_in(drawn);
-      BernoulliMaskGradient(
-          type, z_in.data(), mask_in.mask(), d_in.data(), size, d_z.data(),
-          RandomFor(random_, size));
-      Doubles expected(z.size()), expected_d(z.size());
-      for (size_t i = 0; i < z.size(); ++i) {
-        const double u = reference::UnitOf(stream.seed, stream.run, static_cast<int64_t>(i));
-        const double p = reference::Sigmoid(z[i]);
-        if (std::fabs(u - p) > 1e-6) {
-          ASSERT_EQ(mask[i], u < p);
-        }
-        const double s = mask[i] ? z[i] : -z[i];
-        expected[i] = std::min(s, 0.0) - std::log1p(std::exp(-std::fabs(s)));
-        expected_d[i] = d_log_prob[i] * (mask[i] ? reference::Sigmoid(-z[i]) : -p);
-      }
-      log_prob.ExpectNear("log_prob", expected, {});
-      d_z.ExpectNear("d_z", expected_d, {});
-    }
+    for (const int64_t size : Counts(random_)) ExpectBernoulli(type, size);
   }
 }
 

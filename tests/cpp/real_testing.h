@@ -48,7 +48,7 @@ inline Doubles Rounded(Real type, const Doubles& values) {
 inline Doubles RandomReals(Random& random, Real type, int64_t count, double scale) {
   std::uniform_real_distribution<double> draw(-scale, scale);
   Doubles values(static_cast<size_t>(count));
-  for (double& value : values) value = draw(random);
+  for (double& value : values) value = draw(random.engine());
   return Rounded(type, values);
 }
 

@@ -32,7 +32,8 @@ inline int64_t Size(const Dims& dims) {
   return std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
 }
 
-inline bool OneIn(Random& random, uint64_t n) {
+template <class Generator>
+bool OneIn(Generator& random, uint64_t n) {
   return random() % n == 0;
 }
 
@@ -98,7 +99,7 @@ template <typename T>
 std::vector<T> RandomReals(Random& random, int64_t count, double spread) {
   std::normal_distribution<double> normal(0, spread);
   std::vector<T> values(static_cast<size_t>(count));
-  for (T& v : values) v = reference::Nearest<T>(normal(random));
+  for (T& v : values) v = reference::Nearest<T>(normal(random.engine()));
   return values;
 }
 

@@ -71,6 +71,52 @@ class RepeatedMaskTest : public SeededTest {
         parallel_for);
   }
 
+  // Each over some small shape.
+  void ExpectEveryFunctor() {
+    const Shape shape{
+        Uniform(random_, 1, 24), Uniform(random_, 1, 40), Uniform(random_, 1, 3), Width()};
+    const int64_t period = Uniform(random_, 1, shape.left);
+    const int64_t repeat = Uniform(random_, 1, 3);
+    const int64_t diagonal = Uniform(random_, -30, 30);
+    const int64_t radius = Uniform(random_, 0, 20);
+    const RowIndex index{repeat, period};
+    std::vector<int64_t> numbers(static_cast<size_t>(period));
+    for (int64_t& number : numbers) number = Uniform(random_, -5, 45);
+    const std::vector<int32_t> numbers32(numbers.begin(), numbers.end());
+    const auto entry = [=](int64_t row) { return row / repeat % period; };
+    const auto number = [&](int64_t row) { return numbers[static_cast<size_t>(entry(row))]; };
+    const auto expect = [&](const auto& functor, const auto& keeps) {
+      ExpectMasked(shape, functor, keeps, RandomFor(random_, shape.left * shape.masked_dims));
+    };
+    const auto sequence = [&](int64_t i, int64_t j) {
+      return reference::SequenceKeeps(number(i), j);
+    };
+    const auto window = [&](int64_t i, int64_t j) {
+      return reference::WindowKeeps(number(i), radius, j);
+    };
+    const auto upper = [&](int64_t i, int64_t j) {
+      return reference::UpperKeeps(entry(i), diagonal, j);
+    };
+    expect(SequenceFunctor<int32_t>{numbers32.data(), index}, sequence);
+    expect(SequenceFunctor<int64_t>{numbers.data(), index}, sequence);
+    expect(WindowFunctor<int32_t>{numbers32.data(), radius, index}, window);
+    expect(WindowFunctor<int64_t>{numbers.data(), radius, index}, window);
+    expect(UpperFunctor{diagonal, index}, upper);
+    expect(LowerFunctor{diagonal, index}, [&](int64_t i, int64_t j) {
+      return reference::LowerKeeps(entry(i), diagonal, j);
+    });
+    expect(UpperDiagFunctor{diagonal, index}, [&](int64_t i, int64_t j) {
+      return reference::UpperDiagKeeps(entry(i), diagonal, j);
+    });
+    expect(LowerDiagFunctor{diagonal, index}, [&](int64_t i, int64_t j) {
+      return reference::LowerDiagKeeps(entry(i), diagonal, j);
+    });
+    IntersectionFunctor both;
+    both.Add(SequenceFunctor<int64_t>{numbers.data(), index});
+    both.Add(UpperFunctor{diagonal, index});
+    expect(both, [&](int64_t i, int64_t j) { return sequence(i, j) && upper(i, j); });
+  }
+
   int64_t Width() { return int64_t{1} << random_() % 4; }
 };
 
@@ -121,51 +167,7 @@ TEST_F(RepeatedMaskTest, OneLongRow) {
 }
 
 TEST_F(RepeatedMaskTest, EveryFunctor) {
-  for (int time = 0; time < 300; ++time) {
-    const Shape shape{
-        Uniform(random_, 1, 24), Uniform(random_, 1, 40), Uniform(random_, 1, 3), Width()};
-    const int64_t period = Uniform(random_, 1, shape.left);
-    const int64_t repeat = Uniform(random_, 1, 3);
-    const int64_t diagonal = Uniform(random_, -30, 30);
-    const int64_t radius = Uniform(random_, 0, 20);
-    const RowIndex index{repeat, period};
-    std::vector<int64_t> numbers(static_cast<size_t>(period));
-    for (int64_t& number : numbers) number = Uniform(random_, -5, 45);
-    const std::vector<int32_t> numbers32(numbers.begin(), numbers.end());
-    const auto entry = [=](int64_t row) { return row / repeat % period; };
-    const auto number = [&](int64_t row) { return numbers[static_cast<size_t>(entry(row))]; };
-    const auto expect = [&](const auto& functor, const auto& keeps) {
-      ExpectMasked(shape, functor, keeps, RandomFor(random_, shape.left * shape.masked_dims));
-    };
-    const auto sequence = [&](int64_t i, int64_t j) {
-      return reference::SequenceKeeps(number(i), j);
-    };
-    const auto window = [&](int64_t i, int64_t j) {
-      return reference::WindowKeeps(number(i), radius, j);
-    };
-    const auto upper = [&](int64_t i, int64_t j) {
-      return reference::UpperKeeps(entry(i), diagonal, j);
-    };
-    expect(SequenceFunctor<int32_t>{numbers32.data(), index}, sequence);
-    expect(SequenceFunctor<int64_t>{numbers.data(), index}, sequence);
-    expect(WindowFunctor<int32_t>{numbers32.data(), radius, index}, window);
-    expect(WindowFunctor<int64_t>{numbers.data(), radius, index}, window);
-    expect(UpperFunctor{diagonal, index}, upper);
-    expect(LowerFunctor{diagonal, index}, [&](int64_t i, int64_t j) {
-      return reference::LowerKeeps(entry(i), diagonal, j);
-    });
-    expect(UpperDiagFunctor{diagonal, index}, [&](int64_t i, int64_t j) {
-      return reference::UpperDiagKeeps(entry(i), diagonal, j);
-    });
-    expect(LowerDiagFunctor{diagonal, index}, [&](int64_t i, int64_t j) {
-      return reference::LowerDiagKeeps(entry(i), diagonal, j);
-    });
-    IntersectionFunctor both;
-    both.Add(SequenceFunctor<int64_t>{numbers.data(), index});
-    both.Add(UpperFunctor{diagonal, index});
-    expect(both, [&](int64_t i, int64_t j) { return sequence(i, j) && upper(i, j); });
-    if (HasFailure()) return;
-  }
+  for (int time = 0; time < 300 && !HasFailure(); ++time) ExpectEveryFunctor();
 }
 
 TEST_F(RepeatedMaskTest, PiecesAreApart) {

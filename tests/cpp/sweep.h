@@ -53,7 +53,7 @@ inline std::ostream& operator<<(std::ostream& out, const Pattern& pattern) {
 inline Bytes RandomBytes(Random& random, int64_t size) {
   Bytes bytes(static_cast<size_t>(size));
   for (size_t i = 0; i < bytes.size(); i += sizeof(uint64_t)) {
-    const uint64_t drawn = random();
+    const uint64_t drawn = random.engine()();
     std::memcpy(bytes.data() + i, &drawn, std::min(sizeof(drawn), bytes.size() - i));
   }
   return bytes;

@@ -323,6 +323,52 @@ def test_input_count(op_type, count):
         workspace.RunOperatorOnce(op)
 
 
+@pytest.mark.parametrize(
+    "op_type, inputs, outputs, args",
+    [
+        ("BernoulliMask", 1, 2, {}),
+        ("BooleanMask", 2, 2, {}),
+        ("BooleanMaskJagged", 3, 2, {}),
+        ("BooleanUnmaskGradient", 5, 2, {}),
+        ("Gate", 2, 2, {}),
+        ("Gate", 2, 3, {"kind": "hard_concrete"}),
+        ("GateGradient", 3, 2, {}),
+        ("HighwayGradient", 4, 3, {}),
+        ("MaskedAttention", 3, 2, {}),
+        ("MaskedAttentionGradient", 6, 3, {}),
+        ("MaskedSoftmaxGradient", 3, 2, {"has_bias": 1}),
+        ("MixtureGate", 2, 2, {}),
+        ("MixtureGateGradient", 3, 2, {}),
+    ],
+)
+def test_one_blob_for_two_outputs(op_type, inputs, outputs, args):
+    """The second would take the memory that the first is written to."""
+    names = ["input_{}".format(i) for i in range(inputs)]
+    for name in names:
+        workspace.FeedBlob(name, F)
+    for first, second in ((0, outputs - 1), (outputs - 2, outputs - 1)):
+        blobs = ["output_{}".format(i) for i in range(outputs)]
+        blobs[second] = blobs[first]
+        op = core.CreateOperator(op_type, names, blobs, **args)
+        message = "{}: outputs must be different blobs, but {} and {} are both '{}'".format(
+            op_type, first, second, blobs[first]
+        )
+        with pytest.raises(RuntimeError, match=message):
+            workspace.RunOperatorOnce(op)
+
+
+def test_gradient_of_two_types():
+    """What attention gave must be of the type of what it was given."""
+    half, single = np.ones((1, 1, 1, 1), "float16"), np.ones((1, 1, 1, 1), "float32")
+    inputs = [single, single[0], half, half, half, half]
+    op = create("MaskedAttentionGradient", Case(inputs, {}, 3))
+    for name, array in zip(op.input, inputs):
+        workspace.FeedBlob(name, array)
+    message = "MaskedAttentionGradient: O must be of the type of Q, float16, but is float32"
+    with pytest.raises(RuntimeError, match=message):
+        workspace.RunOperatorOnce(op)
+
+
 def test_input_without_data():
     """A blob that exists but holds nothing."""
     workspace.FeedBlob("mask", M)
