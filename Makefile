@@ -1,7 +1,7 @@
 # make demo   the main job on real text        make bench    timings beside peers
 # make test   every test                       make format   clang-format, in place
 # make setup  .venv with caffe2op_mask in it   make lint     clang-format and clang-tidy, as checks
-# make docs   docs/operators.md                make lock     requirements/, pinned anew
+# make docs   pages that operators tell        make lock     requirements/, pinned anew
 # make sanitize  sanitizers, memcheck and Clang's warnings; minutes
 # make fuzz   made-up input, a minute for each target, or FUZZ="SECONDS NAME.."
 # make runtimes  every test on other releases of Caffe2, and README.md's table of them
@@ -39,7 +39,7 @@ runtimes: environment
 	@$(PYTHON) tools/runtimes.py --table README.md $(RUNTIMES)
 
 docs: build
-	@$(PYTHON) tools/make_docs.py docs/operators.md
+	@$(PYTHON) tools/make_docs.py docs
 
 CXX_SOURCES = $(shell git ls-files '*.h' '*.cc')
 

@@ -1,15 +1,23 @@
 """The documentation against what it tells of: schemas, files, links, the direction of includes."""
 
 import glob
-import importlib.util
 import os
 import re
+import shlex
+import sys
 
 import numpy as np
 import pytest
+from caffe2.proto import caffe2_pb2
 from caffe2.python import core, workspace
 
+from caffe2op_mask.__main__ import main
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+
+import make_docs  # noqa: E402  behind the path to it
+from pages import gallery, masks, pictures  # noqa: E402
 OTHER_FOLDERS = {".git", ".venv", "build", "demo-output", "dist", ".pytest_cache"}
 
 
@@ -63,12 +71,93 @@ def missing_files(text):
     return [name for name in named if not os.path.exists(os.path.join(ROOT, name))]
 
 
-def test_the_catalogue_is_what_make_docs_writes():
-    path = os.path.join(ROOT, "tools", "make_docs.py")
-    spec = importlib.util.spec_from_file_location("make_docs", path)
-    make_docs = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_docs)
-    assert read("docs/operators.md") == make_docs.page(), "run make docs"
+@pytest.fixture(scope="module")
+def generated():
+    """What `make docs` would write now."""
+    return make_docs.files()
+
+
+@pytest.mark.parametrize("page", ["operators.md", "gallery.md"])
+def test_a_page_is_what_make_docs_writes(generated, page):
+    assert read("docs/" + page) == generated[page], "run make docs"
+
+
+def described(picture):
+    """What a picture says that it shows, and of what matplotlib it is."""
+    (description,) = re.findall(r"<dc:description>\n(.*?)\n</dc:description>", picture, re.S)
+    (creator,) = re.findall(r"<dc:title>(matplotlib [^<]*)</dc:title>", picture)
+    return description, creator
+
+
+@pytest.mark.parametrize("stem", [mask.stem for mask in masks.MASKS] + [pictures.CURVES])
+def test_a_picture_is_what_make_docs_draws(generated, stem):
+    path = pictures.path(stem)
+    shown, creator = described(read("docs/" + path))
+    assert shown == described(generated[path])[0], "run make docs"
+    # Another matplotlib draws the same in other words.
+    if creator == pictures.creator():
+        assert read("docs/" + path) == generated[path], "run make docs"
+
+
+def test_what_a_picture_says():
+    causal = next(mask for mask in masks.MASKS if mask.stem == "upper")
+    made = masks.make(causal)
+    shown, creator = described(pictures.of_mask(made))
+    expected = np.tril(np.ones((12, 12), bool))
+    assert [[entry == "#" for entry in row] for row in shown.split("\n")] == expected.tolist()
+    assert creator == pictures.creator()
+
+
+def test_there_are_no_other_pictures(generated):
+    found = glob.glob(os.path.join(ROOT, "docs", pictures.FOLDER, "*"))
+    there = {os.path.relpath(path, os.path.join(ROOT, "docs")) for path in found}
+    assert there == {path for path in generated if path.startswith(pictures.FOLDER)}
+
+
+def test_every_picture_is_shown():
+    shown = set()
+    for page in glob.glob(os.path.join(ROOT, "docs", "*.md")):
+        shown.update(re.findall(r"\]\((images/[^)\s]+)\)", read(page)))
+    there = glob.glob(os.path.join(ROOT, "docs", "images", "**", "*.*"), recursive=True)
+    assert shown == {os.path.relpath(path, os.path.join(ROOT, "docs")) for path in there}
+
+
+ENTRY = re.compile(
+    r"^### (.*)\n\n!.*\n\n.* Hides (.*?%)\..*\n\n```python\n((?:.*\n)*?)```\n\n"
+    r"```\npython -m caffe2op_mask (.*)\n```\n",
+    re.M,
+)
+
+
+@pytest.mark.parametrize("stem, share, program, command", ENTRY.findall(read("docs/gallery.md")))
+def test_commands_of_the_gallery_tell_what_it_says(
+    stem, share, program, command, tmp_path, monkeypatch, capsys
+):
+    """As a reader would: the program with its arrays fed, a blob saved, the command."""
+    names = {"np": np, "core": core, "caffe2_pb2": caffe2_pb2}
+    exec(program, names)
+    for blob in names["op"].input:
+        workspace.FeedBlob(blob, names[blob])
+    workspace.RunOperatorOnce(names["op"])
+    monkeypatch.chdir(tmp_path)
+    for blob in re.findall(r"(\w+)\.npy", command):
+        np.save(blob + ".npy", workspace.FetchBlob(blob))
+    main(shlex.split(command))
+    assert " {} ".format(share) in capsys.readouterr().out
+
+
+def test_the_gallery_has_every_mask():
+    assert [entry[0] for entry in ENTRY.findall(read("docs/gallery.md"))] == [
+        mask.stem for mask in masks.MASKS
+    ]
+    assert len({gallery.anchor(mask.stem) for mask in masks.MASKS}) == len(masks.MASKS)
+
+
+def test_every_operator_has_a_picture():
+    catalogue = read("docs/operators.md")
+    operators = {name for name in re.findall(r"^## (\w+)$", catalogue, re.M)}
+    drawn = {mask.operator for mask in masks.MASKS}
+    assert drawn == {name for name in operators if not name.endswith("Gradient")}
 
 
 EXAMPLE = re.compile(
@@ -103,7 +192,22 @@ def test_what_a_broken_link_is():
     assert broken_links("README.md", text) == ["#b", "none.md", "LICENSE#a"]
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_index_has_every_page():
+    named = {link for link in links(read("docs/README.md")) if "/" not in link}
+    there = glob.glob(os.path.join(ROOT, "docs", "*.md"))
+    assert named == {os.path.basename(path) for path in there} - {"README.md"}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/README.md",
+        "docs/architecture.md",
+        "docs/troubleshooting.md",
+    ],
+)
 def test_files_that_are_named_exist(page):
     assert not missing_files(read(page))
 

@@ -1,4 +1,4 @@
-"""What README.md says of stock Caffe2: each line run by stock and by this library.
+"""What docs/migration.md says of stock Caffe2: each line run by stock and by this library.
 
 Stock operators are asked for by engine DEFAULT, this library's by engine MASK. A read past the end
 is shown without one that could hurt: the blob that is too short was longer before, so that what
@@ -206,3 +206,19 @@ def test_as_many_values_as_positions():
     refuses(STOCK, "does not match the corresponding value size", "BooleanUnmask", inputs)
     assert run(OURS, "BooleanUnmask", inputs).tolist() == [1, 3]
     refuses(OURS, "one row for each of the 1", "BooleanUnmask", inputs, layout="compact")
+
+
+def test_outputs_of_one_name():
+    # Stock goes on writing to the memory of the first: the process may die of it.
+    code = """
+workspace.FeedBlob("data", np.array([1, 3, 5], dtype=np.float32))
+workspace.FeedBlob("mask", np.array([True, False, True]))
+op = core.CreateOperator("BooleanMask", ["data", "mask"], ["kept", "kept"])
+workspace.RunOperatorOnce(op)
+print(workspace.FetchBlob("kept").tolist(), flush=True)
+"""
+    stock = fresh_process.run(HEAD + code)
+    assert stock.code < 0 or stock.out == "[0, 2]\n"
+    ours = fresh_process.run("import caffe2op_mask\n" + HEAD + code)
+    assert ours.code == 1
+    assert "outputs must be different blobs, but 0 and 1 are both 'kept'" in ours.err

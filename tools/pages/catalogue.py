@@ -1,0 +1,63 @@
+"""docs/operators.md: what the schemas tell of each operator, and pictures of what it keeps."""
+
+from caffe2op_mask.commands.ops import operators, signature
+
+from pages import gallery, masks, pictures
+
+HEAD = """# Operators
+
+<!-- Written by `make docs` from the schemas in operators/. Edit those. -->
+
+What each operator of caffe2op-mask does, takes and gives. True in a mask keeps. Pictures lead to
+the [gallery](gallery.md), which has the arguments that made them; what errors mean and how to mend
+them is in [troubleshooting](troubleshooting.md#operators).
+
+{}
+"""
+
+
+def page():
+    """The text of docs/operators.md."""
+    found = operators()
+    contents = "\n".join("- [{0}](#{1})".format(name, name.lower()) for name, _ in found)
+    parts = [HEAD.format(contents)]
+    parts += [_operator(name, schema) for name, schema in found]
+    return "\n".join(parts)
+
+
+def _operator(name, schema):
+    parts = ["## " + name, "`{}`".format(signature(name, schema)), schema.doc.strip()]
+    parts.append(_pictures(name))
+    parts.append(_table("Argument", [(arg.name, arg.description) for arg in schema.args]))
+    parts.append(_table("Input", schema.input_desc))
+    parts.append(_table("Output", schema.output_desc))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _pictures(name):
+    """Pictures of what an operator keeps, side by side, each a link to the gallery."""
+    stems = [mask.stem for mask in masks.MASKS if mask.operator == name]
+    if name == "Gate":
+        stems.append(pictures.CURVES)
+    if not stems:
+        return ""
+    links = [
+        "[![{0}]({1})](gallery.md#{2})".format(stem, pictures.path(stem), gallery.anchor(stem))
+        for stem in stems
+    ]
+    return "**What it keeps**\n\n" + "\n".join(links)
+
+
+def _table(title, rows):
+    if not rows:
+        return ""
+    lines = ["| {} | |".format(title), "| --- | --- |"]
+    lines += ["| `{}` | {} |".format(name, _escape(text)) for name, text in rows]
+    return "\n".join(lines)
+
+
+def _escape(text):
+    """`text` with what Markdown would take for HTML or a new column escaped, outside of code."""
+    pieces = text.replace("|", "\\|").split("`")
+    pieces[::2] = [piece.replace("<", "\\<") for piece in pieces[::2]]
+    return "`".join(pieces)
