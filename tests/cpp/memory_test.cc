@@ -56,7 +56,7 @@ class MemoryTest : public ::testing::Test {
   // Many chunks, and no whole number of them. What goes with a chunk is large beside what
   // goes with a run, kAnyway.
   static constexpr int64_t kEntries = 5000 * caffe2op_mask::kChunkEntries + 80;
-  static constexpr int64_t kAnyway = 4096;
+  static constexpr int64_t kAnyway = 8192;
 
   static void SetUpTestSuite() {
     ws_ = new Workspace;
