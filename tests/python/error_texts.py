@@ -101,6 +101,10 @@ def _plain(piece):
 def _of_python(text):
     found = []
     for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and node.name == "fault":
+            # It returns what others raise.
+            returned = [part.value for part in ast.walk(node) if isinstance(part, ast.Return)]
+            found += [_texts(value) for value in returned]
         call = node.exc if isinstance(node, ast.Raise) else node
         if not isinstance(call, ast.Call):
             continue
