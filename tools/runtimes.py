@@ -132,8 +132,8 @@ class Debian(Runtime):
     """Caffe2 of Debian packages, in a root directory of that release."""
 
     PACKAGES = (
-        "ccache cmake dpkg-dev g++ git libgoogle-glog-dev libgtest-dev libprotobuf-dev libtorch-dev make "
-        "python3-future python3-hypothesis python3-matplotlib python3-networkx python3-protobuf "
+        "ccache cmake dpkg-dev g++ git libgoogle-glog-dev libgtest-dev libprotobuf-dev libtorch-dev "
+        "make python3-future python3-hypothesis python3-matplotlib python3-networkx python3-protobuf "
         "python3-pytest python3-scipy python3-six python3-sklearn python3-torch python3-tqdm"
     ).split()
 
@@ -312,8 +312,8 @@ def python_tests(runtime):
         os.remove(written)
     command = [runtime.python, "-m", "pytest", "tests/python", "-q", "-rs", "--junitxml", report]
     code, _ = runtime.attempt(command, PYTHONPATH=package(runtime))
-    # Written when all is done. A process may die after that: Debian 11's torch does, on exit, once it
-    # has run anything backward.
+    # Written when all is done. A process may die after that: Debian 11's torch does, on exit, once
+    # it has run anything backward.
     if not os.path.exists(written):
         raise Failed("pytest ended with {}".format(code))
     top = xml.etree.ElementTree.parse(written).getroot()

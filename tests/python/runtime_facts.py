@@ -9,7 +9,8 @@ from caffe2.python import core, workspace
 
 # What runtimes log of themselves, when they are imported or initialized, on standard error.
 _LOGGED = re.compile(
-    r"(?m)^(WARNING:root:This caffe2 python run |WARNING: Logging before |[EWI]\d{4} ).*\n"
+    r"(?m)^(WARNING:root:This caffe2 python run |WARNING: Logging before |"
+    r"[EWI]\d{4} |\[[EWI] \w+\.cpp:\d+\] ).*\n"
 )
 
 

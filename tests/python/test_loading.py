@@ -60,7 +60,7 @@ def import_error(path):
 # As registry/library_info.cc has it.
 BUILT_FOR = """
     extern const char kBuiltFor[];
-    const char kBuiltFor[] = "caffe2op_mask was built for torch={},abi={},protobuf=3.13.0 of its own";
+    const char kBuiltFor[] = "caffe2op_mask was built for torch={},abi={},protobuf=3.13.0";
 """
 
 

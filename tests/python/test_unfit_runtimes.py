@@ -1,7 +1,7 @@
 """Installations that cannot work, each told in one sentence: before a build, and on import.
 
-They are faked: a process without site-packages sees what a test writes, and CMake asks a Python that
-answers what a test says.
+They are faked: a process without site-packages sees what a test writes, and CMake asks a Python
+that answers what a test says.
 """
 
 import os
@@ -222,8 +222,8 @@ def test_headers_of_another_protobuf_than_the_shared_one(tmp_path):
 
 def test_headers_of_the_shared_protobuf_are_missing(tmp_path):
     assert (
-        "Caffe2 of torch 1.7.0 shares /none/libprotobuf.so.23, whose headers are missing; Debian has "
-        "them as libprotobuf-dev."
+        "Caffe2 of torch 1.7.0 shares /none/libprotobuf.so.23, whose headers are missing; Debian "
+        "has them as libprotobuf-dev."
     ) in configure(
         tmp_path,
         dict(ANSWER, PROTOBUF_LIBRARY="/none/libprotobuf.so.23"),
