@@ -65,7 +65,7 @@ T Number(const std::string& word) {
   } else {
     const long long read = std::strtoll(word.c_str(), &end, 10);  // NOLINT(google-runtime-int)
     number = static_cast<T>(read);
-    fits = number == read;
+    fits = static_cast<long long>(number) == read;  // NOLINT(google-runtime-int)
   }
   if (*end != '\0' || !fits) {
     throw std::runtime_error("\"" + word + "\" is not a number of its type.");
