@@ -100,7 +100,8 @@ memcheck() {
 # Runs a test program under memcheck; fails where that has found something.
 judge() {
   local status=0
-  valgrind --quiet --error-exitcode=99 "$@" --gtest_brief=1 >build/valgrind/memcheck.log 2>&1 || status=$?
+  valgrind --quiet --error-exitcode=99 "$@" --gtest_brief=1 \
+    >build/valgrind/memcheck.log 2>&1 || status=$?
   if [ "$status" -ne 0 ] && [ "$status" -ne 1 ]; then
     cat build/valgrind/memcheck.log >&2
     fail "memcheck found errors in ${1##*/}, or it ended with status $status; see above."

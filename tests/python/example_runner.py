@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EXAMPLES = os.path.join(ROOT, "examples")
@@ -42,3 +43,12 @@ def check_picture(path, printed):
     pixels = image.imread(str(path))
     assert min(pixels.shape[:2]) > 300
     assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 20
+
+
+def check_refusal(program, argument, capsys, bounds=".*"):
+    """The program, a module, refuses ``--name=value`` by a sentence that has both and the bounds."""
+    with pytest.raises(SystemExit):
+        program.parse_arguments([argument])
+    name, value = argument.split("=")
+    wanted = "{} must be {}, but is {}\\.".format(name, bounds, re.escape(value))
+    assert re.search(wanted, capsys.readouterr().err)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from caffe2.python import workspace
 
-from example_runner import NUMBER, check_picture, figures, run
+from example_runner import NUMBER, check_picture, check_refusal, figures, run
 
 import adaptive_attention
 import gap_net
@@ -93,10 +93,7 @@ class TestProgram:
 
     @pytest.mark.parametrize("argument", ["--epochs=0", "--runs=0", "--seed=-1"])
     def test_refuses_arguments(self, argument, capsys):
-        with pytest.raises(SystemExit):
-            adaptive_attention.parse_arguments([argument])
-        name, value = argument.split("=")
-        assert re.search(name + r" must be .*, but is " + value, capsys.readouterr().err)
+        check_refusal(adaptive_attention, argument, capsys)
 
 
 class TestExamples:

@@ -7,7 +7,7 @@ import pytest
 from caffe2.python import core, workspace
 from scipy import stats
 
-from example_runner import NUMBER, check_picture, figures, run
+from example_runner import NUMBER, check_picture, check_refusal, figures, run
 
 import augmentation
 from augmentation import MASKS, NO_MASKS, PIXELS, SIDE, SPAN, SQUARE, UNITS, VIEWS, Masks
@@ -228,11 +228,7 @@ def test_net_is_asked_without_masks_and_trained_with_them():
     ],
 )
 def test_refuses_arguments(argument, bounds, capsys):
-    with pytest.raises(SystemExit):
-        augmentation.parse_arguments([argument])
-    name, value = argument.split("=")
-    wanted = "{} must be {}, but is {}\\.".format(name, bounds, value)
-    assert re.search(wanted, capsys.readouterr().err)
+    check_refusal(augmentation, argument, capsys, bounds)
 
 
 def test_refuses_the_runtime_s_own_masks(tmp_path):
