@@ -46,7 +46,7 @@ def check_picture(path, printed):
 
 
 def check_refusal(program, argument, capsys, bounds=".*"):
-    """The program, a module, refuses ``--name=value`` by a sentence that has both and the bounds."""
+    """The program, a module, refuses ``--name=value``, in a sentence with both and the bounds."""
     with pytest.raises(SystemExit):
         program.parse_arguments([argument])
     name, value = argument.split("=")

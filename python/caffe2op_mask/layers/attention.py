@@ -208,16 +208,16 @@ def adaptive_attention(
     blob_out    ``[B, Lq, dim_in]``; with num_tasks ``[B, num_tasks, dim_in]``, or with task
                 ``[B, 1, dim_in]``
     num_tasks   attend as each of so many tasks does: their queries are learned
-    task        int32 or int64, ``[B]``: with num_tasks, the one task of each of the batch, from 0 to
-                num_tasks - 1; without, all of them attend
+    task        int32 or int64, ``[B]``: with num_tasks, the one task of each of the batch, from 0
+                to num_tasks - 1; without, all of them attend
     gate_bias_init
                 that of the gate, as brew.fc takes it (default zeros: half and half)
     arguments   others of `multi_head_attention`, but for dim_out, which is dim_in
 
     Blobs are ``<blob_out>_attended_to``, the result of `multi_head_attention`, which has its blobs
     and parameters under that name; ``<blob_out>_gate``, ``[B, Lq, 1]``, near 0 where nothing was
-    worth a look; and with num_tasks the parameter ``<blob_out>_tasks``, ``[num_tasks, dim_in]``. The
-    gate's parameters are ``<blob_out>_logits_w`` and ``_b``. Returns blob_out.
+    worth a look; and with num_tasks the parameter ``<blob_out>_tasks``, ``[num_tasks, dim_in]``.
+    The gate's parameters are ``<blob_out>_logits_w`` and ``_b``. Returns blob_out.
 
     Raises ValueError for a task without num_tasks, tasks with queries of the batch, and what
     `multi_head_attention` raises. Operators check shapes, types and tasks when they run.

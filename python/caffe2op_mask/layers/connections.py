@@ -34,7 +34,7 @@ def residual(model, blob_in, blob_out, layer, dim_in=None, dim_out=None, **argum
 
 
 def skip(model, blob_in, blob_out, layer, **arguments):
-    """A layer whose input goes on beside its result: ``Y = [X, layer(X)]``, joined at the last axis.
+    """A layer whose input goes on beside its result: ``Y = [X, layer(X)]``, along the last axis.
 
     blob_in    X, ``[.., D]``
     blob_out   ``[.., D + D']``, where the layer gives ``[.., D']``

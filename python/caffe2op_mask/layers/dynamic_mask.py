@@ -56,7 +56,7 @@ def dynamic_mask(
     dim_hidden   width of a hidden layer of tanh in the network (default none: it is linear)
     lengths      int32 or int64, ``[B]``: rows from there on are padding, which is never kept
     mask         bool, ``[B, L]``: False is padding; with lengths, what both leave
-    is_test      True: nothing is drawn. reinforce then keeps where Z > 0, hard_concrete has no noise
+    is_test      True: nothing is drawn: reinforce keeps where Z > 0, hard_concrete has no noise
     weight_init, bias_init
                  as brew.fc takes them, for the last layer of the network; a bias above 0 begins by
                  keeping most
@@ -68,12 +68,12 @@ def dynamic_mask(
 
     Blobs are ``<blob_out>_logits`` and ``<blob_out>_gate``, ``[B, L, 1]``, what X was multiplied
     by; ``<blob_out>_mask``, bool ``[B, L]``, what is kept, for those that attend to the result; and
-    those that `dynamic_mask_loss` reads. Parameters are ``<blob_out>_logits_w`` and ``_b`` and, with
-    dim_hidden, ``<blob_out>_hidden_w`` and ``_b``. Returns blob_out.
+    those that `dynamic_mask_loss` reads. Parameters are ``<blob_out>_logits_w`` and ``_b`` and,
+    with dim_hidden, ``<blob_out>_hidden_w`` and ``_b``. Returns blob_out.
 
-    Raises ValueError for an estimator that is none of these, a size that is not positive and another
-    number of blobs, TypeError for an argument that Gate does not have. Operators check types and
-    shapes when they run.
+    Raises ValueError for an estimator that is none of these, a size that is not positive and
+    another number of blobs, TypeError for an argument that Gate does not have. Operators check types
+    and shapes when they run.
 
     Source: Bengio, Leonard and Courville 2013 (straight through), Louizos, Welling and Kingma 2018
     (hard concrete), Williams 1992 (REINFORCE).
@@ -143,14 +143,15 @@ def _draw(net, blob_in, logits, blob_out):
 
 def _add_open(net, logits, blob_out, beta=2 / 3, gamma=-0.1, zeta=1.1, **_):
     """Probability that a gate of hard_concrete is not 0, by its arguments as Gate has them."""
-    shift = net.ConstantFill([], blob_out + "_shift", shape=[1], value=-beta * np.log(-gamma / zeta))
+    shift = -beta * np.log(-gamma / zeta)
+    shift = net.ConstantFill([], blob_out + "_shift", shape=[1], value=shift)
     return net.Sigmoid(net.Add([logits, shift], blob_out + "_logits"), blob_out)
 
 
 def dynamic_mask_loss(
     model, blob_in, blob_out, kept_penalty=0.0, masked_penalty=0.0, baseline_decay=0.95
 ):
-    """What a model with a dynamic mask minimizes: its losses, and a price for what it keeps or masks.
+    """What a model with a dynamic mask minimizes: losses and a price for what it keeps or masks.
 
     ``loss = mean over B of (losses + kept_penalty * kept + masked_penalty * masked)``
 
@@ -161,15 +162,15 @@ def dynamic_mask_loss(
     masked_penalty   price of each row that is masked, so that no more go than pay
     baseline_decay   with reinforce, how much of the running mean of the cost stays at each step
 
-    kept and masked are how many rows of a sample are so, padding aside; with hard_concrete, how many
-    are expected to be. The probability of what reinforce drew gets the gradient of
+    kept and masked are how many rows of a sample are so, padding aside; with hard_concrete, how
+    many are expected to be. The probability of what reinforce drew gets the gradient of
     ``mean((cost - baseline) * log_prob)``; the value of the loss has no part of that. The baseline
     is the running mean of the cost at the steps before, ``<masked>_baseline_total`` over
     ``<masked>_baseline_weight``, which are parameters of the model that no optimizer changes. It
     takes variance from the estimate, and adds no bias to it. Returns blob_out.
 
-    Raises ValueError for a blob that is not made by `dynamic_mask` in this model and a decay that is
-    not from 0 to 1.
+    Raises ValueError for a blob that is not made by `dynamic_mask` in this model and a decay that
+    is not at least 0 and below 1.
 
     Source: Williams 1992 (REINFORCE and the baseline); Louizos, Welling and Kingma 2018 (the
     expected number of open gates).

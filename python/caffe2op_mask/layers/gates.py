@@ -1,4 +1,4 @@
-"""Layers with a gate that is learned: it multiplies what passes by what it has made of its input."""
+"""Layers with a gate that is learned: it multiplies what passes by what it makes of its input."""
 
 from caffe2op_mask.layers.arguments import (
     blob_list,
@@ -90,7 +90,8 @@ def gated_feed_forward(
 ):
     """Two layers of tanh, a gate behind the second, and a projection.
 
-    ``h1 = tanh(X W1^T + b1)``, ``h2 = tanh(h1 W2^T + b2)``, ``Y = (g(h2 Wg^T + bg) * h2) Wo^T + bo``
+    ``h1 = tanh(X W1^T + b1)``, ``h2 = tanh(h1 W2^T + b2)``,
+    ``Y = (g(h2 Wg^T + bg) * h2) Wo^T + bo``
 
     blob_in     ``[.., dim_in]``; float
     blob_out    ``[.., dim_out]``
@@ -193,9 +194,9 @@ def task_gate(
                as `learnable_gate` takes them
 
     Parameters are ``<blob_out>_tasks``, ``[num_tasks, dim_in]``, what the gate of each task takes,
-    and, where it chooses, ``<blob_out>_choice_logits_w`` and ``_b``. Blobs are ``<blob_out>_logits``
-    and ``<blob_out>_gate``, of the shape of blob_in, and ``<blob_out>_choice``,
-    ``[N, num_tasks]``. Returns blob_out.
+    and, where it chooses, ``<blob_out>_choice_logits_w`` and ``_b``. Blobs are
+    ``<blob_out>_logits`` and ``<blob_out>_gate``, of the shape of blob_in, and
+    ``<blob_out>_choice``, ``[N, num_tasks]``. Returns blob_out.
 
     Raises ValueError for a size that is not positive, TypeError for an argument that Gate does not
     have. Operators check shapes, types and tasks when they run.
