@@ -72,8 +72,8 @@ def dynamic_mask(
     with dim_hidden, ``<blob_out>_hidden_w`` and ``_b``. Returns blob_out.
 
     Raises ValueError for an estimator that is none of these, a size that is not positive and
-    another number of blobs, TypeError for an argument that Gate does not have. Operators check types
-    and shapes when they run.
+    another number of blobs, TypeError for an argument that Gate does not have. Operators check
+    types and shapes when they run.
 
     Source: Bengio, Leonard and Courville 2013 (straight through), Louizos, Welling and Kingma 2018
     (hard concrete), Williams 1992 (REINFORCE).
