@@ -75,10 +75,11 @@ address() {
 }
 
 thread() {
-  build thread kernels_test -- \
-    -DCAFFE2OP_MASK_SANITIZE=thread -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="$FLAGS"
+  # With -fsanitize=thread g++ takes loops that never run, of vectors of one element, to leave arrays.
+  build thread kernels_test -- -DCAFFE2OP_MASK_SANITIZE=thread -DCMAKE_BUILD_TYPE=None \
+    -DCMAKE_CXX_FLAGS="$FLAGS -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread"
   say "kernels, by threads"
-  TSAN_OPTIONS=halt_on_error=1 build/thread/tests/cpp/kernels_test --gtest_brief=1
+  TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1 build/thread/tests/cpp/kernels_test --gtest_brief=1
 }
 
 memcheck() {
