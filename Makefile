@@ -59,10 +59,10 @@ bench: build
 	@cmake --build $(BUILD) --parallel $(JOBS) --target kernels_benchmark -- --no-print-directory
 	@$(PYTHON) benchmarks/bench.py $(BENCH)
 
-# Kernels are built for this by clang++-14, beside what was built before.
-sanitize: environment
+sanitize: build
 	@tools/sanitize.sh
 
+# Kernels are built for this by clang++-14, beside what was built before.
 fuzz: build
 	@tools/fuzz.sh $(FUZZ)
 

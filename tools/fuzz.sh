@@ -5,8 +5,8 @@
 #   tools/fuzz.sh [SECONDS [NAME..]]     for each (default 60); NAME such as gate or operators
 #
 # What a target found worth keeping stays in build/fuzz/corpus, so that the next run goes on from
-# there; what fails is put into build/fuzz/findings. CXX may name another Clang than clang++-14, and
-# PYTHON another Python with the library than that of .venv.
+# there; what fails is put into build/fuzz/findings. CXX may name another Clang than clang++-14, PYTHON
+# another Python with the library than that of .venv, and SEED a number, where none is drawn.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,6 +25,7 @@ names=("${@:-${families[@]}}")
 build=build/fuzz
 cxx=${CXX:-clang++-14}
 python=${PYTHON:-.venv/bin/python}
+seed=${SEED:-$RANDOM$RANDOM}
 
 build_targets() {
   command -v "$cxx" >/dev/null || stop "there is no $cxx; Debian has it as clang-14."
@@ -53,14 +54,14 @@ for name in "${names[@]}"; do
   if [[ $name == operators ]]; then
     [[ -x $python ]] || stop "there is no $python; make setup makes it."
     "$python" tests/fuzz/operators.py --replay tests/fuzz/corpus/operators || failed=1
-    "$python" tests/fuzz/operators.py --seconds "$seconds" --seed "$RANDOM$RANDOM" || failed=1
+    "$python" tests/fuzz/operators.py --seconds "$seconds" --seed "$seed" || failed=1
     continue
   fi
   mkdir -p $build/corpus/"$name"
   log=$build/$name.log
   echo "fuzz_$name for $seconds seconds"
-  $build/fuzz_"$name" -max_total_time="$seconds" -max_len=1024 -len_control=0 -timeout=60 \
-    -print_final_stats=1 -artifact_prefix=$build/findings/"$name"- \
+  $build/fuzz_"$name" -max_total_time="$seconds" -seed="$seed" -max_len=1024 -len_control=0 \
+    -timeout=60 -print_final_stats=1 -artifact_prefix=$build/findings/"$name"- \
     $build/corpus/"$name" tests/fuzz/corpus/"$name" >"$log" 2>&1 || {
     failed=1
     tail -n 60 "$log"

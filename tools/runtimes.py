@@ -115,8 +115,11 @@ class Wheel(Runtime):
         requirements = os.path.join(self.folder, "requirements.in")
         with open(requirements, "w") as out:
             out.write(wanted)
-        pip = [self.python, "-m", "pip", "--disable-pip-version-check", "install", "-r"]
-        self.shell(pip + [requirements], "pip could not install torch {}".format(self.torch))
+        pip = [self.python, "-m", "pip", "--disable-pip-version-check", "install"]
+        # The pip of old Pythons takes wheels of today for none, and would compile what they hold.
+        self.shell(pip + ["--upgrade", "pip"], "pip could not be upgraded")
+        problem = "pip could not install torch {}".format(self.torch)
+        self.shell(pip + ["-r", requirements], problem)
 
     def attempt(self, arguments, folder=".", **environment):
         own = {

@@ -6,7 +6,9 @@
 #   valgrind  kernels and operators under memcheck
 #   clang     everything compiled by clang too, whose warnings are not those of g++
 #
-# All of them, unless some are named. Each builds into a folder of its own under build/.
+# All of them, unless some are named. All but memcheck, which takes what `make build` made, build into
+# folders of their own. TARGETS names the instruction sets that address tests the kernels on, in the
+# place of AVX3_DL, AVX2 and SSSE3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,10 +49,10 @@ build() {
 # less.
 readonly FLAGS="-O1 -g1 -DHWY_DISABLED_TARGETS=2304"
 
-# Those of the others that this machine has; the tests themselves skip the rest.
+# Where this machine lacks one, the tests say so and end.
 kernels_on() {
   local target
-  for target in AVX3_DL AVX2 SSSE3; do
+  for target in ${TARGETS:-AVX3_DL AVX2 SSSE3}; do
     say "kernels on $target"
     "$@" --target="$target" --gtest_brief=1
   done
@@ -67,11 +69,12 @@ address() {
     kernels_on build/address/tests/cpp/kernels_test
   say "operators"
   build/address/tests/cpp/operators_test --gtest_brief=1
+  local tests=("${OPERATOR_TESTS[@]/#/tests/python/test_}")
   # A Python that is not instrumented loads the library, so that the sanitizer must be there first.
   (cd python && find caffe2op_mask -name '*.py' -exec cp --parents {} ../build/address/python \;)
   LD_PRELOAD=$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so) \
     PYTHONPATH=$PWD/build/address/python \
-    "$PYTHON" -m pytest -q "${OPERATOR_TESTS[@]/#/tests/python/test_}"
+    "$PYTHON" -m pytest -q "${tests[@]/%/.py}"
 }
 
 thread() {
@@ -84,17 +87,17 @@ thread() {
 
 memcheck() {
   need valgrind valgrind
-  build valgrind kernels_test operators_test -- -DCMAKE_BUILD_TYPE=Release
+  [ -x build/tests/cpp/operators_test ] || fail "there are no tests in build/; make build makes them."
   local quick
   # memcheck takes fifty times as long, and has no 80-bit numbers, in which the oracles compute: results
   # are not judged here, as they are by the tests, but memory is.
-  quick=$(build/valgrind/tests/cpp/kernels_test --target=SSE4 |
+  quick=$(build/tests/cpp/kernels_test --target=SSE4 |
     sed -n 's/.* OK \] \([^ ]*\) (\([0-9]*\) ms)/\2 \1/p' | awk '$1 <= 30 { printf "%s:", $2 }')
   [ -n "$quick" ] || fail "no test of the kernels is quick enough for memcheck."
   say "kernels that take 30 ms or less, under memcheck"
-  judge build/valgrind/tests/cpp/kernels_test --target=SSE4 --gtest_filter="$quick"
+  judge build/tests/cpp/kernels_test --target=SSE4 --gtest_filter="$quick"
   say "operators, under memcheck"
-  judge build/valgrind/tests/cpp/operators_test \
+  judge build/tests/cpp/operators_test \
     --gtest_filter='-*ManySmallRuns*:*FaultsTest*'
 }
 
@@ -102,9 +105,9 @@ memcheck() {
 judge() {
   local status=0
   valgrind --quiet --error-exitcode=99 "$@" --gtest_brief=1 \
-    >build/valgrind/memcheck.log 2>&1 || status=$?
+    >build/memcheck.log 2>&1 || status=$?
   if [ "$status" -ne 0 ] && [ "$status" -ne 1 ]; then
-    cat build/valgrind/memcheck.log >&2
+    cat build/memcheck.log >&2
     fail "memcheck found errors in ${1##*/}, or it ended with status $status; see above."
   fi
 }
@@ -112,7 +115,8 @@ judge() {
 clang() {
   need clang++-14 clang-14
   # Compiled, and not run, not even for the names of tests: the runtime has no OpenMP of Clang's.
-  build clang all -- -DCMAKE_CXX_COMPILER=clang++-14 \
+  # Warnings do not need optimized code, whose making takes most of the time.
+  build clang all -- -DCMAKE_CXX_COMPILER=clang++-14 -DCMAKE_BUILD_TYPE=None \
     -DCMAKE_GTEST_DISCOVER_TESTS_DISCOVERY_MODE=PRE_TEST
 }
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Makes everything that a build needs, from nothing: Debian packages, a Python environment in .venv,
 # and caffe2op_mask in it. Safe to repeat; what is there already is not made again.
+#
+#   tools/setup.sh [PACKAGE..]     these Debian packages, too
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly PACKAGES=(g++ cmake make ccache libbenchmark-dev libgtest-dev libhwy-dev)
+readonly PACKAGES=(g++ cmake make ccache libbenchmark-dev libgtest-dev libhwy-dev "$@")
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
@@ -43,6 +45,11 @@ find_python() {
   fail "a Python of version 3.6 to 3.9 with venv is needed, on PATH, under pyenv or named by PYTHON=, because no later one has Caffe2."
 }
 
+pip_install() {
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@" ||
+    fail "pip could not install ${*: -1}; its own words are above."
+}
+
 make_venv() {
   local python requirements stamp
   if [ ! -x .venv/bin/python ]; then
@@ -57,8 +64,9 @@ make_venv() {
   stamp=$(sha256sum "$requirements")
   [ "$(cat .venv/requirements.stamp 2>/dev/null)" = "$stamp" ] && return
   say "installing $requirements into .venv"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" ||
-    fail "pip could not install $requirements; its own words are above."
+  # The pip of an old Python takes wheels of today for none, and would compile what they hold.
+  [ "$requirements" = requirements/requirements-py39.txt ] || pip_install --upgrade pip
+  pip_install -r "$requirements"
   printf '%s' "$stamp" >.venv/requirements.stamp
 }
 
