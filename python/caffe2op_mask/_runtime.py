@@ -1,7 +1,8 @@
 """What is known to keep a Python from having a Caffe2 that works, told in one sentence.
 
 Asked before the library is loaded and, by cmake/caffe2_runtime.py, before it is built. Neither
-torch nor Caffe2 is imported to find out: where they do not fit they print pages, or end the process.
+torch nor Caffe2 is imported to find out: where they do not fit they print pages, or end the
+process.
 """
 
 import glob

@@ -8,8 +8,8 @@
 A run draws a case that the documentation allows, of an operator or of its gradient, and in every
 other run spoils it: a type, a shape, an argument, a number of inputs. A case that was not spoilt
 must give what the oracle gives; one that was may be refused, by a sentence that names the operator.
-Cases run in a process of their own: one that ends is a finding, as is a wrong result. The definition and
-the inputs of a finding are saved, to be replayed and, once it is mended, kept.
+Cases run in a process of their own: one that ends is a finding, as is a wrong result. The
+definition and the inputs of a finding are saved, to be replayed and, once it is mended, kept.
 """
 
 import argparse

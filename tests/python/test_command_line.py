@@ -308,7 +308,8 @@ def test_ops_describes(capsys):
 
 
 def test_ops_that_are_not(capsys):
-    assert "'Conv' is no operator of this library; they are BernoulliMask, Boolean" in error(capsys, "ops", "Conv")
+    told = error(capsys, "ops", "Conv")
+    assert "'Conv' is no operator of this library; they are BernoulliMask, Boolean" in told
 
 
 # run

@@ -1,7 +1,7 @@
 """A program in C++ gets what Python gets from the same saved nets.
 
-It is examples/cpp/run_net.cc, in two ways: built as its own project against an installed copy of the
-library, to which it is linked; and by this build, where it loads the library by its path.
+It is examples/cpp/run_net.cc, in two ways: built as its own project against an installed copy of
+the library, to which it is linked; and by this build, where it loads the library by its path.
 """
 
 import os
@@ -48,7 +48,7 @@ def _configure(prefix, folder, *options):
 
 @pytest.fixture(scope="module")
 def prefix():
-    """Where the library is installed; always the same, so that what is built for it is built once."""
+    """Where the library is installed; always the same, so that a program is built for it once."""
     prefix = os.path.join(_BUILD, "installed")
     shutil.rmtree(prefix, ignore_errors=True)
     _must("cmake", "--install", _BUILD, "--prefix", prefix)

@@ -298,8 +298,8 @@ class TestLoss(object):
 def test_learns_which_rows_matter(estimator, penalty):
     """Of six rows two, which a mark tells, make up the label; the others are noise.
 
-    A price on what is kept makes the noise go; a price on what is masked that is more than the noise
-    does harm keeps all.
+    A price on what is kept makes the noise go; a price on what is masked that is more than the
+    noise does harm keeps all.
     """
     random = np.random.RandomState(0)
     marked = np.array([random.permutation(6) < 2 for _ in range(128)])
@@ -319,9 +319,8 @@ def test_learns_which_rows_matter(estimator, penalty):
     rows = model.net.ReduceSum(y, "rows", axes=[1], keepdims=0)
     told = brew.fc(model, rows, "told", 1, 1)
     distances = model.net.SquaredL2Distance([told, "labels"], "distances")
-    loss = brew.dynamic_mask_loss(
-        model, [y, distances], "loss", baseline_decay=0.9, **{penalty: 0.1 if penalty == "kept_penalty" else 5.0}
-    )
+    price = {penalty: 0.1 if penalty == "kept_penalty" else 5.0}
+    loss = brew.dynamic_mask_loss(model, [y, distances], "loss", baseline_decay=0.9, **price)
     train(model, loss, 600, optimizer.build_adam, 0.02, **blobs)
     kept = workspace.FetchBlob("y_logits")[..., 0] > 0
     if penalty == "masked_penalty":

@@ -1,4 +1,4 @@
-"""What the programs that train share: the bounds of their arguments, and the seeds of their nets."""
+"""What programs that train share: the bounds of their arguments, and the seeds of their nets."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Layers with gates, connections around layers, mixtures: beside their definitions, and learning."""
+"""Layers with gates, connections around layers, mixtures: by their definitions, and learning."""
 
 import numpy as np
 import pytest
