@@ -62,7 +62,8 @@ HWY_INLINE void PrepareScores(
   W* const row = tile.scores + r * tile.stride;
   if (tile.softcap != 0) {
     const auto cap = hn::Set(d, tile.softcap);
-    const auto inverse = hn::Set(d, 1 / tile.softcap);
+    // Finite, so that a score of 0 stays one under the smallest of caps.
+    const auto inverse = hn::Set(d, std::min(1 / tile.softcap, std::numeric_limits<W>::max()));
     const auto one = hn::Set(d, W{1});
     for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
       const auto score = hn::Load(d, row + j);
@@ -156,7 +157,8 @@ HWY_INLINE void SoftmaxOfTile(
 }
 
 template <typename T>
-HWY_INLINE void ProbabilityOfTile(const ScoreTile<T>& tile, const Wide<T>* lse, Wide<T>* slopes) {
+HWY_INLINE void ProbabilityOfTile(
+    const ScoreTile<T>& tile, const Wide<T>* base, const Wide<T>* factor, Wide<T>* slopes) {
   using W = Wide<T>;
   const hn::ScalableTag<W> d;
   for (int64_t r = 0; r < tile.rows; ++r) {
@@ -168,7 +170,13 @@ HWY_INLINE void ProbabilityOfTile(const ScoreTile<T>& tile, const Wide<T>* lse, 
     }
     const Interval vectors = WholeVectors(d, tile.kept[r]);
     PrepareScores(d, tile, r, vectors, slopes);
-    ExpRow(d, vectors, lse[r], row);
+    ExpRow(d, vectors, base[r], row);
+    if (factor != nullptr && factor[r] != 1) {
+      const auto by = hn::Set(d, factor[r]);
+      for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
+        hn::Store(hn::Mul(hn::Load(d, row + j), by), d, row + j);
+      }
+    }
     ZeroAround(d, vectors, tile.columns, row);
     if (slopes != nullptr) ZeroAround(d, vectors, tile.columns, slopes + r * tile.stride);
   }

@@ -14,22 +14,23 @@ HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {
 namespace HWY_NAMESPACE {
 
-#define CAFFE2OP_MASK_TILE_OF(T)                                                              \
-  void SoftmaxTileOf##T(                                                                      \
-      const ScoreTile<T>& tile, Wide<T>* max, Wide<T>* sum, Wide<T>* output, int64_t depth) { \
-    SoftmaxOfTile(tile, max, sum, output, depth);                                             \
-  }                                                                                           \
-  void ProbabilityTileOf##T(const ScoreTile<T>& tile, const Wide<T>* lse, Wide<T>* slopes) {  \
-    ProbabilityOfTile(tile, lse, slopes);                                                     \
-  }                                                                                           \
-  void ScoreGradientTileOf##T(const ScoreTile<T>& tile, const Wide<T>* delta, Wide<T>* dp) {  \
-    ScoreGradientOfTile(tile, delta, dp);                                                     \
-  }                                                                                           \
-  void RowDotsOf##T(const T* a, const T* b, int64_t rows, int64_t depth, Wide<T>* dots) {     \
-    DotsOfRows(a, b, rows, depth, dots);                                                      \
-  }                                                                                           \
-  void WriteRowOf##T(const Wide<T>* in, Wide<T> factor, int64_t count, T* out) {              \
-    WriteScaledRow(in, factor, count, out);                                                   \
+#define CAFFE2OP_MASK_TILE_OF(T)                                                               \
+  void SoftmaxTileOf##T(                                                                       \
+      const ScoreTile<T>& tile, Wide<T>* max, Wide<T>* sum, Wide<T>* output, int64_t depth) {  \
+    SoftmaxOfTile(tile, max, sum, output, depth);                                              \
+  }                                                                                            \
+  void ProbabilityTileOf##T(                                                                   \
+      const ScoreTile<T>& tile, const Wide<T>* base, const Wide<T>* factor, Wide<T>* slopes) { \
+    ProbabilityOfTile(tile, base, factor, slopes);                                             \
+  }                                                                                            \
+  void ScoreGradientTileOf##T(const ScoreTile<T>& tile, const Wide<T>* delta, Wide<T>* dp) {   \
+    ScoreGradientOfTile(tile, delta, dp);                                                      \
+  }                                                                                            \
+  void RowDotsOf##T(const T* a, const T* b, int64_t rows, int64_t depth, Wide<T>* dots) {      \
+    DotsOfRows(a, b, rows, depth, dots);                                                       \
+  }                                                                                            \
+  void WriteRowOf##T(const Wide<T>* in, Wide<T> factor, int64_t count, T* out) {               \
+    WriteScaledRow(in, factor, count, out);                                                    \
   }
 
 CAFFE2OP_MASK_TILE_OF(Float16)
@@ -58,32 +59,33 @@ HWY_AFTER_NAMESPACE();
 
 namespace caffe2op_mask {
 
-#define CAFFE2OP_MASK_TILE_OF(T)                                                              \
-  HWY_EXPORT(SoftmaxTileOf##T);                                                               \
-  HWY_EXPORT(ProbabilityTileOf##T);                                                           \
-  HWY_EXPORT(ScoreGradientTileOf##T);                                                         \
-  HWY_EXPORT(RowDotsOf##T);                                                                   \
-  HWY_EXPORT(WriteRowOf##T);                                                                  \
-  template <>                                                                                 \
-  void SoftmaxTile(                                                                           \
-      const ScoreTile<T>& tile, Wide<T>* max, Wide<T>* sum, Wide<T>* output, int64_t depth) { \
-    HWY_DYNAMIC_DISPATCH(SoftmaxTileOf##T)(tile, max, sum, output, depth);                    \
-  }                                                                                           \
-  template <>                                                                                 \
-  void ProbabilityTile(const ScoreTile<T>& tile, const Wide<T>* lse, Wide<T>* slopes) {       \
-    HWY_DYNAMIC_DISPATCH(ProbabilityTileOf##T)(tile, lse, slopes);                            \
-  }                                                                                           \
-  template <>                                                                                 \
-  void ScoreGradientTile(const ScoreTile<T>& tile, const Wide<T>* delta, Wide<T>* dp) {       \
-    HWY_DYNAMIC_DISPATCH(ScoreGradientTileOf##T)(tile, delta, dp);                            \
-  }                                                                                           \
-  template <>                                                                                 \
-  void RowDots(const T* a, const T* b, int64_t rows, int64_t depth, Wide<T>* dots) {          \
-    HWY_DYNAMIC_DISPATCH(RowDotsOf##T)(a, b, rows, depth, dots);                              \
-  }                                                                                           \
-  template <>                                                                                 \
-  void WriteRow(const Wide<T>* in, Wide<T> factor, int64_t count, T* out) {                   \
-    HWY_DYNAMIC_DISPATCH(WriteRowOf##T)(in, factor, count, out);                              \
+#define CAFFE2OP_MASK_TILE_OF(T)                                                               \
+  HWY_EXPORT(SoftmaxTileOf##T);                                                                \
+  HWY_EXPORT(ProbabilityTileOf##T);                                                            \
+  HWY_EXPORT(ScoreGradientTileOf##T);                                                          \
+  HWY_EXPORT(RowDotsOf##T);                                                                    \
+  HWY_EXPORT(WriteRowOf##T);                                                                   \
+  template <>                                                                                  \
+  void SoftmaxTile(                                                                            \
+      const ScoreTile<T>& tile, Wide<T>* max, Wide<T>* sum, Wide<T>* output, int64_t depth) {  \
+    HWY_DYNAMIC_DISPATCH(SoftmaxTileOf##T)(tile, max, sum, output, depth);                     \
+  }                                                                                            \
+  template <>                                                                                  \
+  void ProbabilityTile(                                                                        \
+      const ScoreTile<T>& tile, const Wide<T>* base, const Wide<T>* factor, Wide<T>* slopes) { \
+    HWY_DYNAMIC_DISPATCH(ProbabilityTileOf##T)(tile, base, factor, slopes);                    \
+  }                                                                                            \
+  template <>                                                                                  \
+  void ScoreGradientTile(const ScoreTile<T>& tile, const Wide<T>* delta, Wide<T>* dp) {        \
+    HWY_DYNAMIC_DISPATCH(ScoreGradientTileOf##T)(tile, delta, dp);                             \
+  }                                                                                            \
+  template <>                                                                                  \
+  void RowDots(const T* a, const T* b, int64_t rows, int64_t depth, Wide<T>* dots) {           \
+    HWY_DYNAMIC_DISPATCH(RowDotsOf##T)(a, b, rows, depth, dots);                               \
+  }                                                                                            \
+  template <>                                                                                  \
+  void WriteRow(const Wide<T>* in, Wide<T> factor, int64_t count, T* out) {                    \
+    HWY_DYNAMIC_DISPATCH(WriteRowOf##T)(in, factor, count, out);                               \
   }
 
 CAFFE2OP_MASK_TILE_OF(Float16)

@@ -38,10 +38,12 @@ template <typename T>
 void SoftmaxTile(
     const ScoreTile<T>& tile, Wide<T>* max, Wide<T>* sum, Wide<T>* output, int64_t depth);
 
-// Replaces scores by p = exp(score - lse), 0 where masked; rows whose lse is -inf
-// must keep nothing. With a softcap, `slopes`, of the same stride, gets its derivative.
+// Replaces scores by p = exp(score - base) * factor, 0 where masked, with a base of each
+// row and a factor, or 1 where `factor` is null; rows whose base is -inf must keep
+// nothing. With a softcap, `slopes`, of the same stride, gets its derivative.
 template <typename T>
-void ProbabilityTile(const ScoreTile<T>& tile, const Wide<T>* lse, Wide<T>* slopes);
+void ProbabilityTile(
+    const ScoreTile<T>& tile, const Wide<T>* base, const Wide<T>* factor, Wide<T>* slopes);
 
 // Replaces dp, of the tile's stride, by ds = p (dp - delta) where the tile holds p;
 // 0 where masked.

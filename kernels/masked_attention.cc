@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "kernels/attention_work.h"
 
@@ -54,7 +56,7 @@ class Forward : public AttentionWork<T> {
       } else if (finite || AllFinite(weighed, depth)) {
         WriteRow(weighed, 1 / sum, depth, out);
       } else {
-        WeighEntries(row, log_sum, weighed);
+        WeighEntries(row, weighed);
         WriteRow(weighed, W{1}, depth, out);
       }
     }
@@ -64,7 +66,8 @@ class Forward : public AttentionWork<T> {
   void FillEmpty(int64_t row, W* out) const {
     const Attention<T>& in = this->attention();
     const int64_t depth = in.value_depth;
-    const bool nan = in.empty_row == EmptyRow::kNaN;
+    // Without keys there is nothing to weigh, by NaN or by what else: a sum of nothing.
+    const bool nan = in.empty_row == EmptyRow::kNaN && in.keys > 0;
     std::fill_n(out, depth, nan ? std::numeric_limits<W>::quiet_NaN() : W{0});
     if (in.empty_row != EmptyRow::kUniform || in.keys == 0) return;
     const T* const v = in.v + row / UnitRows(in) * in.keys * depth;
@@ -75,17 +78,28 @@ class Forward : public AttentionWork<T> {
     }
   }
 
-  // The row's output from what it keeps alone.
-  void WeighEntries(int64_t row, W lse, W* out) const {
+  // The row's output from what it keeps alone. Scores are summed up in another order than in
+  // a tile, and so are large ones rounded: they are weighed by their own greatest and sum.
+  void WeighEntries(int64_t row, W* out) const {
     const Attention<T>& in = this->attention();
     const int64_t depth = in.value_depth;
     const T* const v = in.v + row / UnitRows(in) * in.keys * depth;
-    std::fill_n(out, depth, W{0});
+    std::vector<std::pair<int64_t, W>> weights;
+    W greatest = -std::numeric_limits<W>::infinity();
     for (int64_t key = 0; key < in.keys; ++key) {
       if (!KeepsKey(in, row, key)) continue;
       W slope;
-      const W p = std::exp(EntryScore(in, row, key, &slope) - lse);
-      for (int64_t i = 0; i < depth; ++i) out[i] += p * Entry(v + key * depth + i);
+      weights.emplace_back(key, EntryScore(in, row, key, &slope));
+      greatest = std::max(weights.back().second, greatest);
+    }
+    W sum = 0;
+    for (auto& [key, weight] : weights) {
+      weight = std::exp(weight - greatest);
+      sum += weight;
+    }
+    std::fill_n(out, depth, W{0});
+    for (const auto& [key, weight] : weights) {
+      for (int64_t i = 0; i < depth; ++i) out[i] += weight / sum * Entry(v + key * depth + i);
     }
   }
 
@@ -100,6 +114,7 @@ class Forward : public AttentionWork<T> {
 template <typename T>
 void MaskedAttention(
     const Attention<T>& attention, T* o, Wide<T>* lse, int64_t threads, ParallelFor parallel_for) {
+  if (attention.value_depth == 0 && lse == nullptr) return;
   const int64_t unit_rows = UnitRows(attention);
   const int64_t tiles = TilesOf(unit_rows, kTileQueries);
   const int64_t tasks = Units(attention) * tiles;

@@ -68,8 +68,10 @@ struct AttentionOutputs {
   const Wide<T>* d_lse;  // null where there is none
 };
 
-// Gradients by computing the probabilities again. Results do not depend on `threads`,
-// but that sums of dk and dv may round otherwise where what is masked is not finite.
+// Gradients by computing the probabilities again: from lse, or where one is so large that it
+// tells little of them, beyond 128 either way, from a sum that is computed again, too, at the
+// cost of one more product and two numbers for each row. Results do not depend on `threads`, but
+// that sums of dk and dv may round otherwise where what is masked is not finite.
 template <typename T>
 void MaskedAttentionGradient(
     const Attention<T>& attention, const AttentionOutputs<T>& outputs,

@@ -10,6 +10,53 @@
 namespace caffe2op_mask {
 namespace {
 
+// Probabilities of each row are exp(score - base) * factor, where factor is 1 if null.
+template <typename W>
+struct Exponents {
+  const W* base;
+  const W* factor;
+};
+
+// Whether lse is too large to tell probabilities: beyond this a float has less than 17
+// bits behind the point, which would be as many bits of them.
+template <typename W>
+bool IsCoarse(W lse) {
+  return std::abs(lse) > 128 && std::isfinite(lse);
+}
+
+// Computes the greatest score and the sum again for rows whose lse is coarse.
+template <typename T>
+class RowSums : public AttentionWork<T> {
+ public:
+  using W = Wide<T>;
+
+  explicit RowSums(const Attention<T>& attention)
+      : AttentionWork<T>(attention),
+        greatest_(std::min(kTileQueries, UnitRows(attention))),
+        sum_(std::min(kTileQueries, UnitRows(attention))) {}
+
+  // Rows of a unit; `base` and `factor` are of all rows, and others of them stay.
+  void Run(int64_t unit, int64_t first, int64_t rows, const W* lse, W* base, W* factor) {
+    const W* const own = lse + unit * UnitRows(this->attention()) + first;
+    if (std::none_of(own, own + rows, IsCoarse<W>)) return;
+    this->SetRows(unit, first, rows, lse);
+    std::fill_n(greatest_.data(), rows, -std::numeric_limits<W>::infinity());
+    std::fill_n(sum_.data(), rows, W{0});
+    this->ForEachTile(0, this->attention().keys, [&] {
+      SoftmaxTile(this->Scores(), greatest_.data(), sum_.data(), static_cast<W*>(nullptr), 0);
+    });
+    for (int64_t r = 0; r < rows; ++r) {
+      if (!IsCoarse(own[r]) || sum_.data()[r] == 0) continue;
+      base[this->first_row() + r] = greatest_.data()[r];
+      factor[this->first_row() + r] = 1 / sum_.data()[r];
+    }
+  }
+
+ private:
+  AlignedBuffer<W> greatest_;
+  AlignedBuffer<W> sum_;
+};
+
 template <typename T>
 class Backward : public AttentionWork<T> {
  public:
@@ -25,11 +72,14 @@ class Backward : public AttentionWork<T> {
         dq_(rows_ * attention.depth) {}
 
   // Turns to rows of a unit with what came of them.
-  void SetRows(int64_t unit, int64_t first, int64_t rows, const AttentionOutputs<T>& outputs) {
+  void SetRows(
+      int64_t unit, int64_t first, int64_t rows, const AttentionOutputs<T>& outputs,
+      const Exponents<W>& exponents) {
     AttentionWork<T>::SetRows(unit, first, rows, outputs.lse);
     const int64_t depth = this->attention().value_depth;
     const int64_t start = this->first_row() * depth;
-    lse_ = outputs.lse + this->first_row();
+    base_ = exponents.base + this->first_row();
+    factor_ = exponents.factor == nullptr ? nullptr : exponents.factor + this->first_row();
     // The sum of p dp over a row is that of o do, since o is the sum of p v.
     RowDots(outputs.d_o + start, outputs.o + start, rows, depth, delta_.data());
     // And lse rises with a score by p.
@@ -46,7 +96,8 @@ class Backward : public AttentionWork<T> {
   // Brings the tile's probabilities into its scores.
   const ScoreTile<T>& Probabilities() {
     const ScoreTile<T>& tile = this->Scores();
-    ProbabilityTile(tile, lse_, this->attention().softcap == 0 ? nullptr : slopes_.data());
+    W* const slopes = this->attention().softcap == 0 ? nullptr : slopes_.data();
+    ProbabilityTile(tile, base_, factor_, slopes);
     return tile;
   }
 
@@ -101,7 +152,8 @@ class Backward : public AttentionWork<T> {
   AlignedBuffer<W> slopes_;
   AlignedBuffer<W> wide_d_o_;
   AlignedBuffer<W> dq_;
-  const W* lse_ = nullptr;
+  const W* base_ = nullptr;
+  const W* factor_ = nullptr;
   const W* d_o_ = nullptr;
 };
 
@@ -114,14 +166,16 @@ struct EntryGradient {
 
 template <typename T>
 EntryGradient<T> GradientOfEntry(
-    const Attention<T>& in, const AttentionOutputs<T>& outputs, int64_t row, int64_t key) {
+    const Attention<T>& in, const AttentionOutputs<T>& outputs, const Exponents<Wide<T>>& exponents,
+    int64_t row, int64_t key) {
   const int64_t depth = in.value_depth;
   const T* const v = in.v + (row / UnitRows(in) * in.keys + key) * depth;
   Wide<T> slope;
   const Wide<T> score = EntryScore(in, row, key, &slope);
   // An empty row has weighed nothing.
   if (outputs.lse[row] == -std::numeric_limits<Wide<T>>::infinity()) return {0, 0};
-  const Wide<T> p = std::exp(score - outputs.lse[row]);
+  const Wide<T> factor = exponents.factor == nullptr ? 1 : exponents.factor[row];
+  const Wide<T> p = std::exp(score - exponents.base[row]) * factor;
   Wide<T> rise = outputs.d_lse == nullptr ? 0 : outputs.d_lse[row];  // dp - delta
   for (int64_t i = 0; i < depth; ++i) {
     const int64_t at = row * depth + i;
@@ -142,11 +196,13 @@ class Gradients {
         outputs_(outputs),
         out_(gradient),
         threads_(threads),
-        parallel_for_(parallel_for) {}
+        parallel_for_(parallel_for),
+        exponents_{outputs.lse, nullptr} {}
 
   void Run() {
     const int64_t units = Units(in_);
     const int64_t row_tiles = TilesOf(UnitRows(in_), kTileQueries);
+    SetExponents(row_tiles);
     const int64_t key_tiles = TilesOf(in_.keys, kTileKeys);
     // A unit by one thread takes five products a tile, since dq, dk and dv come from
     // one computation of the scores. Where threads would be idle, or sums must be
@@ -171,9 +227,27 @@ class Gradients {
     ForEachTask<Backward<T>>(in_, tasks, threads_, parallel_for_, f);
   }
 
+  // Where lse is so large that the logarithm of the sum is lost in it, as in rows whose
+  // bias is the lowest number in all of what they keep, the sum is computed again.
+  void SetExponents(int64_t row_tiles) {
+    const int64_t rows = Units(in_) * UnitRows(in_);
+    if (std::none_of(outputs_.lse, outputs_.lse + rows, IsCoarse<W>)) return;
+    base_.assign(outputs_.lse, outputs_.lse + rows);
+    factor_.assign(base_.size(), W{1});
+    const auto run = [&](RowSums<T>* work, int64_t task) {
+      const int64_t first = task % row_tiles * kTileQueries;
+      work->Run(
+          task / row_tiles, first, std::min(kTileQueries, UnitRows(in_) - first), outputs_.lse,
+          base_.data(), factor_.data());
+    };
+    ForEachTask<RowSums<T>>(in_, Units(in_) * row_tiles, threads_, parallel_for_, run);
+    exponents_ = {base_.data(), factor_.data()};
+  }
+
   void SetTile(Backward<T>* work, int64_t unit, int64_t tile) const {
     const int64_t first = tile * kTileQueries;
-    work->SetRows(unit, first, std::min(kTileQueries, UnitRows(in_) - first), outputs_);
+    const int64_t rows = std::min(kTileQueries, UnitRows(in_) - first);
+    work->SetRows(unit, first, rows, outputs_, exponents_);
   }
 
   void UnitGradient(Backward<T>* work, int64_t unit) const {
@@ -231,7 +305,7 @@ class Gradients {
         std::fill_n(dq, in_.depth, W{0});
         for (int64_t key = 0; key < in_.keys; ++key) {
           if (IsEmptyRow(row) || !KeepsKey(in_, row, key)) continue;
-          const W ds = GradientOfEntry(in_, outputs_, row, key).ds;
+          const W ds = GradientOfEntry(in_, outputs_, exponents_, row, key).ds;
           for (int64_t i = 0; i < in_.depth; ++i) dq[i] += ds * Entry(k + key * in_.depth + i);
         }
       }
@@ -260,7 +334,7 @@ class Gradients {
     const int64_t first = unit * UnitRows(in_);
     for (int64_t row = first; row < first + UnitRows(in_); ++row) {
       if (IsEmptyRow(row) || !KeepsKey(in_, row, key)) continue;
-      const EntryGradient<T> entry = GradientOfEntry(in_, outputs_, row, key);
+      const EntryGradient<T> entry = GradientOfEntry(in_, outputs_, exponents_, row, key);
       for (int64_t i = 0; i < in_.depth; ++i) {
         dk[i] += entry.ds * Entry(in_.q + row * in_.depth + i);
       }
@@ -346,7 +420,7 @@ class Gradients {
     const int64_t first = tile * kTileQueries;
     work->SetRows(
         head / group, head % group * in_.queries + first,
-        std::min(kTileQueries, in_.queries - first), outputs_);
+        std::min(kTileQueries, in_.queries - first), outputs_, exponents_);
   }
 
   const Attention<T>& in_;
@@ -354,6 +428,9 @@ class Gradients {
   const AttentionGradient<T>& out_;
   const int64_t threads_;
   const ParallelFor parallel_for_;
+  std::vector<W> base_;
+  std::vector<W> factor_;
+  Exponents<W> exponents_;
 };
 
 }  // namespace

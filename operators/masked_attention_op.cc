@@ -208,8 +208,8 @@ bool MaskedAttentionGradientOp::DoRunWithOtherType() {
 void FillMaskedAttentionSchema(OpSchema& schema) {
   schema.NumInputs(3, 7)
       .NumOutputs(1, 2)
-      .TensorInferenceFunction([](const OperatorDef&, const std::vector<TensorShape>& in) {
-        std::vector<TensorShape> out(2);
+      .TensorInferenceFunction([](const OperatorDef& def, const std::vector<TensorShape>& in) {
+        std::vector<TensorShape> out(2);  // O and LSE, which may not be asked for
         const bool known = in[0].dims_size() == 4 && in[2].dims_size() == 4;
         for (TensorShape& shape : out) {
           shape.set_data_type(in[0].data_type());
@@ -220,6 +220,7 @@ void FillMaskedAttentionSchema(OpSchema& schema) {
         if (in[0].data_type() != TensorProto_DataType_DOUBLE) {
           out[1].set_data_type(TensorProto_DataType_FLOAT);
         }
+        out.resize(static_cast<size_t>(def.output_size()));
         return out;
       })
       .SetDoc(R"DOC(
@@ -242,8 +243,9 @@ bottom_right at i + Lk - Lq, so that the last query stands on the last key; with
 i + lengths - Lq, as in decoding with a cache of keys and values that is longer than what it holds.
 
 A row of which nothing is kept, or whose kept scores are all -inf, is zero, NaN or the mean of the rows
-of V, as `empty_row` says; its LSE is -inf, and no gradient goes from it but to the V of a mean. Masked
-entries of K, V, bias and mask have no effect, NaN and infinity included; kept ones do.
+of V, as `empty_row` says, and zero where there are no keys; its LSE is -inf, and no gradient goes from
+it but to the V of a mean. Masked entries of K, V, bias and mask have no effect, NaN and infinity
+included; kept ones do.
 
 Float and double are computed as they are, 16-bit types in float.
 

@@ -506,6 +506,50 @@ TYPED_TEST(MaskedAttentionTest, MaskedQueriesBesideMaskedKeys) {
   for (const int64_t threads : {1, 2}) this->ExpectFinite(this->ExpectCase(c, threads));
 }
 
+// Where all of a row's scores are large, as under the lowest of biases, lse has no room for the
+// logarithm of their sum; the probabilities of a row add up to 1 all the same.
+TYPED_TEST(MaskedAttentionTest, LargeScores) {
+  const double tolerance = sizeof(TypeParam) == 2 ? 1e-2 : sizeof(TypeParam) == 4 ? 1e-4 : 1e-10;
+  const double lowest = -std::numeric_limits<float>::max();
+  for (const double bias : {-300.0, 6e4, -6e4, 1e9, -1e9, lowest}) {
+    const TypeParam large = reference::Nearest<TypeParam>(bias);
+    if (!std::isfinite(reference::ValueOf(large))) continue;
+    for (const int64_t threads : {1, 7}) {
+      SCOPED_TRACE(::testing::Message() << bias << "; " << threads << " threads");
+      Case<TypeParam> c = this->DrawNumbers({1, 2, 2, 70, 300, 8, 3});
+      c.d_lse.clear();
+      this->AddBias({70, 1}, &c);
+      for (size_t i = 0; i < c.bias.size(); ++i) c.bias[i] = i % 2 == 0 ? TypeParam{} : large;
+      this->AddMask({300}, &c);
+      std::fill(c.mask.begin(), c.mask.end(), uint8_t{1});
+      c.mask[0] = 0;
+      const auto fill = [](std::vector<TypeParam>* values, double value) {
+        std::fill(values->begin(), values->end(), reference::Nearest<TypeParam>(value));
+      };
+      fill(&c.v, 1);
+      fill(&c.d_o, 1);
+      for (int64_t unit = 0; unit < 2; ++unit) {
+        const size_t first = static_cast<size_t>(unit * 300 * 3);
+        std::fill_n(&c.v[first], 3, reference::Nearest<TypeParam>(this->kNaN));
+      }
+      const Results<TypeParam> got = RunBoth(c, threads, SerialFor);
+      for (const TypeParam& o : got.o) ASSERT_NEAR(reference::ValueOf(o), 1, tolerance);
+      // Each row gives a key as much as it keeps of it, and has 1 to give.
+      double given = 0;
+      for (const TypeParam& dv : got.dv) given += double{reference::ValueOf(dv)};
+      ASSERT_NEAR(given, 2 * 140 * 3, 2 * 140 * 3 * tolerance);
+    }
+  }
+}
+
+// A cap of which the inverse is no float leaves a score of 0 what it is.
+TYPED_TEST(MaskedAttentionTest, SmallestCap) {
+  Case<TypeParam> c = this->DrawNumbers({1, 1, 1, 3, 20, 4, 2});
+  std::fill(c.q.begin(), c.q.end(), TypeParam{});
+  c.softcap = std::numeric_limits<Wide<TypeParam>>::denorm_min();
+  this->ExpectFinite(RunBoth(c, 1, SerialFor));
+}
+
 TYPED_TEST(MaskedAttentionTest, NothingToDo) {
   const std::vector<Sizes> nothing{
       {0, 2, 2, 3, 4, 5, 6}, {2, 0, 2, 3, 4, 5, 6},  {2, 2, 2, 0, 4, 5, 6},

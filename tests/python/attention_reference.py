@@ -161,7 +161,8 @@ def masked_attention(
         some = keep[row] | (lse[row] == -np.inf)
         output[row] = weights[row][some] @ values[row[:2]][some]
         if lse[row] == -np.inf and empty_row != "uniform":
-            output[row] = {"zero": 0.0, "nan": np.nan}[empty_row]
+            # Without keys there are no weights that could be NaN.
+            output[row] = np.nan if empty_row == "nan" and k.shape[2] else 0.0
     return [output, lse]
 
 

@@ -190,6 +190,27 @@ def test_without_lse(name):
     assert_same(run(OP, both._replace(outputs=1))[0].numpy(), run(OP, both)[0].numpy())
 
 
+def test_shapes_that_a_net_is_told():
+    """Of one output or two."""
+    dims = {"q": [2, 4, 5, 3], "k": [2, 2, 7, 3], "v": [2, 2, 7, 6]}
+    for outputs in (["o"], ["o", "lse"]):
+        net = core.Net("net")
+        net.MaskedAttention(["q", "k", "v"], outputs)
+        told, _ = workspace.InferShapesAndTypes([net], dims)
+        shapes = {"o": [2, 4, 5, 6], "lse": [2, 4, 5]}
+        assert {name: told[name] for name in outputs} == {name: shapes[name] for name in outputs}
+
+
+def test_nothing_to_write():
+    """However many rows there are of nothing."""
+    net = core.Net("net")
+    for name in "qkv":
+        net.ConstantFill([], name, shape=[2 ** 20, 2 ** 20, 1, 0])
+    net.Shape(net.MaskedAttention(["q", "k", "v"], "o"), "shape")
+    workspace.RunNetOnce(net)
+    assert workspace.FetchBlob("shape").tolist() == [2 ** 20, 2 ** 20, 1, 0]
+
+
 @pytest.mark.parametrize("align", ["top_left", "bottom_right"])
 @pytest.mark.parametrize("mode", ["upper", "lower", "upperdiag", "lowerdiag"])
 @pytest.mark.parametrize("rows", [(5, 9), (9, 5), (6, 6), (1, 8), (8, 1)], ids=str)
@@ -317,10 +338,22 @@ def test_large_range_of_logits(rows, direction):
     """The online softmax rescales; exp of the scores themselves is inf."""
     first = rising_scores(rows, direction)
     for dtype in ("float32", "float64"):
-        # The gradient has p from an LSE of hundreds, rounded to its type.
+        # dq adds up ds k, which cancel, with k of hundreds.
         check_both(OP, attention(first, {"scale": 1.0}), dtype, ulps=1024)
         check(OP, attention(first, {"scale": 1.0, "mode": "upper"}), dtype, ulps=256)
     check(OP, attention(first, {"scale": 1.0, "softcap": 30.0}), ulps=1024)
+
+
+@pytest.mark.parametrize("low", [-1e9, float(np.finfo("float32").min)])
+@pytest.mark.parametrize("count", [1, 2])
+def test_rows_under_the_lowest_bias(count, low):
+    """Padding as it is often written: LSE has no room for the log of how many there are."""
+    q, k, v = qkv(1, 1, 1, 6, 300, 4, 5)
+    q[:, :, 3:] = 0
+    bias = np.zeros((6, 1))
+    bias[3:] = low
+    with threads(count):
+        check_both(OP, attention([q, k, v], bias=bias), ulps=256)
 
 
 def test_scores_of_any_size():
@@ -450,6 +483,8 @@ EMPTY = [
     (dict(q_rows=0), {"mode": "sequence"}, {"lengths": np.array([2, 3])}),
     (dict(q_rows=0), {"align": "bottom_right", "mode": "upper"}, {"bias": wave((1, 7))}),
     (dict(k_rows=0), {}, {}),
+    (dict(k_rows=0), {"empty_row": "nan"}, {}),
+    (dict(k_rows=0), {"empty_row": "uniform"}, {}),
     (dict(k_rows=0), {"mode": "sequence+upper"}, {"lengths": np.array([0, 2])}),
     (dict(k_rows=0), {"align": "bottom_right"}, {"mask": np.ones((5, 1), bool)}),
     (dict(k_rows=0), {}, {"bias": wave((4, 1, 1))}),

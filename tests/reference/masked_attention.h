@@ -89,11 +89,9 @@ AttentionRow<W> RowOf(const AttentionInputs& in, size_t row) {
         sum.Add(Rounded<W>(in.v[(first + j) * in.value_depth + i]));
       }
       const bool uniform = in.empty_row == EmptyRow::kUniform && in.keys > 0;
-      result.o[i] =
-          uniform
-              ? sum.Total() / Rounded<W>(static_cast<double>(in.keys))
-              : Rounded<W>(
-                    in.empty_row == EmptyRow::kNaN ? std::numeric_limits<double>::quiet_NaN() : 0);
+      const bool nan = in.empty_row == EmptyRow::kNaN && in.keys > 0;
+      result.o[i] = uniform ? sum.Total() / Rounded<W>(static_cast<double>(in.keys))
+                            : Rounded<W>(nan ? std::numeric_limits<double>::quiet_NaN() : 0);
     }
     return result;
   }
