@@ -173,9 +173,23 @@ class TestMaskedSoftmax(object):
         net.Where(["keep", "s", "fill"], "w")
         net.Softmax("w", "y", axis=-1)
         assert not fuse(net).fused
-        assert fuse(net, init=init).fused
+        report = fuse(net, init=init)
+        assert "'half' is 0.5, as init fills it" in report.fused[0].notes
+        assert "'fill' is -1e+09, as init fills it" in report.fused[0].notes
         assert types(net) == ["MaskedSoftmax"]
         assert arguments(net.Proto().op[0])["scale"] == 0.5
+
+    def test_a_constant_of_init_that_the_net_writes_is_none(self):
+        """The next run of the net finds another number."""
+        init = core.Net("init")
+        init.ConstantFill([], "temperature", shape=[1], value=0.5)
+        net = core.Net("net")
+        net.Mul(["x", "temperature"], "s")
+        net.SequenceMask("s", "m", mode="upper", axis=-1, batch=-3)
+        net.Softmax("m", "y", axis=-1)
+        net.Scale("temperature", "temperature", scale=4.0)
+        assert fuse(net, {"x": SCORES}, init=init).fused
+        assert types(net) == ["Mul", "MaskedSoftmax", "Scale"]
 
     def test_bias(self):
         shapes = {"x": SCORES, "bias": (LQ, LK)}

@@ -62,6 +62,8 @@ def fuse(net, shapes=None, init=None):
     Only what gives equal results, to rounding, is fused; the report says why the rest is not. That
     takes for granted
 
+    - that what init fills stays as it is. A scale or fill that is one number there becomes an
+      argument, which the report notes, and is not learned any more: leave out of init what is;
     - that nobody fetches a blob between two of the operators, unless it is in external_output;
     - where the fill is finite, that some score kept in each row is more than 104 above it. A fill
       above -1e4 is never fused;

@@ -3,8 +3,8 @@
 from caffe2.proto import caffe2_pb2
 from caffe2.python import utils
 
-from caffe2op_mask.fuse.graph import argument
 from caffe2op_mask.fuse.scores import Declined, Scores, check_readers, from_the_end
+from caffe2op_mask.fuse.shapes import argument
 
 # Engines by which each operator is what its name says; that of CUDNN, say, is not looked into.
 _ENGINES = ("", "DEFAULT", "MASK")

@@ -3,24 +3,14 @@
 import collections
 
 from caffe2.proto import caffe2_pb2
-from caffe2.python import workspace
+
+from caffe2op_mask.fuse.shapes import argument, infer
 
 # A blob between two writes: `writer` is the number of the operator that wrote it, or None for what
 # the net found there. Blobs may be written again, in place or not; values never are.
 Value = collections.namedtuple("Value", "blob writer")
 
 _FLOAT = caffe2_pb2.TensorProto.FLOAT
-
-
-def argument(op, name, default):
-    """An argument of an operator, as a number or string, or the default."""
-    for arg in op.arg:
-        if arg.name == name:
-            for field in ("f", "i", "s"):
-                if arg.HasField(field):
-                    value = getattr(arg, field)
-                    return value.decode() if field == "s" else value
-    return default
 
 
 def _subnet_blobs(net_or_op):
@@ -59,7 +49,8 @@ class Graph(object):
             hidden = list(_subnet_blobs(op))
             for value in self.inputs[-1] + [self.last(b) for b in list(op.control_input) + hidden]:
                 self._readers[value].add(index)
-            inferred = self._infer(index)
+            shapes = infer(op, [self.shape(value) for value in self.inputs[-1]])
+            inferred = dict(zip(op.output, shapes))
             for blob in list(op.output) + hidden:
                 self._writers[blob].append(index)
                 self._shapes[self.last(blob)] = inferred.get(blob)
@@ -124,7 +115,10 @@ class Graph(object):
         """The number that every entry of a float tensor is, or None if that is not known."""
         op = self.writer(value)
         if op is None:
-            written = self._init.last(value.blob) if self._init is not None else value
+            # What the net writes, too, is another number on its next run.
+            if self._init is None or value.blob in self._writers:
+                return None
+            written = self._init.last(value.blob)
             return None if written.writer is None else self._init.constant(written)
         if argument(op, "dtype", _FLOAT) != _FLOAT:
             return None
@@ -134,27 +128,3 @@ class Graph(object):
             numbers = {number for arg in op.arg if arg.name == "values" for number in arg.floats}
             return numbers.pop() if len(numbers) == 1 else None
         return None
-
-    def _infer(self, index):
-        """{blob: shape} of the outputs of an operator, as far as the runtime tells them.
-
-        One operator at a time: asked for a whole net, the runtime forgets all it found at the first
-        operator that does not fit, and takes a blob that is written again for one.
-        """
-        op = self.ops[index]
-        if op.type == "Where":
-            return {op.output[0]: self.shape(self.inputs[index][1])}
-        shapes = [self.shape(value) for value in self.inputs[index]]
-        if None in shapes:
-            return {}
-        net = caffe2_pb2.NetDef()
-        asked = net.op.add(type=op.type)
-        asked.input.extend("input_{}".format(i) for i in range(len(op.input)))
-        asked.output.extend("output_{}".format(i) for i in range(len(op.output)))
-        # Of many values it is enough that they are given.
-        values = caffe2_pb2.Argument(name="values")
-        asked.arg.extend(values if arg.name == "values" else arg for arg in op.arg)
-        dims = {name: list(shape) for name, shape in zip(asked.input, shapes)}
-        known = workspace.InferShapesAndTypes([net], dims, nets_proto=True)[0]
-        inferred = {blob: known.get(name, [-1]) for blob, name in zip(op.output, asked.output)}
-        return {blob: shape for blob, shape in inferred.items() if min(shape + [0]) == 0}

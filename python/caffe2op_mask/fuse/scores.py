@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from caffe2op_mask.fuse.graph import argument
+from caffe2op_mask.fuse.shapes import argument
 
 # A fill this low leaves nothing after the softmax, if the largest score that is kept is more than
 # 104 above it: there exp of a float32 is 0.
@@ -177,8 +177,11 @@ class Scores(object):
             self._take_constant(constant)
 
     def _take_constant(self, constant):
-        """A constant that only this has read goes as well."""
-        if constant.writer is not None and self.graph.is_only_read_by(constant, self.indices):
+        """A constant that only this has read goes as well; that of another net is told."""
+        if constant.writer is None:
+            number = self.graph.constant(constant)
+            self.notes.append("'{}' is {:g}, as init fills it".format(constant.blob, number))
+        elif self.graph.is_only_read_by(constant, self.indices):
             self.indices.add(constant.writer)
 
     def _take_where(self, index, op):
