@@ -92,7 +92,8 @@ memcheck() {
   # memcheck takes fifty times as long, and has no 80-bit numbers, in which the oracles compute: results
   # are not judged here, as they are by the tests, but memory is.
   quick=$(build/tests/cpp/kernels_test --target=SSE4 |
-    sed -n 's/.* OK \] \([^ ]*\) (\([0-9]*\) ms)/\2 \1/p' | awk '$1 <= 30 { printf "%s:", $2 }')
+    sed -n 's/.* OK \] \([^ ]*\) (\([0-9]*\) ms)/\2 \1/p' | awk '$1 <= 30 { printf "%s:", $2 }') ||
+    fail "a test of the kernels fails without memcheck; make test tells which."
   [ -n "$quick" ] || fail "no test of the kernels is quick enough for memcheck."
   say "kernels that take 30 ms or less, under memcheck"
   judge build/tests/cpp/kernels_test --target=SSE4 --gtest_filter="$quick"
