@@ -126,6 +126,8 @@ class TestMask(object):
              "dynamic_mask: blob_in must be X or [X, context], but is 3 blobs."),
             ("x", {"estimator": "reinforce", "clip": 1.0}, TypeError,
              "dynamic_mask: reinforce has no arguments of Gate, but clip came."),
+            ("x", {"kind": "relu"}, TypeError,
+             "dynamic_mask: kind must not be given, since estimator tells it, but is 'relu'."),
         ],
     )
     def test_errors(self, blob_in, options, error, message):
