@@ -146,7 +146,9 @@ def _draw(net, blob_in, logits, blob_out):
 
 def _add_open(net, logits, blob_out, beta=2 / 3, gamma=-0.1, zeta=1.1, **_):
     """Probability that a gate of hard_concrete is not 0, by its arguments as Gate has them."""
-    shift = -beta * np.log(-gamma / zeta)
+    # A gate that is not stretched below 0 is always open. An infinite shift would say so, too, but
+    # would make NaN of padding, whose logits are -inf.
+    shift = -beta * np.log(-gamma / zeta) if gamma else 1e30
     shift = net.ConstantFill([], blob_out + "_shift", shape=[1], value=shift)
     return net.Sigmoid(net.Add([logits, shift], blob_out + "_logits"), blob_out)
 
