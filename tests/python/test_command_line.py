@@ -133,6 +133,41 @@ def test_scalar_shape():
     assert fuse.shape("x=2,3") == ("x", (2, 3))
 
 
+class TestShapesOfFuse(object):
+    """The shapes that a caller of fuse() tells."""
+
+    @pytest.mark.parametrize(
+        "shape", [5, (2, -1), (2.5, 3), (2, None), "23", None, (2 ** 62, 2), (0, 2 ** 63)], ids=repr
+    )
+    def test_must_be_sizes(self, net, shape):
+        with pytest.raises(ValueError) as raised:
+            caffe2op_mask.fuse(net, shapes={"x": shape})
+        assert str(raised.value) == (
+            "fuse: the shape of 'x' must be integers of at least 0 whose product is below 2^63, "
+            "but is {!r}.".format(shape)
+        )
+
+    @pytest.mark.parametrize("shapes", [[("x", (5, 7))], "x", 5, ()], ids=repr)
+    def test_must_be_a_dict(self, net, shapes):
+        with pytest.raises(TypeError) as raised:
+            caffe2op_mask.fuse(net, shapes=shapes)
+        assert str(raised.value) == (
+            "fuse: shapes must be a dict from blobs to shapes, but is {!r}.".format(shapes)
+        )
+
+    @pytest.mark.parametrize(
+        "shapes",
+        [
+            {"x": [5, 7]},
+            {"x": np.array([5, 7], "int32")},
+            {core.BlobReference("x"): (np.int64(5), 7)},
+        ],
+        ids=["list", "array", "reference"],
+    )
+    def test_may_be_of_other_types(self, net, shapes):
+        assert len(caffe2op_mask.fuse(net, shapes=shapes).fused) == 1
+
+
 def test_shape_of_no_blob(net_path, tmp_path, capsys):
     out = str(tmp_path / "out.pb")
     sentence = error(capsys, "fuse", net_path, out, "--shape", "q=2")
