@@ -82,6 +82,46 @@ def test_in_a_process(net_path, tmp_path):
     assert types(read(fused)) == ["MaskedSoftmax", "Where", "Softmax"]
 
 
+@pytest.mark.parametrize(
+    "where, said",
+    [
+        (">&-", "it is closed"),
+        (">/dev/full", "No space left on device"),
+    ],
+)
+@pytest.mark.parametrize("command", ["ops", "--version"])
+def test_output_that_cannot_be_written(command, where, said):
+    line = "exec '{}' -m caffe2op_mask {} {}".format(sys.executable, command, where)
+    result = subprocess.run(
+        ["sh", "-c", line], stderr=subprocess.PIPE, universal_newlines=True, timeout=120
+    )
+    assert result.returncode == 1
+    assert own_words(result.stderr) == (
+        "python -m caffe2op_mask: the output cannot be written: {}.\n".format(said)
+    )
+
+
+def test_names_that_the_output_has_no_letters_for(folder):
+    os.rename("x.npy", "\N{HIRAGANA LETTER A}.npy")
+    command = ["show", "\N{HIRAGANA LETTER A}.npy"]
+    result = in_a_process(*command, env=dict(os.environ, PYTHONIOENCODING="ascii"))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[1].startswith(r"\u3042.npy  2 x 6 x 6")
+
+
+def test_without_doc_strings():
+    for command, said in ((["--help"], "usage: "), (["show", "--shape", "2,2"], "mask  shape")):
+        result = subprocess.run(
+            [sys.executable, "-OO", "-m", "caffe2op_mask"] + command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            timeout=120,
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith(said)
+
+
 def test_an_error_in_a_process():
     result = in_a_process("fuse", "no such file", "fused.pb")
     assert result.returncode == 2 and not result.stdout
