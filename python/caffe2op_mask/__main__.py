@@ -33,14 +33,14 @@ class Version(argparse.Action):
 def parser():
     top = Parser(
         prog="python -m caffe2op_mask",
-        description=__doc__.split(": ")[1],
+        description=(__doc__ or "").partition(": ")[2],  # there is none with python -OO
         epilog="python -m caffe2op_mask COMMAND --help has examples of each.",
     )
     top.add_argument("--version", action=Version, nargs=0, help="print what runs, and exit")
     commands = top.add_subparsers(metavar="COMMAND")
     for command in COMMANDS:
         name = command.__name__.split(".")[-1]
-        line, description = command.__doc__.split("\n", 1)
+        line, _, description = (command.__doc__ or "").partition("\n")
         one = commands.add_parser(name, help=line, description=description.strip())
         command.add_arguments(one)
         one.set_defaults(run=command.run)
@@ -57,6 +57,8 @@ def main(arguments=None):
         options.run(options)
     except UserError as error:
         top.error(error)
+    except MemoryError:
+        top.error("there is not enough memory.")
     return 0
 
 
@@ -76,17 +78,35 @@ def _init_runtime():
 
 def _main():
     """`main` in a process of its own."""
+    if sys.stdout is None:
+        _cannot_write("it is closed")
+    # A file may have a name that the encoding of the output does not.
+    sys.stdout = open(
+        sys.stdout.fileno(),
+        "w",
+        encoding=sys.stdout.encoding,
+        errors="backslashreplace",
+        closefd=False,
+    )
     _init_runtime()
     try:
-        code = main()
-        sys.stdout.flush()
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
-        code = 130  # as shells have it
-    except BrokenPipeError:
-        # Who read the output has gone; nothing is left to write to.
+        return 130  # as shells have it
+    except OSError as error:
+        # Of standard output: commands tell of their files. What is left goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    return code
+        if not isinstance(error, BrokenPipeError):
+            _cannot_write(error.strerror)
+        return 1  # who read it has gone
+
+
+def _cannot_write(reason):
+    top = parser()
+    top.exit(1, "{}: the output cannot be written: {}.\n".format(top.prog, reason))
 
 
 if __name__ == "__main__":

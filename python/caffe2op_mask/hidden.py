@@ -6,6 +6,7 @@ import numpy as np
 from caffe2.proto import caffe2_pb2
 from caffe2.python import core, utils, workspace
 
+from caffe2op_mask.checks import check_counts
 from caffe2op_mask.fuse.graph import argument
 from caffe2op_mask.text import columns
 
@@ -16,11 +17,30 @@ Hidden = collections.namedtuple("Hidden", "name shape share empty_rows rows")
 _PROBE = "caffe2op_mask/hidden/"
 
 
+def as_mask(name, keep):
+    """An array whose True or non-zero keeps, as bool."""
+    keep = np.asarray(keep)
+    nan = np.argwhere(keep != keep)
+    if nan.size:
+        raise ValueError(
+            "{} must have no NaN, which neither keeps nor hides, but has it at {}.".format(
+                name, tuple(nan[0].tolist())
+            )
+        )
+    return keep.astype(bool)
+
+
 def of_mask(name, keep, axis=-1):
-    """The Hidden of a mask; True keeps. Its columns are the dims from `axis` on."""
-    keep = np.asarray(keep, dtype=bool)
+    """The Hidden of a mask; True or non-zero keeps. Its columns are the dims from `axis` on."""
+    keep = as_mask(name, keep)
     if keep.ndim == 0:
         raise ValueError("A mask must have at least 1 dim, but '{}' has none.".format(name))
+    if not -keep.ndim <= axis < keep.ndim:
+        raise ValueError(
+            "axis must be in [{0}, {1}) for a mask of {1} dims, but is {2}.".format(
+                -keep.ndim, keep.ndim, axis
+            )
+        )
     axis = axis % keep.ndim
     rows, columns = (int(np.prod(dims)) for dims in (keep.shape[:axis], keep.shape[axis:]))
     kept_of_row = keep.reshape(rows, columns).sum(axis=1)
@@ -40,10 +60,13 @@ def of_operator(op):
     None if it is no operator that masks. It is the operator itself that is asked, by running it on
     data that shows what it keeps, with its own mask, lengths, centers and bias. What a gate draws
     at random it draws again. A bias hides where it is -inf. No blob of the net changes.
+
+    Raises ValueError for inputs or outputs that its schema does not have.
     """
     ask = _ASK.get(op.type)
     if ask is None:
         return None
+    check_counts("of_operator", [op])
     return ask("{} -> '{}'".format(op.type, op.output[0]), op)
 
 

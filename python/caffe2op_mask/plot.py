@@ -14,7 +14,7 @@ import itertools
 
 import numpy as np
 
-from caffe2op_mask.hidden import Hidden, of_mask, of_net, of_operator, table
+from caffe2op_mask.hidden import Hidden, as_mask, of_mask, of_net, of_operator, table
 
 __all__ = ["Hidden", "attention", "gate", "mask", "of_mask", "of_net", "of_operator", "table"]
 
@@ -36,7 +36,7 @@ def mask(keep, **options):
     title                       stands above the picture
     panels                      how many are drawn at most; the title says how many are not
     """
-    keep = _panels("mask", keep) != 0
+    keep = as_mask("mask", _panels("mask", keep))
     return _picture("mask", np.ones(keep.shape), keep, options)
 
 
@@ -45,7 +45,7 @@ def gate(values, **options):
 
     Takes the options of `mask`.
     """
-    _check_range("gate", values)
+    check_range("gate", values)
     values = _panels("gate", values)
     return _picture("gate", values, values != 0, options)
 
@@ -58,20 +58,21 @@ def attention(weights, keep=None, **options):
 
     Takes the options of `mask`.
     """
-    _check_range("attention", weights)
+    check_range("attention", weights)
     values = _panels("attention", weights)
     if keep is None:
         keep = values != 0
     else:
         shape, given = np.shape(weights), np.shape(keep)
         try:
-            keep = _panels("mask", np.broadcast_to(keep, shape)) != 0
+            keep = np.broadcast_to(keep, shape)
         except ValueError:
             raise ValueError(
                 "keep must broadcast to the attention, of shape {}, but is of shape {}.".format(
                     shape, given
                 )
             )
+        keep = as_mask("keep", _panels("mask", keep))
     return _picture("attention", values, keep, options)
 
 
@@ -87,7 +88,8 @@ def _panels(what, array):
     return array.reshape(1, -1) if array.ndim == 1 else array
 
 
-def _check_range(what, values):
+def check_range(what, values):
+    """Checks that an array holds what `gate` and `attention` draw."""
     values = np.asarray(values)
     outside = ~((values >= 0) & (values <= 1))  # NaN too
     if outside.any():
@@ -150,7 +152,7 @@ def _picture(what, values, keep, options):
     else:
         figure.colorbar(image, ax=grid, shrink=0.8, pad=0.01).set_label(what, fontsize=9)
     # The legend has a line of its own, the last of the title.
-    figure.suptitle(title + "\n " if title else " ", x=0.01, ha="left", fontsize=11)
+    figure.suptitle(_plain(title) + "\n " if title else " ", x=0.01, ha="left", fontsize=11)
     figure.legend(
         handles=patches,
         loc="upper right",
@@ -194,10 +196,12 @@ def _label(axis, labels, size, rotation):
     labels = [0] if labels is None else labels
     places = range(0, size, -(-size // _TICKS))
     axis.set_ticks(places)
-    # A dollar sign would begin a formula.
-    axis.set_ticklabels(
-        [str(labels[i]).replace("$", r"\$") for i in places], rotation=rotation, fontsize=8
-    )
+    axis.set_ticklabels([_plain(labels[i]) for i in places], rotation=rotation, fontsize=8)
+
+
+def _plain(text):
+    """A text as matplotlib takes it, where a dollar sign would begin a formula."""
+    return str(text).replace("$", r"\$")
 
 
 def _divide(axes, rows, columns):

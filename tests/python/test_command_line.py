@@ -14,7 +14,8 @@ from google.protobuf import text_format
 
 import caffe2op_mask
 from caffe2op_mask import __main__ as command_line
-from caffe2op_mask.commands import bench, fuse, nets, show
+from caffe2op_mask import plot
+from caffe2op_mask.commands import bench, files, fuse, nets, show
 from runtime_facts import own_words
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -82,6 +83,46 @@ def test_in_a_process(net_path, tmp_path):
     assert types(read(fused)) == ["MaskedSoftmax", "Where", "Softmax"]
 
 
+@pytest.mark.parametrize(
+    "where, said",
+    [
+        (">&-", "it is closed"),
+        (">/dev/full", "No space left on device"),
+    ],
+)
+@pytest.mark.parametrize("command", ["ops", "--version"])
+def test_output_that_cannot_be_written(command, where, said):
+    line = "exec '{}' -m caffe2op_mask {} {}".format(sys.executable, command, where)
+    result = subprocess.run(
+        ["sh", "-c", line], stderr=subprocess.PIPE, universal_newlines=True, timeout=120
+    )
+    assert result.returncode == 1
+    assert own_words(result.stderr) == (
+        "python -m caffe2op_mask: the output cannot be written: {}.\n".format(said)
+    )
+
+
+def test_names_that_the_output_has_no_letters_for(folder):
+    os.rename("x.npy", "\N{HIRAGANA LETTER A}.npy")
+    command = ["show", "\N{HIRAGANA LETTER A}.npy"]
+    result = in_a_process(*command, env=dict(os.environ, PYTHONIOENCODING="ascii"))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[1].startswith(r"\u3042.npy  2 x 6 x 6")
+
+
+def test_without_doc_strings():
+    for command, said in ((["--help"], "usage: "), (["show", "--shape", "2,2"], "mask  shape")):
+        result = subprocess.run(
+            [sys.executable, "-OO", "-m", "caffe2op_mask"] + command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            timeout=120,
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith(said)
+
+
 def test_an_error_in_a_process():
     result = in_a_process("fuse", "no such file", "fused.pb")
     assert result.returncode == 2 and not result.stdout
@@ -131,6 +172,56 @@ def test_shape_that_is_none(net_path, capsys, argument):
 def test_scalar_shape():
     assert fuse.shape("x=") == ("x", ())
     assert fuse.shape("x=2,3") == ("x", (2, 3))
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (
+            ["--shape", "x=99999999999999999999,5"],
+            "fuse: the shape of 'x' must be integers of at least 0 whose product is below 2^63, "
+            "but is (99999999999999999999, 5).",
+        ),
+        (["--shape", "x=5,7", "--shape", "x=5,7"], "--shape must name a blob once, but names 'x' "),
+    ],
+)
+def test_shapes_that_cannot_be(net_path, tmp_path, capsys, arguments, said):
+    assert said in error(capsys, "fuse", net_path, str(tmp_path / "out.pb"), *arguments)
+
+
+class TestShapesOfFuse(object):
+    """The shapes that a caller of fuse() tells."""
+
+    @pytest.mark.parametrize(
+        "shape", [5, (2, -1), (2.5, 3), (2, None), "23", None, (2 ** 62, 2), (0, 2 ** 63)], ids=repr
+    )
+    def test_must_be_sizes(self, net, shape):
+        with pytest.raises(ValueError) as raised:
+            caffe2op_mask.fuse(net, shapes={"x": shape})
+        assert str(raised.value) == (
+            "fuse: the shape of 'x' must be integers of at least 0 whose product is below 2^63, "
+            "but is {!r}.".format(shape)
+        )
+
+    @pytest.mark.parametrize("shapes", [[("x", (5, 7))], "x", 5, ()], ids=repr)
+    def test_must_be_a_dict(self, net, shapes):
+        with pytest.raises(TypeError) as raised:
+            caffe2op_mask.fuse(net, shapes=shapes)
+        assert str(raised.value) == (
+            "fuse: shapes must be a dict from blobs to shapes, but is {!r}.".format(shapes)
+        )
+
+    @pytest.mark.parametrize(
+        "shapes",
+        [
+            {"x": [5, 7]},
+            {"x": np.array([5, 7], "int32")},
+            {core.BlobReference("x"): (np.int64(5), 7)},
+        ],
+        ids=["list", "array", "reference"],
+    )
+    def test_may_be_of_other_types(self, net, shapes):
+        assert len(caffe2op_mask.fuse(net, shapes=shapes).fused) == 1
 
 
 def test_shape_of_no_blob(net_path, tmp_path, capsys):
@@ -364,11 +455,28 @@ def test_run_keeps_types_and_counts_runs(folder, capsys):
         ),
         ("net.pb --feed q=x.npy", "net.pb reads 'scores', which is neither"),
         ("net.pb FED --feed q=x.npy", "'q' is fed, but net.pb does not read it."),
-        ("net.pb FED --feed copy=x.npy", "'copy' is fed, but net.pb does not read it."),
+        (
+            "net.pb FED --feed copy=x.npy",
+            "'copy' is fed, but net.pb writes it and does not read it before.",
+        ),
+        (
+            "net.pb FED --feed masked=x.npy",
+            "'masked' is fed, but net.pb writes it and does not read it before.",
+        ),
+        (
+            "net.pb FED --feed lengths=x.npy",
+            "'lengths' is fed, but init.pb writes it and does not read it before.",
+        ),
+        ("net.pb FED --feed scores=x.npy", "--feed must name a blob once, but names 'scores' twi"),
+        ("net.pb --feed =x.npy", "a blob and its file are NAME=FILE.npy, but this is '=x.npy'"),
+        ("net.pb FED --repeat 9223372036854775808", "below 2^63 is wanted, but this is '9223"),
+        ("net.pb FED --repeat \N{SUPERSCRIPT TWO}", "a positive integer below 2^63 is wanted"),
+        ("none.pbtxt", "none.pbtxt: BooleanMask of the net has 0 inputs, of which it takes 2."),
+        ("pool.pbtxt --feed x=lengths.npy", "pool.pbtxt failed: "),
         ("net.pb FED --fetch y=y.npy", "net.pb has no blob 'y'."),
         ("net.pb FED --fetch copy=no/y.npy", "no/y.npy cannot be written: No such file"),
-        ("net.pb FED --repeat 0", "a positive integer is wanted, but this is '0'"),
-        ("net.pb FED --repeat x", "a positive integer is wanted, but this is 'x'"),
+        ("net.pb FED --repeat 0", "a positive integer below 2^63 is wanted, but this is '0'"),
+        ("net.pb FED --repeat x", "a positive integer below 2^63 is wanted, but this is 'x'"),
         (
             "net.pb --init init.pb --feed scores=weights.npy",
             "net.pb failed: SequenceMask: argument axis must be in [-2, 2) for data of shape "
@@ -383,7 +491,12 @@ def test_run_errors(arguments, said, folder, capsys):
     (folder / "empty.npy").write_bytes(b"")
     np.savez("x.npz", x=np.zeros(2))
     np.save("complex.npy", np.zeros((2, 6, 6), "complex64"))
+    np.save("lengths.npy", np.zeros(4, "float32"))
     (folder / "unknown.pbtxt").write_text('op { type: "Nope" }')
+    (folder / "none.pbtxt").write_text('op { type: "BooleanMask" output: "y" }')
+    (folder / "pool.pbtxt").write_text(
+        'op { type: "AveragePool" input: "x" output: "y" arg { name: "kernel" i: 2 } }'
+    )
     op = 'op { type: "MaskedSoftmax" input: "x" output: "y" arg { name: "mode" s: "up" } }'
     (folder / "bad.pbtxt").write_text(op)
     (folder / "fails.pbtxt").write_text(op)
@@ -391,6 +504,76 @@ def test_run_errors(arguments, said, folder, capsys):
     for argument in arguments.split():
         command += FED if argument == "FED" else [argument]
     assert said in error(capsys, "run", *command)
+
+
+def test_run_feeds_what_nets_in_arguments_read(folder):
+    """Of If and its kin, which may read a blob before the net around them writes it."""
+    branch = 'external_input: "x" op { type: "Copy" input: "x" output: "y" }'
+    (folder / "net.pbtxt").write_text(
+        'external_input: "x" external_input: "c" op { type: "If" input: "c" output: "y" '
+        'arg { name: "then_net" n { %s } } } op { type: "Copy" input: "c" output: "x" }' % branch
+    )
+    np.save("c.npy", np.array(True))
+    np.save("v.npy", np.array([1.0, 2.0]))
+    command = "run net.pbtxt --feed c=c.npy --feed x=v.npy --fetch y=y.npy".split()
+    assert command_line.main(command) == 0
+    assert np.load("y.npy").tolist() == [1, 2]
+
+
+def test_run_blobs_with_an_equals_sign(folder):
+    (folder / "net.pbtxt").write_text('op { type: "Copy" input: "a=b" output: "=" }')
+    command_line.main("run net.pbtxt --feed a=b=x.npy --fetch ==y.npy".split())
+    np.testing.assert_array_equal(np.load("y.npy"), np.load("x.npy"))
+
+
+def test_run_a_net_without_a_name_whose_file_is_no_text(folder):
+    path = b"n\xff.pbtxt"
+    with open(path, "w") as file:
+        file.write('op { type: "Copy" input: "x" output: "y" }')
+    assert command_line.main(["run", os.fsdecode(path), "--feed", "x=x.npy"]) == 0
+
+
+def damaged(content):
+    """Files that are no array, of the bytes of one that is."""
+    yield "empty", b""
+    yield "cut in its header", content[:40]
+    yield "cut in its numbers", content[:-1]
+    yield "no dict", content.replace(b"{'descr'", b"{'descr(")
+    yield "no end of a text", content.replace(b"'shape'", b"'shape\\")
+    yield "no end of a bracket", content.replace(b"(2, 6, 6)", b"((2, 6, 6")
+    yield "an archive that is cut", b"PK\x03\x04" + content
+
+
+def test_arrays_that_are_damaged(folder, capsys):
+    content = (folder / "x.npy").read_bytes()
+    for name, bad in damaged(content):
+        assert bad != content, name
+        (folder / "bad.npy").write_bytes(bad)
+        assert "bad.npy is no .npy file of numbers." in error(capsys, "show", "bad.npy")
+    huge = content.replace(b"(2, 6, 6), }" + b" " * 18, b"(2, 6, 6" + b"0" * 16 + b"), }  ")
+    (folder / "bad.npy").write_bytes(huge)
+    assert "bad.npy cannot be read: its array does not fit" in error(capsys, "show", "bad.npy")
+
+
+def test_an_array_of_a_pipe(folder):
+    with open("weights.npy", "rb") as file:
+        piped = subprocess.run(
+            "cat weights.npy | '{}' -m caffe2op_mask show /dev/stdin".format(sys.executable),
+            shell=True,
+            stdin=file,
+            stdout=subprocess.PIPE,
+            universal_newlines=True,
+            timeout=120,
+        )
+    assert piped.stdout.splitlines()[1].split() == "/dev/stdin 6 x 6 41.7% 0 of 6".split()
+
+
+def test_memory_that_does_not_suffice(folder, capsys, monkeypatch):
+    def read(path):
+        raise MemoryError
+
+    monkeypatch.setattr(files, "read", read)
+    assert "there is not enough memory." in error(capsys, "show", "x.npy")
 
 
 def test_run_init_that_fails(folder, capsys):
@@ -509,6 +692,84 @@ def test_show_with_a_fill(folder, capsys):
     assert show_table(capsys, "a.npy", "--as", "mask")[0][2:] == ["50.0%", "1 of 2"]
 
 
+    np.save("n.npy", np.array([[np.nan, 1], [0, 2]], "float16"))
+    assert show_table(capsys, "n.npy", "--fill", "nan")[0][2:] == ["25.0%", "0 of 2"]
+    np.save("i.npy", np.array([2 ** 53, 2 ** 53 + 1]))
+    assert show_table(capsys, "i.npy", "--fill", str(2 ** 53 + 1))[0][2:] == ["50.0%", "0 of 1"]
+    np.save("f.npy", np.array([0.1, 0.2], "float32"))  # where 0.1 is rounded
+    assert show_table(capsys, "f.npy", "--fill", "0.1")[0][2:] == ["50.0%", "0 of 1"]
+
+
+@pytest.mark.parametrize(
+    "dtype, fill",
+    [("int8", fill) for fill in ("257", "0.5", "nan", "inf", "1" + 30 * "0")]
+    + [("uint8", "-1"), ("bool", "0.5"), ("bool", "2"), ("bool", "nan")]
+    + [("float16", "-1e9"), ("float32", "1e39"), ("float64", "1" + 400 * "0")],
+)
+def test_show_with_a_fill_that_the_type_cannot_hold(dtype, fill, folder, capsys):
+    np.save("a.npy", np.ones((2, 2), dtype))
+    said = error(capsys, "show", "a.npy", "--fill=" + fill)
+    wanted = "--fill is {}, which a.npy, of type {}, cannot hold."
+    assert wanted.format(show.number(fill), dtype) in said
+
+
+@pytest.mark.parametrize(
+    "path", ["folder", "", "/dev/full", "a.nothing", ".png", "a.png/"], ids=repr
+)
+def test_show_writes_no_other_file(path, folder, capsys):
+    os.mkdir("folder")
+    before = sorted(os.listdir("."))
+    said = error(capsys, "show", "x.npy", "--output", path)
+    assert "--output must end in one of .eps, " in said and "but is '{}'.".format(path) in said
+    assert sorted(os.listdir(".")) == before and not os.path.exists("/dev/full.png")
+
+
+def test_show_output_that_cannot_be(folder, capsys, monkeypatch):
+    os.mkdir("a.png")
+    said = error(capsys, "show", "x.npy", "--output", "a.png")
+    assert "a.png cannot be written: Is a directory." in said
+    monkeypatch.setenv("PATH", "")  # without LaTeX
+    said = error(capsys, "show", "x.npy", "--output", "a.pgf")
+    assert "a.pgf cannot be drawn: " in said and not os.path.exists("a.pgf")
+
+
+@pytest.mark.parametrize("path", ["a.PNG", "a.b.svg", "a.pdf", "a.eps"])
+def test_show_writes_pictures(path, folder, capsys):
+    assert show_table(capsys, "x.npy", "--output", path)
+    assert os.path.getsize(path) > 1000
+
+
+def test_show_a_name_of_other_letters(folder, capsys, recwarn):
+    os.rename("x.npy", "$\\frac$\N{HIRAGANA LETTER A}.npy")
+    assert show_table(capsys, "$\\frac$\N{HIRAGANA LETTER A}.npy", "--output", "a.png")
+    assert not [told for told in recwarn if "Glyph" in str(told.message)]
+
+
+def test_show_tells_of_its_progress(folder, capsys, monkeypatch):
+    told = []
+
+    def progress(iterable, label):
+        try:
+            for step in iterable:
+                told.append(label)
+                yield step
+        finally:
+            told.append("gone")  # before the table is printed
+
+    monkeypatch.setattr(plot, "table", lambda _: told.append("table"))
+    monkeypatch.setattr(show, "progress", progress)
+    np.save("m.npy", np.ones((5, 2, 2), bool))
+    command_line.main("show m.npy --output a.png --panels 3".split())
+    assert told[-2:] == ["gone", "table"]
+    assert len(told) >= 5 and set(told[:-2]) == {"panels"}
+    with open("a.png", "rb") as file:
+        picture = file.read()
+    monkeypatch.setattr(show, "_steps", lambda figure: (_ for _ in ""))
+    command_line.main("show m.npy --output a.png --panels 3".split())
+    with open("a.png", "rb") as file:
+        assert file.read() == picture
+
+
 def test_show_operators_of_a_net(folder, capsys):
     masks = show_table(capsys, "--net", "net.pb", *FED)
     # Of triangles of six, five columns keep 20 entries, and three keep 15.
@@ -548,8 +809,20 @@ def test_show_a_net_without_masks(folder, capsys):
             "row_labels must have one label for each of the 6 rows, but has 2.",
         ),
         ("x.npy --output no/a.png", "no/a.png cannot be written: No such file or directory."),
-        ("x.npy --output a.nothing", "is not supported"),
-        ("x.npy --panels 0", "a positive integer is wanted, but this is '0'"),
+        ("x.npy --row-labels none", "--row-labels goes with --output."),
+        ("x.npy --panels 2", "--panels goes with --output."),
+        ("nan.npy --as mask", "nan.npy must have no NaN, which neither keeps nor hides, but has"),
+        ("big.npy --as gate", "hold numbers from 0 to 1, but at (0,) stands 7.0"),
+        ("big.npy --as attention", "hold numbers from 0 to 1, but at (0,) stands 7.0"),
+        ("--shape 100000,100000,1000", "The mask cannot be: "),
+        ("--shape 99999999999999999999", "a shape has at most 32 dims and less than 2^63 entries"),
+        ("--shape 4294967296,4294967296", "a shape has at most 32 dims and less than 2^63 entries"),
+        ("--shape 0,99999999999999999999", "a shape has at most 32 dims and less than 2^63"),
+        ("--shape " + 32 * "1," + "1", "a shape has at most 32 dims and less than 2^63 entries"),
+        ("--shape 2,3 --radius 99999999999999999999", "The mask cannot be: Value out of range"),
+        ("--shape 2,3 --mode \udcff", "The mask cannot be: 'utf-8' codec can't encode"),
+        ("--net none.pbtxt", "none.pbtxt: BooleanMask of the net has 0 inputs, of which it takes"),
+        ("x.npy --panels 0", "a positive integer below 2^63 is wanted, but this is '0'"),
         ("--shape 2,x", "a shape is SIZE,SIZE,.. such as 2,16,16, but this is '2,x'"),
         ("--shape 2,2 --mode nothing", "The mask cannot be: MaskedSoftmax: argument mode must be"),
         ("--shape 2,2 --mode upper --lengths 1,2", "takes 1 input (X), but there are 2."),
@@ -571,6 +844,7 @@ def test_show_errors(arguments, said, folder, capsys):
     np.save("nan.npy", np.array([[0.5, 0.5], [np.nan, 0]]))
     np.save("big.npy", np.array([7.0, 8.0]))
     (folder / "two.txt").write_text("a\nb\n")
+    (folder / "none.pbtxt").write_text('op { type: "BooleanMask" output: "y" }')
     command = []
     for argument in arguments.split():
         command += FED if argument == "FED" else [argument]

@@ -126,6 +126,8 @@ class TestMask(object):
              "dynamic_mask: blob_in must be X or [X, context], but is 3 blobs."),
             ("x", {"estimator": "reinforce", "clip": 1.0}, TypeError,
              "dynamic_mask: reinforce has no arguments of Gate, but clip came."),
+            ("x", {"kind": "relu"}, TypeError,
+             "dynamic_mask: kind must not be given, since estimator tells it, but is 'relu'."),
         ],
     )
     def test_errors(self, blob_in, options, error, message):
@@ -162,6 +164,31 @@ class TestLoss(object):
         cost = workspace.FetchBlob("losses") + kept_penalty * kept
         cost = cost + masked_penalty * (LENGTHS - kept)
         assert float(workspace.FetchBlob("loss")) == pytest.approx(cost.mean(), rel=1e-5)
+
+    @pytest.mark.parametrize("gamma", [0.0, 0, -0.0])
+    def test_gates_that_are_always_open(self, gamma, recwarn):
+        """With gamma = 0 all that is real is kept, which padding must not make NaN."""
+        model = new_model()
+        with seeds(9):
+            y = brew.dynamic_mask(
+                model, "x", "y", 4, estimator="hard_concrete", lengths="lengths", gamma=gamma
+            )
+        loss = brew.dynamic_mask_loss(model, [y, "costs"], "loss", kept_penalty=0.7)
+        grads = model.AddGradientOperators([loss])
+        run(model, x=X, lengths=LENGTHS, costs=np.zeros(3, "float32"))
+        np.testing.assert_array_equal(workspace.FetchBlob("y_open")[..., 0], ~PADDING)
+        wanted = pytest.approx(0.7 * LENGTHS.mean(), rel=1e-6)
+        assert float(workspace.FetchBlob("loss")) == wanted
+        assert not workspace.FetchBlob(str(grads["y_logits_w"])).any()
+        assert not [told for told in recwarn if issubclass(told.category, RuntimeWarning)]
+
+    def test_an_argument_of_gate_that_is_none_is_not_given(self):
+        nets = []
+        for options in ({}, {"gamma": None, "beta": None}):
+            model = new_model()
+            brew.dynamic_mask(model, "x", "y", 4, estimator="hard_concrete", **options)
+            nets.append(model.net.Proto().op)
+        assert nets[0] == nets[1]
 
     def test_gradient_of_the_penalties(self):
         """Of straight_through and hard_concrete, where the mask's use costs nothing."""

@@ -279,6 +279,9 @@ class TestHighway(object):
         message = "^highway: activation must be one of elu, relu, sigmoid, tanh, but is cube.$"
         with pytest.raises(ValueError, match=message):
             brew.highway(new_model(), "x", "y", 3, "cube")
+        message = "^highway: activation must be one of elu, .*, but is \\['relu'\\].$"
+        with pytest.raises(ValueError, match=message):
+            brew.highway(new_model(), "x", "y", 3, ["relu"])
         with pytest.raises(ValueError, match="^highway: dim_in must be positive, but is 0.$"):
             brew.highway(new_model(), "x", "y", 0)
         with pytest.raises(TypeError, match="^Highway has no argument zeta; it has "):
@@ -392,6 +395,24 @@ class TestConnections(object):
         with pytest.raises(ValueError, match="^{}: brew has no layer convolve.$".format(name)):
             getattr(brew, name)(new_model(), "x", "y", "convolve")
 
+    @pytest.mark.parametrize("layer", [None, 5, b"fc"])
+    @pytest.mark.parametrize(
+        "name, argument",
+        [("residual", "layer"), ("skip", "layer"), ("mixture_of_experts", "expert")],
+    )
+    def test_refuses_what_is_no_layer(self, name, argument, layer):
+        sizes = dict(dim_in=4, dim_out=3)
+        if name == "mixture_of_experts":
+            sizes["num_experts"] = 2
+            layer = () if layer is None else layer  # None is fc
+        with pytest.raises(TypeError) as raised:
+            getattr(brew, name)(new_model(), "x", "y", **dict(sizes, **{argument: layer}))
+        assert str(raised.value) == (
+            "{}: {} must be the name of a layer of brew or a function, but is {!r}.".format(
+                name, argument, layer
+            )
+        )
+
     @needs_the_same_draws
     def test_stacked_they_learn_what_a_plain_stack_does_not(self):
         """Twenty layers of tanh, which learn by their connections."""
@@ -462,6 +483,13 @@ class TestMixtureOfExperts(object):
             c=wave((2, 4), 1.3).astype("float32"),
         )
 
+    @pytest.mark.parametrize("expert", [None, "fc", brew.fc], ids=["default", "name", "function"])
+    def test_an_expert_by_its_name(self, expert):
+        models = new_model(), new_model()
+        brew.mixture_of_experts(models[0], "x", "y", 6, 3, 2)
+        brew.mixture_of_experts(models[1], "x", "y", 6, 3, 2, expert=expert)
+        assert models[0].net.Proto().op == models[1].net.Proto().op
+
     def test_balance(self):
         """0 where all experts weigh alike, num_experts - 1 where one has it all; its gradient."""
         model = new_model()
@@ -499,6 +527,7 @@ class TestMixtureOfExperts(object):
             ({"top_k": 0}, "top_k must be positive, but is 0"),
             ({"top_k": 3}, "top_k must be at most num_experts, 2, but is 3"),
             ({"dim_out": -1}, "dim_out must be positive, but is -1"),
+            ({"expert": "convolve"}, "brew has no layer convolve"),
         ],
     )
     def test_errors(self, options, message):

@@ -94,6 +94,25 @@ class ScoreLayerTests(object):
         with pytest.raises(ValueError, match=message):
             self.add(new_model(), {}, {"mode": "upper+" + part})
 
+    @pytest.mark.parametrize("mode", [5, b"upper", ["upper"]], ids=str)
+    def test_refuses_a_mode_that_is_no_string(self, mode):
+        with pytest.raises(TypeError) as raised:
+            self.add(new_model(), {}, {"mode": mode})
+        message = "{}: mode must be a string, but is {!r}.".format(self.layer, mode)
+        assert str(raised.value) == message
+
+    def test_an_argument_that_is_none_is_not_given(self):
+        models = new_model(), new_model()
+        for model, nothing in zip(models, ({}, {"mode": None, "radius": None, "has_mask": None})):
+            self.add(model, {"lengths": 0}, nothing)
+        assert models[0].net.Proto().op == models[1].net.Proto().op
+
+    @pytest.mark.parametrize("tells", ["mask", "bias"])
+    def test_refuses_an_argument_that_an_input_tells(self, tells):
+        message = "^{0}: has_{1} must not be given, since {1} tells it, but is 1.$"
+        with pytest.raises(TypeError, match=message.format(self.layer, tells)):
+            self.add(new_model(), {}, {"has_" + tells: 1})
+
     def test_refuses_an_unknown_argument(self):
         with pytest.raises(TypeError, match="^{} has no argument width; it ".format(self.op_type)):
             self.add(new_model(), {}, {"width": 3})
@@ -322,6 +341,67 @@ class TestMultiHeadAttention(object):
         with pytest.raises(ValueError, match="^multi_head_attention: {}.$".format(message)):
             brew.multi_head_attention(model, blobs, "out", *dims, **options)
         assert not model.net.Proto().op and not model.params
+
+
+# Layers, and all sizes that they take.
+SIZES = {
+    "adaptive_attention": dict(dim_in=4, num_heads=2, num_tasks=3),
+    "dynamic_mask": dict(dim_in=4, dim_context=4, dim_hidden=3),
+    "gated_feed_forward": dict(dim_in=4, dim_hidden=3, dim_out=2),
+    "highway": dict(dim_in=4),
+    "learnable_gate": dict(dim_in=4, dim_context=4),
+    "mixture_of_experts": dict(dim_in=4, dim_out=2, num_experts=3, dim_context=4, top_k=2),
+    "multi_head_attention": dict(
+        dim_in=4, num_heads=4, num_kv_heads=2, head_dim=3, dim_kv=4, dim_out=2
+    ),
+    "residual": dict(dim_in=4, dim_out=2),
+    "skip": dict(dim_in=4, dim_out=2),
+    "task_gate": dict(dim_in=4, num_tasks=3),
+}
+OTHERS = {"residual": {"layer": "fc"}, "skip": {"layer": "fc"}}
+
+
+class TestSizes(object):
+    """What is no integer would reach an operator as a shape, and end the process there."""
+
+    def add(self, layer, **sizes):
+        model = new_model()
+        arguments = dict(SIZES[layer], **OTHERS.get(layer, {}))
+        getattr(brew, layer)(model, "x", "y", **dict(arguments, **sizes))
+        return [model.param_init_net.Proto().op, model.net.Proto().op]
+
+    @pytest.mark.parametrize("size", [2.0, "2", np.float32(4), (2, 2, 2)], ids=repr)
+    @pytest.mark.parametrize(
+        "layer, name", [(layer, name) for layer in sorted(SIZES) for name in SIZES[layer]]
+    )
+    def test_must_be_integers(self, layer, name, size):
+        message = "{}: {} must be an integer, but is {!r}.".format(layer, name, size)
+        error = TypeError
+        if name == "dim_hidden" and layer == "gated_feed_forward" and isinstance(size, tuple):
+            error, wanted = ValueError, "dim_hidden must be a width or a pair of widths"
+            message = "{}: {}, but is (2, 2, 2).".format(layer, wanted)
+        with pytest.raises(error) as raised:
+            self.add(layer, **{name: size})
+        assert str(raised.value) == message
+
+    @pytest.mark.parametrize("layer", sorted(SIZES))
+    @pytest.mark.parametrize("integer", [np.int32, np.uint8, np.array])
+    def test_may_be_numpys(self, layer, integer):
+        sizes = {name: integer(size) for name, size in SIZES[layer].items()}
+        assert self.add(layer, **sizes) == self.add(layer)
+
+    @pytest.mark.parametrize("widths", [(3.0, 2), (3, 2.0), ("3", 2)], ids=str)
+    def test_of_a_pair_both(self, widths):
+        (wrong,) = [width for width in widths if not isinstance(width, int)]
+        message = "^gated_feed_forward: dim_hidden must be an integer, but is {!r}.$".format(wrong)
+        with pytest.raises(TypeError, match=message):
+            self.add("gated_feed_forward", dim_hidden=widths)
+
+    @pytest.mark.parametrize("layer", ["residual", "skip"])
+    def test_of_a_layer_in_a_layer(self, layer):
+        message = "^{}: dim_in must be positive, but is 0.$".format(layer)
+        with pytest.raises(ValueError, match=message):
+            self.add(layer, dim_in=0)
 
 
 def masked_mean(x, keep):

@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import matplotlib
 import numpy as np
 import pytest
+from caffe2.proto import caffe2_pb2
 from caffe2.python import core, workspace
 from hypothesis import given
 
@@ -75,6 +76,29 @@ def test_hidden_of_no_entries():
     assert plot.of_mask("m", np.ones((3, 0))) == ("m", (3, 0), None, 3, 3)
     with pytest.raises(ValueError, match="must have at least 1 dim, but 'm' has none"):
         plot.of_mask("m", True)
+
+
+@pytest.mark.parametrize("axis", [5, 2, -3])
+def test_hidden_by_an_axis_that_is_not_there(axis):
+    message = r"^axis must be in \[-2, 2\) for a mask of 2 dims, but is {}.$".format(axis)
+    with pytest.raises(ValueError, match=message):
+        plot.of_mask("m", np.ones((3, 4)), axis=axis)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_nan_neither_keeps_nor_hides(dtype):
+    keep = np.ones((2, 3), dtype)
+    keep[1, 2] = np.nan
+    for name, call in (
+        ("m", lambda: plot.of_mask("m", keep)),
+        ("mask", lambda: plot.mask(keep)),
+        ("keep", lambda: plot.attention(np.ones((2, 3)), keep=keep)),
+    ):
+        with pytest.raises(ValueError) as raised:
+            call()
+        assert str(raised.value) == (
+            "{} must have no NaN, which neither keeps nor hides, but has it at (1, 2).".format(name)
+        )
 
 
 def test_table():
@@ -180,6 +204,24 @@ def test_an_operator_that_masks_nothing():
     assert plot.of_operator(core.CreateOperator("Copy", ["x"], ["y"])) is None
 
 
+@pytest.mark.parametrize(
+    "op_type, inputs, outputs, said",
+    [
+        ("BooleanMask", ["x", "mask"], [], "BooleanMask of the net has 0 outputs, of which it"),
+        ("BooleanMask", [], ["y"], "BooleanMask of the net has 0 inputs, of which it takes 2."),
+        ("SequenceMask", [], ["y"], "SequenceMask of the net has 0 inputs, of which it takes 1 to"),
+        ("MaskedSoftmax", [], ["y"], "MaskedSoftmax of the net has 0 inputs, of which it takes 1"),
+        ("MaskedAttention", ["q", "k"], ["y"], "MaskedAttention of the net has 2 inputs, of which"),
+        ("Gate", ["x"], ["y"], "Gate of the net has 1 inputs, of which it takes 2 to 3."),
+    ],
+)
+def test_an_operator_that_could_not_run(op_type, inputs, outputs, said):
+    op = caffe2_pb2.OperatorDef(type=op_type, input=inputs, output=outputs)
+    with pytest.raises(ValueError) as raised:
+        plot.of_operator(op)
+    assert str(raised.value).startswith("of_operator: " + said)
+
+
 def test_a_net_is_asked_as_it_runs():
     # The lengths change between the masks, and the second mask is in place.
     net = core.Net("net")
@@ -254,12 +296,12 @@ def test_attention_with_its_mask():
 
 def test_labels_and_titles():
     keep = np.array([[True, False, True], [False, False, False]])
-    figure = plot.mask(keep, row_labels=["a", "b"], column_labels=[1, "$x$", "c"], title="mine")
+    figure = plot.mask(keep, row_labels=["a", "b"], column_labels=[1, "$x$", "c"], title="my $1$")
     (axes,) = panels(figure)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", r"\$x\$", "c"]
     assert axes.get_title(loc="left") == "66.7% hidden"
-    assert figure._suptitle.get_text().strip() == "mine"
+    assert figure._suptitle.get_text().strip() == r"my \$1\$"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["hidden", "kept"]
 
 

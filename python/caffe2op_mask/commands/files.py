@@ -1,12 +1,18 @@
 """What commands read and write: nets, arrays, and arguments that name them."""
 
 import argparse
+import io
+import tokenize
+import zipfile
 
 import numpy as np
 from caffe2.proto import caffe2_pb2
 from google.protobuf import message, text_format
 
+from caffe2op_mask.checks import is_shape
 from caffe2op_mask.commands import UserError
+
+_MOST_DIMS = 32  # of NumPy
 
 
 def is_text(path):
@@ -55,13 +61,14 @@ def write_net(net, path):
 
 def read_array(path):
     """The array of a .npy file, in the byte order of this machine."""
+    # By way of its bytes, so that a pipe, which cannot be gone back in, does as well.
+    content = io.BytesIO(read(path))
     try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        if error.strerror is None:  # NumPy's own word on what it cannot read
-            raise UserError("{} is no .npy file of numbers.".format(path))
-        raise UserError("{} cannot be read: {}.".format(path, error.strerror))
-    except (ValueError, EOFError):
+        array = np.load(content, allow_pickle=False)
+    except MemoryError:
+        raise UserError("{} cannot be read: its array does not fit into memory.".format(path))
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile):
+        # All that NumPy says of a file that is damaged or another.
         raise UserError("{} is no .npy file of numbers.".format(path))
     if not isinstance(array, np.ndarray):
         raise UserError("{} is no .npy file, but an archive of them.".format(path))
@@ -85,8 +92,11 @@ def read_lines(path):
 
 
 def blob_and_path(argument):
-    """("name", "x.npy") of "name=x.npy"."""
-    name, _, path = argument.partition("=")
+    """("name", "x.npy") of "name=x.npy".
+
+    The last = divides them: a file can be given another name, a blob of a saved net cannot.
+    """
+    name, _, path = argument.rpartition("=")
     if not name or not path:
         raise argparse.ArgumentTypeError(
             "a blob and its file are NAME=FILE.npy, but this is '{}'".format(argument)
@@ -94,23 +104,45 @@ def blob_and_path(argument):
     return name, path
 
 
-def sizes(argument):
-    """(2, 3) of "2,3", () of ""."""
+def by_blob(pairs, option):
+    """{name: value} of what an option, which may be repeated, says of blobs."""
+    found = {}
+    for name, value in pairs:
+        if name in found:
+            raise UserError("{} must name a blob once, but names '{}' twice.".format(option, name))
+        found[name] = value
+    return found
+
+
+def dims_of(text):
+    """(2, 3) of "2,3", () of ""; None of what is no list of sizes."""
     try:
-        dims = tuple(int(size) for size in argument.split(",")) if argument else ()
+        dims = tuple(int(size) for size in text.split(",")) if text else ()
     except ValueError:
-        dims = (-1,)
-    if min(dims + (0,)) < 0:
+        return None
+    return None if min(dims + (0,)) < 0 else dims
+
+
+def sizes(argument):
+    """(2, 3) of "2,3", () of "": the shape of an array."""
+    dims = dims_of(argument)
+    if dims is None:
         raise argparse.ArgumentTypeError(
             "a shape is SIZE,SIZE,.. such as 2,16,16, but this is '{}'".format(argument)
+        )
+    if len(dims) > _MOST_DIMS or not is_shape(dims):
+        raise argparse.ArgumentTypeError(
+            "a shape has at most {} dims and less than 2^63 entries, but this is '{}'".format(
+                _MOST_DIMS, argument
+            )
         )
     return dims
 
 
 def count(argument):
-    """A positive integer."""
-    if not argument.isdigit() or int(argument) == 0:
+    """A positive integer that an int64 holds."""
+    if not argument.isdecimal() or not 0 < int(argument) < 1 << 63:
         raise argparse.ArgumentTypeError(
-            "a positive integer is wanted, but this is '{}'".format(argument)
+            "a positive integer below 2^63 is wanted, but this is '{}'".format(argument)
         )
     return int(argument)

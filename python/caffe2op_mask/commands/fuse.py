@@ -17,15 +17,13 @@ from caffe2op_mask.commands import UserError, files
 
 def shape(argument):
     """("name", (2, 3)) of "name=2,3"; "name=" is a scalar."""
-    name, equals, dims = argument.partition("=")
-    try:
-        if name and equals:
-            return name, files.sizes(dims)
-    except argparse.ArgumentTypeError:
-        pass
-    raise argparse.ArgumentTypeError(
-        "a shape is NAME=SIZE,SIZE,.. such as q=2,8,64,64, but this is '{}'".format(argument)
-    )
+    name, _, dims = argument.rpartition("=")
+    dims = files.dims_of(dims)
+    if not name or dims is None:
+        raise argparse.ArgumentTypeError(
+            "a shape is NAME=SIZE,SIZE,.. such as q=2,8,64,64, but this is '{}'".format(argument)
+        )
+    return name, dims
 
 
 def add_arguments(parser):
@@ -47,8 +45,9 @@ def add_arguments(parser):
 def run(options):
     net = files.read_net(options.net)
     init = files.read_net(options.init) if options.init else None
+    shapes = files.by_blob(options.shapes, "--shape")
     try:
-        report = caffe2op_mask.fuse(net, shapes=dict(options.shapes), init=init)
+        report = caffe2op_mask.fuse(net, shapes=shapes, init=init)
     except ValueError as error:
         raise UserError(str(error))
     files.write_net(net, options.fused)

@@ -7,7 +7,11 @@ import re
 import numpy as np
 from caffe2.python import workspace
 
+from caffe2op_mask.checks import check_counts
 from caffe2op_mask.commands import UserError, files
+
+# What the runtime and the Python around it raise for nets, arguments and arrays that do not fit.
+_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, MemoryError)
 
 
 def add_arguments(parser):
@@ -21,23 +25,30 @@ def add_arguments(parser):
         type=files.blob_and_path,
         action="append",
         default=[],
-        help="a blob that the net reads, and the array for it, whose type is kept",
+        help="a blob that the net reads, and the array for it, whose type is kept; of several = "
+        "the last divides them",
     )
 
 
 def prepare(path, options):
     """The NetDef at `path`, with all that it reads in the workspace.
 
-    Raises UserError for an operator that is not there, for a blob that nothing would write before
-    it is read, and for one that is fed and not read.
+    Raises UserError for an operator that is not there or has other inputs or outputs, for a blob
+    that nothing would write before it is read, and for one that is fed and not read.
     """
     net = files.read_net(path)
     init = files.read_net(options.init) if options.init else None
-    arrays = [(name, file, files.read_array(file)) for name, file in options.feeds]
+    feeds = files.by_blob(options.feeds, "--feed")
+    arrays = [(name, file, files.read_array(file)) for name, file in feeds.items()]
+    parts = [(options.init, init), (path, net)] if init else [(path, net)]
     registered = set(workspace.RegisteredOperators())
-    there, read = {name for name, _, _ in arrays}, set()
-    for source, part in ((options.init, init), (path, net)):
-        for op in part.op if part else ():
+    read, writers = set(), {}  # blobs that are read as they were found; who writes the others first
+    for source, part in parts:
+        try:
+            check_counts(source, part.op)
+        except ValueError as error:
+            raise UserError(str(error))
+        for op in part.op:
             if op.type not in registered:
                 raise UserError(
                     "{} has an operator {}, which this Caffe2 does not know.".format(
@@ -45,18 +56,27 @@ def prepare(path, options):
                     )
                 )
             for name in op.input:
-                if name not in there:
+                if name not in feeds and name not in writers:
                     raise UserError(
                         "{} of {} reads '{}', which is neither fed nor written before.".format(
                             op.type, source, name
                         )
                     )
-            read.update(op.input)
-            there.update(op.output)
-    for part in (init, net):
-        # Nets in arguments, of If and its kin, read what their net declares.
-        read.update(part.external_input if part else ())
+            names = list(op.input)
+            if any(arg.nets or arg.HasField("n") for arg in op.arg):
+                # Nets in arguments, of If and its kin, read what their net declares.
+                names += part.external_input
+            read.update(name for name in names if name not in writers)
+            for name in op.output:
+                writers.setdefault(name, source)
+        read.update(name for name in part.external_input if name not in writers)
     for name, file, array in arrays:
+        if name not in read and name in writers:
+            raise UserError(
+                "'{}' is fed, but {} writes it and does not read it before.".format(
+                    name, writers[name]
+                )
+            )
         if name not in read:
             raise UserError("'{}' is fed, but {} does not read it.".format(name, path))
         with errors("'{}' cannot be fed from {}, of type {}".format(name, file, array.dtype)):
@@ -88,15 +108,15 @@ def fetch(name):
 
 @contextlib.contextmanager
 def errors(what):
-    """Turns an error of the runtime into a UserError: `what`, and what the runtime said."""
+    """Turns what the runtime raises into a UserError: `what`, and what the runtime said."""
     # Caffe2 logs the Python lines that made an operator, which a saved net has forgotten.
     logger = logging.getLogger("caffe2.python.workspace")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
         yield
-    except (RuntimeError, TypeError) as error:
-        raise UserError("{}: {}.".format(what, sentence(str(error))))
+    except _ERRORS as error:
+        raise UserError("{}: {}.".format(what, sentence(str(error)) or type(error).__name__))
     finally:
         logger.setLevel(level)
 

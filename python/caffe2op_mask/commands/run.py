@@ -27,7 +27,7 @@ def add_arguments(parser):
         type=files.blob_and_path,
         action="append",
         default=[],
-        help="a blob of the net, and where its array goes",
+        help="a blob of the net, and where its array goes; of several = the last divides them",
     )
     parser.add_argument(
         "--repeat", metavar="N", type=files.count, default=1, help="runs of NET (default 1)"
@@ -39,7 +39,7 @@ def run(options):
     for name, _ in options.fetches:
         nets.check_blob(name, net, options.net)
     if not net.name:
-        net.name = options.net  # the runtime wants one
+        net.name = "net"  # the runtime wants one
     milliseconds = []
     with nets.errors("{} failed".format(options.net)):
         workspace.CreateNet(net, True)

@@ -20,6 +20,11 @@ examples:
 """
 
 import argparse
+import io
+import itertools
+import math
+import os
+import warnings
 
 import numpy as np
 from caffe2.python import core, workspace
@@ -34,6 +39,9 @@ _DRAW = {"mask": plot.mask, "gate": plot.gate, "attention": plot.attention}
 _ARGUMENTS = ("mode", "radius", "diagonal", "window_left", "window_right")
 _INPUTS = ("lengths", "centers")
 
+# Options that a picture alone has.
+_PICTURE = ("row_labels", "column_labels", "panels")
+
 
 def numbers(argument):
     """Integers of "3,5", or the array of a .npy file."""
@@ -45,6 +53,14 @@ def numbers(argument):
         raise argparse.ArgumentTypeError(
             "integers such as 3,5 or a .npy file are wanted, but this is '{}'".format(argument)
         )
+
+
+def number(argument):
+    """An integer, all of whose digits count, or a float."""
+    try:
+        return int(argument)
+    except ValueError:
+        return float(argument)
 
 
 def add_arguments(parser):
@@ -69,7 +85,7 @@ def add_arguments(parser):
     picture.add_argument(
         "--fill",
         metavar="VALUE",
-        type=float,
+        type=number,
         help="what stands where a mask hides, as in --fill=-1e9 (default -inf where there is one, "
         "else 0)",
     )
@@ -78,7 +94,10 @@ def add_arguments(parser):
             "--{}-labels".format(name), metavar="FILE", help="text file, a line for each " + name
         )
     picture.add_argument(
-        "--panels", metavar="N", type=files.count, default=plot.PANELS, help="drawn at most"
+        "--panels",
+        metavar="N",
+        type=files.count,
+        help="drawn at most (default {})".format(plot.PANELS),
     )
 
 
@@ -97,9 +116,11 @@ def run(options):
         if array.dtype.kind not in "biuf":
             raise UserError("{} must hold numbers, but is of type {}.".format(name, array.dtype))
         kind = options.kind or _kind(name, array, options.fill)
-        shown = _kept(array, options.fill) if kind == "mask" else array
+        shown = _kept(name, array, options.fill) if kind == "mask" else array
         try:
-            masks.append(plot.of_mask(name, shown != 0))
+            if kind != "mask":
+                plot.check_range(kind, array)
+            masks.append(plot.of_mask(name, shown))
             if options.output is not None:
                 _draw(_DRAW[kind], shown, name, options)
         except (ImportError, ValueError) as error:
@@ -118,6 +139,9 @@ def _check(options):
     for name in _ARGUMENTS + _INPUTS:
         if options.shape is None and getattr(options, name) is not None:
             raise UserError("--{} goes with --shape.".format(name.replace("_", "-")))
+    for name in _PICTURE:
+        if options.output is None and getattr(options, name) is not None:
+            raise UserError("--{} goes with --output.".format(name.replace("_", "-")))
 
 
 def _masks_of_net(options):
@@ -132,15 +156,16 @@ def _by_arguments(options):
     """A name, and the mask that MaskedSoftmax applies by the options."""
     arguments = {name: getattr(options, name) for name in _ARGUMENTS}
     arguments = {name: value for name, value in arguments.items() if value is not None}
-    blobs = {"scores": np.zeros(options.shape, np.float32)}
+    blobs = {}
     for name in _INPUTS:
         value = getattr(options, name)
         if value is not None:
             blobs[name] = files.read_array(value) if isinstance(value, str) else value
     with nets.errors("The mask cannot be"):
+        workspace.FeedBlob("scores", np.zeros(options.shape, np.float32))
         for name, value in blobs.items():
             workspace.FeedBlob(name, value)
-        op = core.CreateOperator("MaskedSoftmax", list(blobs), ["keep"], **arguments)
+        op = core.CreateOperator("MaskedSoftmax", ["scores"] + list(blobs), ["keep"], **arguments)
         workspace.RunOperatorOnce(op)
     # All scores are 0, so what is kept has a share of 1, and what is not has none.
     name = " ".join("{} {}".format(key.replace("_", " "), arguments[key]) for key in arguments)
@@ -169,11 +194,33 @@ def _kind(name, array, fill):
     )
 
 
-def _kept(array, fill):
+def _kept(name, array, fill):
+    """The array as a mask: what is not the fill, and without one not -inf or, else, not 0."""
     if fill is None:
         hidden = np.isneginf(array)
-        return ~hidden if hidden.any() else array != 0
-    return array != array.dtype.type(fill)
+        return ~hidden if hidden.any() else array
+    fill = _as_element(name, array.dtype, fill)
+    return ~np.isnan(array) if fill != fill else array != fill
+
+
+def _as_element(name, dtype, fill):
+    """The fill in an array's type, rounded where that is real."""
+    try:
+        with np.errstate(over="ignore"):
+            element = dtype.type(fill)
+        # It is another where it wraps around, loses its fraction or is too large to be finite.
+        same = (
+            math.isfinite(element) == math.isfinite(fill)
+            if dtype.kind == "f"
+            else int(element) == fill
+        )
+    except (ValueError, OverflowError):  # of NaN, infinity or many digits as an integer
+        same = False
+    if not same:
+        raise UserError(
+            "--fill is {}, which {}, of type {}, cannot hold.".format(fill, name, dtype)
+        )
+    return element
 
 
 def _draw(draw, array, name, options):
@@ -181,8 +228,36 @@ def _draw(draw, array, name, options):
     for side in ("row_labels", "column_labels"):
         path = getattr(options, side)
         labels[side] = files.read_lines(path) if path is not None else None
-    figure = draw(array, title=name, panels=options.panels, **labels)
+    figure = draw(array, title=name, panels=options.panels or plot.PANELS, **labels)
+    endings = sorted("." + ending for ending in figure.canvas.get_supported_filetypes())
+    ending = os.path.splitext(options.output)[1].lower()
+    if ending not in endings:
+        raise UserError(
+            "--output must end in one of {}, but is '{}'.".format(
+                ", ".join(endings), options.output
+            )
+        )
+    steps = _steps(figure)
+    picture = io.BytesIO()  # matplotlib would choose another name for some files
     try:
-        figure.savefig(options.output, dpi=110)
-    except OSError as error:
-        raise UserError("{} cannot be written: {}.".format(options.output, error.strerror))
+        with warnings.catch_warnings():
+            # A letter of a label that the font lacks is drawn as a box, which says as much.
+            warnings.filterwarnings("ignore", "Glyph .* missing from current font")
+            figure.savefig(picture, format=ending[1:], dpi=110)
+    except (RuntimeError, OSError) as error:
+        raise UserError("{} cannot be drawn: {}.".format(options.output, str(error).rstrip(".")))
+    finally:
+        steps.close()
+    files.write(picture.getvalue(), options.output)
+
+
+def _steps(figure):
+    """Progress until it is closed: a step each time that a panel is laid out or drawn."""
+    from matplotlib.artist import Artist
+
+    steps = (None for _ in progress(itertools.count(), "panels"))
+    for axes in figure.axes:
+        step = axes.add_artist(Artist())
+        step.set_clip_on(False)  # what is cut off at the panel's edge is not laid out
+        step.draw = step.get_tightbbox = lambda *_, **__: next(steps)
+    return steps

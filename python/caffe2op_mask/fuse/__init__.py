@@ -1,10 +1,12 @@
 """fuse: stock operators that mask and then normalise, made into the operators that do both."""
 
 import collections
+import operator
 
 from caffe2.proto import caffe2_pb2
-from caffe2.python import core, workspace
+from caffe2.python import core
 
+from caffe2op_mask.checks import check_counts, is_shape
 from caffe2op_mask.fuse.fusion import fusion_at
 from caffe2op_mask.fuse.graph import Graph
 from caffe2op_mask.fuse.scores import Declined
@@ -74,9 +76,10 @@ def fuse(net, shapes=None, init=None):
     arguments, of If or While, are not looked into; what they name is left as it is.
     """
     proto, init = _proto("net", net), None if init is None else _proto("init", init)
-    _check_inputs(proto)
+    check_counts("fuse", proto.op)  # the rest relies on it
+    shapes = _shapes(shapes)
     graph = Graph(proto, shapes, init)
-    for blob in sorted(shapes or {}):
+    for blob in sorted(shapes):
         if blob not in graph.blobs:
             raise ValueError("fuse: shapes names '{}', which is no blob of the net.".format(blob))
     taken = set(graph.blobs)
@@ -125,25 +128,25 @@ def _proto(name, net):
     )
 
 
-def _check_inputs(proto):
-    """Checks what the rest relies on: counts of inputs and outputs as the schemas have them."""
-    for op in proto.op:
-        schema = workspace.C.OpSchema.get(op.type)
-        if schema is None:
-            continue
-        for what, blobs, least, most in (
-            ("input", op.input, schema.min_input, schema.max_input),
-            ("output", op.output, schema.min_output, schema.max_output),
-        ):
-            if not least <= len(blobs) <= most:
-                raise ValueError(
-                    "fuse: {} of the net has {} {}s, of which it takes {}.".format(
-                        op.type,
-                        len(blobs),
-                        what,
-                        least if least == most else "{} to {}".format(least, most),
-                    )
-                )
+def _shapes(shapes):
+    """The shapes that a caller tells, by the names of their blobs, as tuples of ints of Python."""
+    if not isinstance(shapes, (dict, type(None))):
+        raise TypeError(
+            "fuse: shapes must be a dict from blobs to shapes, but is {!r}.".format(shapes)
+        )
+    found = {}
+    for blob, shape in (shapes or {}).items():
+        try:
+            dims = tuple(operator.index(size) for size in shape)
+        except TypeError:
+            dims = (-1,)
+        if not is_shape(dims):
+            raise ValueError(
+                "fuse: the shape of '{}' must be integers of at least 0 whose product is below "
+                "2^63, but is {!r}.".format(blob, shape)
+            )
+        found[str(blob)] = dims
+    return found
 
 
 def _replace_ops(net, proto, ops):

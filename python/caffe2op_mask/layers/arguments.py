@@ -1,6 +1,7 @@
 """What layers share: arguments for their operators, checks, parameters."""
 
 import inspect
+import operator
 
 from caffe2.python import brew, core, workspace
 from caffe2.python.modeling.initializers import ExternalInitializer, Initializer
@@ -54,11 +55,60 @@ def blob_list(layer, blob_in, *wanted):
     return blobs
 
 
-def must_be_positive(layer, **sizes):
-    """Raises ValueError for a size that is not above 0."""
+def positive_sizes(layer, **sizes):
+    """The sizes, in their order, as ints of Python, which any operator takes.
+
+    Raises TypeError for a size that is no integer, ValueError for one that is not above 0.
+    """
+    found = []
     for name, size in sizes.items():
+        try:
+            size = operator.index(size)
+        except TypeError:
+            raise TypeError("{}: {} must be an integer, but is {!r}.".format(layer, name, size))
         if size < 1:
             raise ValueError("{}: {} must be positive, but is {}.".format(layer, name, size))
+        found.append(size)
+    return found
+
+
+def must_not_be_given(layer, arguments, **tells):
+    """Raises TypeError for an argument of the operator that an argument of the layer tells.
+
+    tells    the name of the layer's argument for each name of the operator's
+    """
+    for name, own in tells.items():
+        if arguments.get(name) is not None:
+            raise TypeError(
+                "{}: {} must not be given, since {} tells it, but is {!r}.".format(
+                    layer, name, own, arguments[name]
+                )
+            )
+
+
+def call_layer(caller, name, layer, model, blob_in, blob_out, arguments):
+    """What another layer gives; of several results the first.
+
+    name     of the argument that `layer` is: a helper's name in brew, or a function
+
+    The dims among the arguments must be sizes. Raises TypeError and ValueError in the caller's
+    name.
+    """
+    if isinstance(layer, str):
+        if not brew.has_helper(layer):
+            raise ValueError("{}: brew has no layer {}.".format(caller, layer))
+        layer = getattr(brew, layer)
+    elif not callable(layer):
+        raise TypeError(
+            "{}: {} must be the name of a layer of brew or a function, but is {!r}.".format(
+                caller, name, layer
+            )
+        )
+    arguments = own_arguments(model, arguments)
+    dims = {dim: arguments[dim] for dim in ("dim_in", "dim_out") if dim in arguments}
+    arguments.update(zip(dims, positive_sizes(caller, **dims)))
+    results = layer(model, blob_in, blob_out, **arguments)
+    return results[0] if isinstance(results, (list, tuple)) else results
 
 
 def given(**options):

@@ -6,9 +6,10 @@ from caffe2op_mask.layers.arguments import (
     blob_list,
     fc,
     given,
-    must_be_positive,
+    must_not_be_given,
     operator_arguments,
     parameter,
+    positive_sizes,
 )
 
 
@@ -35,9 +36,9 @@ def masked_softmax(
 
     Lengths and centers add "sequence" and "window" to the mode by themselves. Returns blob_out.
 
-    Raises ValueError for a mode whose lengths or centers are missing, TypeError for an argument
-    that the operator does not have. The operator, MaskedSoftmax, checks types and shapes when it
-    runs.
+    Raises ValueError for a mode whose lengths or centers are missing, TypeError for a mode that is
+    no string and an argument that the operator does not have or the layer tells itself. The
+    operator, MaskedSoftmax, checks types and shapes when it runs.
     """
     blob_out = blob_out or model.net.NextName()
     extras = _extras("masked_softmax", lengths, centers, mask, bias, arguments)
@@ -71,8 +72,9 @@ def masked_attention(
     row's sum, which gradients need, is the blob ``<blob_out>_lse``. Returns blob_out.
 
     Raises ValueError for a blob_in that is not three blobs and for a mode whose lengths or centers
-    are missing, TypeError for an argument that the operator does not have. The operator,
-    MaskedAttention, checks types and shapes when it runs.
+    are missing, TypeError for a mode that is no string and an argument that the operator does not
+    have or the layer tells itself. The operator, MaskedAttention, checks types and shapes when it
+    runs.
     """
     blob_out = blob_out or model.net.NextName()
     blobs_in = blob_list("masked_attention", blob_in, "[Q, K, V]")
@@ -127,14 +129,14 @@ def multi_head_attention(
     ``[B, num_kv_heads, Lk, head_dim]``, and ``_attended``, of the shape of the queries. Returns
     blob_out.
 
-    Raises ValueError for dims and numbers of heads that do not divide, and what `masked_attention`
-    raises.
+    Raises ValueError for dims and numbers of heads that are not positive or do not divide,
+    TypeError for those that are no integers, and what `masked_attention` raises.
     """
 
     layer = "multi_head_attention"
     blob_out = blob_out or model.net.NextName()
     blobs_in = blob_list(layer, blob_in, "one blob", "[query, key_value]")
-    must_be_positive(layer, dim_in=dim_in, num_heads=num_heads)
+    dim_in, num_heads = positive_sizes(layer, dim_in=dim_in, num_heads=num_heads)
     if num_kv_heads is None:
         num_kv_heads = num_heads
     if head_dim is None:
@@ -146,7 +148,7 @@ def multi_head_attention(
         head_dim = dim_in // num_heads
     dim_kv = dim_in if dim_kv is None else dim_kv
     dim_out = dim_in if dim_out is None else dim_out
-    must_be_positive(
+    num_kv_heads, head_dim, dim_kv, dim_out = positive_sizes(
         layer, num_kv_heads=num_kv_heads, head_dim=head_dim, dim_kv=dim_kv, dim_out=dim_out
     )
     if num_heads % num_kv_heads:
@@ -229,6 +231,7 @@ def adaptive_attention(
     blobs = blob_list(layer, blob_in, "one blob", "[query, key_value]")
     blob_out = blob_out or net.NextName()
     query = blobs[0]
+    dim_in, num_heads = positive_sizes(layer, dim_in=dim_in, num_heads=num_heads)
     if num_tasks is None and task is not None:
         raise ValueError("{}: a task needs num_tasks.".format(layer))
     if num_tasks is not None:
@@ -236,7 +239,7 @@ def adaptive_attention(
             raise ValueError(
                 "{}: with num_tasks blob_in must be one blob, but is 2 blobs.".format(layer)
             )
-        must_be_positive(layer, dim_in=dim_in, num_tasks=num_tasks)
+        (num_tasks,) = positive_sizes(layer, num_tasks=num_tasks)
         query = _task_queries(model, blobs[0], blob_out, dim_in, num_tasks, task)
     attended = multi_head_attention(
         model,
@@ -269,7 +272,12 @@ def _task_queries(model, blob_in, blob_out, dim_in, num_tasks, task):
 
 def _extras(layer, lengths, centers, mask, bias, arguments):
     """The optional inputs that there are, in the operator's order; `arguments` comes to tell so."""
-    parts = [part for part in arguments.get("mode", "").split("+") if part]
+    must_not_be_given(layer, arguments, has_mask="mask", has_bias="bias")
+    mode = arguments.get("mode")
+    mode = "" if mode is None else mode
+    if not isinstance(mode, str):
+        raise TypeError("{}: mode must be a string, but is {!r}.".format(layer, mode))
+    parts = [part for part in mode.split("+") if part]
     for part, name, blob in (("sequence", "lengths", lengths), ("window", "centers", centers)):
         if part in parts and blob is None:
             raise ValueError("{}: mode {} needs {}.".format(layer, part, name))

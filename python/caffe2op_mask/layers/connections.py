@@ -1,8 +1,6 @@
 """Connections around a layer, by which its input reaches what comes behind it unchanged."""
 
-from caffe2.python import brew
-
-from caffe2op_mask.layers.arguments import fc, given, own_arguments
+from caffe2op_mask.layers.arguments import call_layer, fc, given, positive_sizes
 
 
 def residual(model, blob_in, blob_out, layer, dim_in=None, dim_out=None, **arguments):
@@ -20,16 +18,21 @@ def residual(model, blob_in, blob_out, layer, dim_in=None, dim_out=None, **argum
 
     What the layer gives is the blob ``<blob_out>_change``. Returns blob_out.
 
-    Raises ValueError for a layer that brew does not know, and what the layer raises.
+    Raises ValueError for a layer that brew does not know and a dim that is not positive, TypeError
+    for a layer that is no layer and a dim that is no integer, and what the layer raises.
 
     Source: He, Zhang, Ren and Sun 2015.
     """
     blob_out = blob_out or model.net.NextName()
-    arguments.update(given(dim_in=dim_in, dim_out=dim_out))
-    change = _call("residual", layer, model, blob_in, blob_out + "_change", arguments)
+    dims = given(dim_in=dim_in, dim_out=dim_out)
+    sizes = positive_sizes("residual", **dims)
+    arguments.update(dims)
+    change = call_layer(
+        "residual", "layer", layer, model, blob_in, blob_out + "_change", arguments
+    )
     shortcut = blob_in
-    if dim_in is not None and dim_out not in (None, dim_in):
-        shortcut = fc(model, blob_in, blob_out + "_shortcut", dim_in, dim_out)
+    if len(set(sizes)) == 2:
+        shortcut = fc(model, blob_in, blob_out + "_shortcut", *sizes)
     return model.net.Add([shortcut, change], blob_out)
 
 
@@ -44,20 +47,11 @@ def skip(model, blob_in, blob_out, layer, **arguments):
 
     What the layer gives is the blob ``<blob_out>_added``. Returns blob_out.
 
-    Raises ValueError for a layer that brew does not know, and what the layer raises.
+    Raises ValueError for a layer that brew does not know and a dim that is not positive, TypeError
+    for a layer that is no layer and a dim that is no integer, and what the layer raises.
 
     Source: Huang, Liu, van der Maaten and Weinberger 2017.
     """
     blob_out = blob_out or model.net.NextName()
-    added = _call("skip", layer, model, blob_in, blob_out + "_added", arguments)
+    added = call_layer("skip", "layer", layer, model, blob_in, blob_out + "_added", arguments)
     return model.net.Concat([blob_in, added], [blob_out, blob_out + "_split"], axis=-1)[0]
-
-
-def _call(name, layer, model, blob_in, blob_out, arguments):
-    if not callable(layer):
-        try:
-            layer = getattr(brew, layer)
-        except AttributeError:
-            raise ValueError("{}: brew has no layer {}.".format(name, layer))
-    results = layer(model, blob_in, blob_out, **own_arguments(model, arguments))
-    return results[0] if isinstance(results, (list, tuple)) else results

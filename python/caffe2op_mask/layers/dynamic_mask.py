@@ -8,9 +8,10 @@ from caffe2op_mask.layers.arguments import (
     blob_list,
     fc,
     given,
-    must_be_positive,
+    must_not_be_given,
     operator_arguments,
     parameter,
+    positive_sizes,
 )
 from caffe2op_mask.layers.gates import apply_gate
 
@@ -72,8 +73,8 @@ def dynamic_mask(
     with dim_hidden, ``<blob_out>_hidden_w`` and ``_b``. Returns blob_out.
 
     Raises ValueError for an estimator that is none of these, a size that is not positive and
-    another number of blobs, TypeError for an argument that Gate does not have. Operators check
-    types and shapes when they run.
+    another number of blobs, TypeError for a size that is no integer and an argument that Gate does
+    not have or the estimator tells. Operators check types and shapes when they run.
 
     Source: Bengio, Leonard and Courville 2013 (straight through), Louizos, Welling and Kingma 2018
     (hard concrete), Williams 1992 (REINFORCE).
@@ -87,8 +88,9 @@ def dynamic_mask(
         )
     blobs = blob_list(layer, blob_in, "X", "[X, context]")
     dim_context = dim_in if dim_context is None else dim_context
-    must_be_positive(layer, dim_in=dim_in, dim_context=dim_context, **given(dim_hidden=dim_hidden))
-    gate_arguments = operator_arguments(model, "Gate", arguments)
+    _, dim_context = positive_sizes(layer, dim_in=dim_in, dim_context=dim_context)
+    must_not_be_given(layer, arguments, kind="estimator")
+    gate_arguments = given(**operator_arguments(model, "Gate", arguments))
     if estimator == "reinforce" and gate_arguments:
         raise TypeError(
             "{}: reinforce has no arguments of Gate, but {} came.".format(
@@ -98,6 +100,7 @@ def dynamic_mask(
     blob_out, net = blob_out or model.net.NextName(), model.net
     hidden, dim_last = blobs[-1], dim_context
     if dim_hidden is not None:
+        (dim_hidden,) = positive_sizes(layer, dim_hidden=dim_hidden)
         hidden = fc(model, hidden, blob_out + "_hidden", dim_context, dim_hidden)
         hidden, dim_last = net.Tanh(hidden, hidden), dim_hidden
     logits = fc(model, hidden, blob_out + "_logits", dim_last, 1, weight_init, bias_init)
@@ -143,7 +146,9 @@ def _draw(net, blob_in, logits, blob_out):
 
 def _add_open(net, logits, blob_out, beta=2 / 3, gamma=-0.1, zeta=1.1, **_):
     """Probability that a gate of hard_concrete is not 0, by its arguments as Gate has them."""
-    shift = -beta * np.log(-gamma / zeta)
+    # A gate that is not stretched below 0 is always open. An infinite shift would say so, too, but
+    # would make NaN of padding, whose logits are -inf.
+    shift = -beta * np.log(-gamma / zeta) if gamma else 1e30
     shift = net.ConstantFill([], blob_out + "_shift", shape=[1], value=shift)
     return net.Sigmoid(net.Add([logits, shift], blob_out + "_logits"), blob_out)
 

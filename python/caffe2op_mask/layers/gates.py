@@ -3,9 +3,9 @@
 from caffe2op_mask.layers.arguments import (
     blob_list,
     fc,
-    must_be_positive,
     operator_arguments,
     parameter,
+    positive_sizes,
 )
 
 # Activations by name, and the operators that they are.
@@ -45,9 +45,9 @@ def learnable_gate(
     0, ``<blob_out>_threshold``. The blobs ``<blob_out>_logits`` and ``<blob_out>_gate`` are what g
     takes and gives. Returns blob_out.
 
-    Raises ValueError for another number of blobs and a dim that is not positive, TypeError for an
-    argument that the operator does not have. The operator, Gate, checks types and shapes when it
-    runs.
+    Raises ValueError for another number of blobs and a dim that is not positive, TypeError for a
+    dim that is no integer and an argument that the operator does not have. The operator, Gate,
+    checks types and shapes when it runs.
 
     Source: Hochreiter and Schmidhuber 1997; for hard and hard_concrete see Gate.
     """
@@ -56,7 +56,7 @@ def learnable_gate(
     if dim_in is None:
         raise ValueError("learnable_gate: dim_in must be given.")
     dim_context = dim_in if dim_context is None else dim_context
-    must_be_positive("learnable_gate", dim_in=dim_in, dim_context=dim_context)
+    dim_in, dim_context = positive_sizes("learnable_gate", dim_in=dim_in, dim_context=dim_context)
     gates = 1 if per_row else dim_in
     logits = fc(
         model, blobs[-1], blob_out + "_logits", dim_context, gates, weight_init, bias_init
@@ -103,11 +103,19 @@ def gated_feed_forward(
     ``<blob_out>_gated``, whose gate is `learnable_gate`'s; parameters are named for the blob that
     they make, as brew.fc does. Returns blob_out.
 
-    Raises ValueError for a dim that is not positive, and what `learnable_gate` raises.
+    Raises ValueError for a dim that is not positive and another number of widths, TypeError for a
+    dim that is no integer, and what `learnable_gate` raises.
     """
-    first, second = dim_hidden if isinstance(dim_hidden, (list, tuple)) else (dim_hidden,) * 2
-    must_be_positive("gated_feed_forward", dim_in=dim_in, dim_out=dim_out)
-    must_be_positive("gated_feed_forward", dim_hidden=min(first, second))
+    layer = "gated_feed_forward"
+    widths = dim_hidden if isinstance(dim_hidden, (list, tuple)) else (dim_hidden,) * 2
+    if len(widths) != 2:
+        raise ValueError(
+            "{}: dim_hidden must be a width or a pair of widths, but is {}.".format(
+                layer, dim_hidden
+            )
+        )
+    dim_in, dim_out = positive_sizes(layer, dim_in=dim_in, dim_out=dim_out)
+    (first,), (second,) = (positive_sizes(layer, dim_hidden=width) for width in widths)
     blob_out = blob_out or model.net.NextName()
     hidden = blob_in
     for number, dim_from, dim_to in ((1, dim_in, first), (2, first, second)):
@@ -158,17 +166,17 @@ def highway(
     as brew.fc does. Returns blob_out.
 
     Raises ValueError for an activation that is none of these and a dim that is not positive,
-    TypeError for an argument that the operator does not have.
+    TypeError for a dim that is no integer and an argument that the operator does not have.
 
     Source: Srivastava, Greff and Schmidhuber 2015.
     """
-    if activation not in ACTIVATIONS:
+    if activation not in list(ACTIVATIONS):
         raise ValueError(
             "highway: activation must be one of {}, but is {}.".format(
                 ", ".join(sorted(ACTIVATIONS)), activation
             )
         )
-    must_be_positive("highway", dim_in=dim_in)
+    (dim_in,) = positive_sizes("highway", dim_in=dim_in)
     blob_out = blob_out or model.net.NextName()
     arguments = operator_arguments(model, "Highway", dict(arguments, kind=kind))
     changed = fc(model, blob_in, blob_out + "_changed", dim_in, dim_in, weight_init, bias_init)
@@ -198,13 +206,13 @@ def task_gate(
     ``<blob_out>_logits`` and ``<blob_out>_gate``, of the shape of blob_in, and
     ``<blob_out>_choice``, ``[N, num_tasks]``. Returns blob_out.
 
-    Raises ValueError for a size that is not positive, TypeError for an argument that Gate does not
-    have. Operators check shapes, types and tasks when they run.
+    Raises ValueError for a size that is not positive, TypeError for one that is no integer and an
+    argument that Gate does not have. Operators check shapes, types and tasks when they run.
 
     Source: Serra et al. 2018 (a gate for each task); Jacobs, Jordan, Nowlan and Hinton 1991 (the
     choice).
     """
-    must_be_positive("task_gate", dim_in=dim_in, num_tasks=num_tasks)
+    dim_in, num_tasks = positive_sizes("task_gate", dim_in=dim_in, num_tasks=num_tasks)
     blob_out, net = blob_out or model.net.NextName(), model.net
     table = parameter(model, blob_out + "_tasks", [num_tasks, dim_in], "GaussianFill", std=1.0)
     if task is not None:

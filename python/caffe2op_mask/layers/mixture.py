@@ -1,8 +1,6 @@
 """Mixtures: several layers, and a gate that says how much each of them counts."""
 
-from caffe2.python import brew
-
-from caffe2op_mask.layers.arguments import blob_list, fc, must_be_positive, own_arguments
+from caffe2op_mask.layers.arguments import blob_list, call_layer, fc, positive_sizes
 
 
 def mixture_of_experts(
@@ -28,7 +26,8 @@ def mixture_of_experts(
     num_experts  how many experts there are
     dim_context  last dim of the context (default dim_in)
     top_k        how many experts count for a row (default all); the rest weigh 0. All are computed.
-    expert       a function called as brew's layers are, with dim_in and dim_out (default brew.fc)
+    expert       name of a helper of brew, or a function called as these are, with dim_in and
+                 dim_out; of several results the first counts (default fc)
     balance      True: make ``<blob_out>_balance``, to be added to the loss so that no expert is
                  left out: the squared coefficient of variation of what the experts weigh in the
                  batch
@@ -38,8 +37,9 @@ def mixture_of_experts(
     ``[N, num_experts]``, and what it takes ``<blob_out>_logits``, for which its parameters are
     named. Returns blob_out.
 
-    Raises ValueError for a size that is not positive, a top_k above num_experts and another number
-    of blobs. The operator, MixtureGate, checks types and shapes when it runs.
+    Raises ValueError for a size that is not positive, a top_k above num_experts, an expert that
+    brew does not know and another number of blobs, TypeError for a size that is no integer and an
+    expert that is no layer. The operator, MixtureGate, checks types and shapes when it runs.
 
     Source: Jacobs, Jordan, Nowlan and Hinton 1991; Shazeer et al. 2017 (top_k, balance).
     """
@@ -47,7 +47,7 @@ def mixture_of_experts(
     blobs = blob_list(layer, blob_in, "X", "[X, context]")
     dim_context = dim_in if dim_context is None else dim_context
     top_k = num_experts if top_k is None else top_k
-    must_be_positive(
+    dim_in, dim_out, num_experts, dim_context, top_k = positive_sizes(
         layer,
         dim_in=dim_in,
         dim_out=dim_out,
@@ -62,15 +62,17 @@ def mixture_of_experts(
             )
         )
     blob_out, net = blob_out or model.net.NextName(), model.net
-    expert, arguments = expert or brew.fc, own_arguments(model, arguments)
+    expert = "fc" if expert is None else expert
+    arguments.update(dim_in=dim_in, dim_out=dim_out)
     said = [
-        expert(
+        call_layer(
+            layer,
+            "expert",
+            expert,
             model,
             blobs[0],
             "{}_expert_{}".format(blob_out, number),
-            dim_in=dim_in,
-            dim_out=dim_out,
-            **arguments
+            arguments,
         )
         for number in range(num_experts)
     ]
