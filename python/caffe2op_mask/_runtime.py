@@ -16,7 +16,8 @@ import sys
 def torch_version():
     """Version of the torch that this Python would import, such as "1.10.2", or None."""
     torch = importlib.util.find_spec("torch")
-    if torch is None or torch.origin is None:
+    # A folder of that name and no more is a package to Python, with this origin on 3.6.
+    if torch is None or torch.origin in (None, "namespace"):
         return None
     with open(os.path.join(os.path.dirname(torch.origin), "version.py")) as lines:
         found = re.search(r"^__version__\b[^=]*= *['\"]([^'\"+]+)", lines.read(), re.MULTILINE)

@@ -19,7 +19,7 @@ from caffe2op_mask import _load
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def setup(*commands):
+def run_setup(*commands):
     """What setup.py prints for commands."""
     return subprocess.check_output(
         [sys.executable, "setup.py", "--quiet"] + list(commands),
@@ -58,7 +58,7 @@ def sources():
 def metadata(tmp_path_factory):
     """Texts of the package's egg-info by their names."""
     folder = tmp_path_factory.mktemp("metadata")
-    setup("egg_info", "--egg-base", str(folder))
+    run_setup("egg_info", "--egg-base", str(folder))
     texts = {}
     for path in glob.glob(str(folder / "caffe2op_mask.egg-info" / "*.txt")) + glob.glob(
         str(folder / "caffe2op_mask.egg-info" / "PKG-INFO")
@@ -69,7 +69,7 @@ def metadata(tmp_path_factory):
 
 
 def test_a_source_package_has_all_of_the_repository(sources, tmp_path):
-    setup("egg_info", "--egg-base", str(tmp_path), "sdist", "--dist-dir", str(tmp_path))
+    run_setup("egg_info", "--egg-base", str(tmp_path), "sdist", "--dist-dir", str(tmp_path))
     (path,) = glob.glob(str(tmp_path / "*.tar.gz"))
     with tarfile.open(path) as archive:
         packed = {entry.name.split("/", 1)[1] for entry in archive if entry.isfile()}
@@ -77,7 +77,7 @@ def test_a_source_package_has_all_of_the_repository(sources, tmp_path):
 
 
 def test_a_built_package_has_every_module(sources, tmp_path):
-    setup("egg_info", "--egg-base", str(tmp_path), "build_py", "--build-lib", str(tmp_path / "lib"))
+    run_setup("egg_info", "--egg-base", str(tmp_path), "build_py", "--build-lib", str(tmp_path / "lib"))
     modules = {path[len("python/") :] for path in sources if path.startswith("python/")}
     assert files_under(tmp_path / "lib") == modules
 
