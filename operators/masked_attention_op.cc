@@ -123,6 +123,11 @@ bool MaskedAttentionOp::DoRunWithType() {
   using W = Wide<typename KernelReal<T>::type>;
   const std::vector<int64_t> sizes{in.batch, in.heads, in.queries, in.value_depth};
   CheckOutputSize("MaskedAttention", "O", sizes, TypeMeta::Make<T>());
+  if (OutputSize() > 1) {
+    // With Dv = 0, O has no entries however many LSE has.
+    CheckOutputSize(
+        "MaskedAttention", "LSE", {in.batch, in.heads, in.queries}, TypeMeta::Make<W>());
+  }
   Tensor* const o = Output(0, sizes, at::dtype<T>());
   Tensor* const lse =
       OutputSize() > 1 ? Output(1, {in.batch, in.heads, in.queries}, at::dtype<W>()) : nullptr;
