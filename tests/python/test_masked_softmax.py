@@ -37,7 +37,7 @@ from attention_reference import (
     used,
     wave,
 )
-from op_tester import Case, assert_same, shapes
+from op_tester import Case, assert_same, run_case, shapes
 
 OP = "MaskedSoftmax"
 INF = np.inf
@@ -320,6 +320,28 @@ def test_kept_nan_of_the_gradient_shows():
     grads = run_gradient(OP, make_case([np.zeros((2, 3))], {"mode": "sequence"},
                                        lengths=np.array([2, 2])), d_output)
     assert np.isnan(grads[0].numpy()).tolist() == [[True, True, False], [False] * 3]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("repeats", [1, 7, 40])
+def test_a_gradient_that_overflows_is_infinite(repeats, dtype):
+    """Also where the difference of dY and its mean does before the scale."""
+    y = np.tile(np.array([0.09003057, 0.24472848, 0.66524094]) / repeats, repeats)
+    d_y = np.tile(np.array([0.88, 0.88, -0.88]), repeats) * np.finfo(dtype).max
+    d_x = np.tile([INF, INF, -INF], repeats)
+    arrays = [y.astype(dtype)[None], d_y.astype(dtype)[None]]
+    for scale in (1000.0, -1000.0):
+        grad = run_case(OP + "Gradient", Case(arrays, {"scale": scale}))[0]
+        np.testing.assert_array_equal(grad[0], np.sign(scale) * d_x)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_gradients_under_a_mask_have_no_sign(dtype):
+    """Whatever they are scaled by."""
+    y, d_y = np.full((2, 2, 9), 1 / 9, dtype)
+    mask = np.arange(9) % 2 == 0
+    case = Case([y, d_y, mask], {"scale": -2.0, "has_mask": 1})
+    assert_same(run_case(OP + "Gradient", case)[0][:, ~mask], np.zeros((2, 4), dtype))
 
 
 @pytest.mark.parametrize("dtype", REALS)
