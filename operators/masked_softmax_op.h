@@ -21,7 +21,6 @@ class MaskedSoftmaxOp final : public Operator<CPUContext> {
 
  private:
   const ScoreInputs inputs_;
-  const double scale_;
   const int64_t axis_;
 };
 
@@ -41,7 +40,6 @@ class MaskedSoftmaxGradientOp final : public Operator<CPUContext> {
 
  private:
   const ScoreInputs inputs_;
-  const double scale_;
   const bool has_x_;
 };
 

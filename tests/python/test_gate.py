@@ -159,6 +159,12 @@ class TestHardConcrete(object):
         assert_same(noise, np.zeros(2, "int64"))
         assert gradients("Gate", case, [z, None, None])[1][[0, 4]].tolist() == [0, 0]
 
+    def test_stretched_as_far_as_floats_reach(self):
+        z = np.array([-200, -104.5, -90, 0, 90], "f")
+        args = {"gamma": -1.7e38, "zeta": 1.7e38, "is_test": 1}
+        g = run_case("Gate", concrete(np.ones_like(z), z, **args))[1]
+        assert_same(g, np.array([0, 0, 0, 0, 1], "f"))
+
     def test_gradient_needs_the_noise(self):
         op = create("Gate", concrete(None, None, outputs=2))
         with pytest.raises(Exception, match="needs the 3 outputs Y, G and noise, but there are 2"):

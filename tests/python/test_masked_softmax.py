@@ -607,6 +607,11 @@ def test_error(inputs, args, message):
     assert_refused(OP, Case(inputs, args), message)
 
 
+def test_gradient_refuses_a_scale_that_is_not_finite():
+    case = Case([F, F], {"scale": NAN})
+    assert_refused(OP + "Gradient", case, "argument scale must be a finite number, but is nan")
+
+
 def test_row_of_rank_1_has_no_leading_dims():
     case = Case([F[0, 0, 0], np.array([1], "int32")], {"mode": "sequence"})
     assert_refused(OP, case, "lengths must have the shape of leading dims of X, \\[7\\], before")
