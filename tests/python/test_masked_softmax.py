@@ -379,6 +379,19 @@ def test_empty_tensors(shape, args, extras, empty_row):
     check_both(OP, make_case([np.zeros(shape)], dict(args, empty_row=empty_row), **extras))
 
 
+def test_rows_without_columns_are_not_gone_through():
+    """However many they are."""
+    workspace.FeedBlob("x", np.zeros(0, "f").reshape(2 ** 20, 2 ** 20, 0))
+    workspace.RunOperatorOnce(core.CreateOperator(OP, ["x"], ["y"], mode="upper"))
+    for shape in ((), (1,), (2 ** 20, 1), (2 ** 20, 1, 1), (2 ** 20, 1, 0)):
+        bias = np.ones(shape, "f")
+        workspace.FeedBlob("bias", bias)
+        inputs, outputs = ["y", "x", "bias"], ["d_x", "d_bias"]
+        workspace.RunOperatorOnce(core.CreateOperator(OP + "Gradient", inputs, outputs, has_bias=1))
+        if bias.size:
+            assert_same(workspace.FetchBlob("d_bias"), np.zeros(bias.shape, "f"))
+
+
 @pytest.mark.parametrize(
     "args, extras",
     [
