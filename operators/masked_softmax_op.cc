@@ -1,7 +1,5 @@
 #include "operators/masked_softmax_op.h"
 
-#include <limits>
-
 #include "operators/check.h"
 #include "operators/element_types.h"
 #include "operators/parallel.h"
@@ -12,8 +10,6 @@ namespace mask {
 using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
 
 namespace {
-
-constexpr int64_t kNoAxis = std::numeric_limits<int64_t>::min();
 
 // A tensor of scores as rows of its last dim.
 template <typename K>
@@ -28,9 +24,7 @@ Scores<K> RowsOf(const Tensor& x, double scale) {
 }  // namespace
 
 MaskedSoftmaxOp::MaskedSoftmaxOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws),
-      inputs_(def),
-      axis_(Arguments(def).Int("axis", kNoAxis)) {
+    : Operator<CPUContext>(def, ws), inputs_(def), axis_(Arguments(def).OptionalInt("axis")) {
   inputs_.CheckInputs(def, "X", 1);
 }
 
@@ -44,9 +38,9 @@ bool MaskedSoftmaxOp::DoRunWithType() {
   const auto sizes = x.sizes();
   CAFFE_ENFORCE(x.dim() >= 1, "MaskedSoftmax: X must have at least 1 dim, but has none.");
   CAFFE_ENFORCE(
-      axis_ == kNoAxis || axis_ == -1 || axis_ == x.dim() - 1,
-      "MaskedSoftmax: argument axis must be the last of X, ", x.dim() - 1, " or -1, but is ", axis_,
-      ".");
+      !axis_ || *axis_ == -1 || *axis_ == x.dim() - 1,
+      "MaskedSoftmax: argument axis must be the last of X, ", x.dim() - 1, " or -1, but is ",
+      *axis_, ".");
   const ScoreTensors tensors = inputs_.Tensors(this, 1);
   using K = typename KernelReal<T>::type;
   auto scores = RowsOf<K>(x, inputs_.scale());

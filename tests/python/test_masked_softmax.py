@@ -610,6 +610,7 @@ ERRORS = score_errors([F], "X", "X") + [
         (F, {"axis": 1}, "argument axis must be the last of X, 3 or -1, but is 1"),
         (F, {"axis": 4}, "argument axis must be the last of X, 3 or -1, but is 4"),
         (F, {"axis": -2}, "argument axis must be the last of X, 3 or -1, but is -2"),
+        (F, {"axis": -(2 ** 63)}, "argument axis must be .*, but is -9223372036854775808"),
         (F, {"axis": "last"}, "argument axis must be an integer, but is the string 'last'"),
     ]
 ]
