@@ -155,7 +155,7 @@ class GateWork {
       : function_(function), tensors_(tensors) {}
 
   // g and, if asked for, slopes of Z's entries [first, first + count), `first` a
-  // multiple of kRealBlock. Not for kSoftmax.
+  // multiple of kRealBlock where there is noise. Not for kSoftmax.
   HWY_INLINE void Values(int64_t first, int64_t count, C* g, C* slopes) {
     const C* z = LoadBlock(tensors_.type, tensors_.z, first, count, &z_);
     switch (function_.kind) {
@@ -439,22 +439,96 @@ HWY_INLINE void StoreGradientRows(
   }
 }
 
-// Sums, over all of X that an entry of Z serves, of d_y * (x - carry), or of d_y
-// alone where there is no x.
+// A tensor of `size` entries, of which each of the `sums` entries of another, which is
+// broadcast to it, gets the sum of those that it serves.
+struct SumShape {
+  int64_t size;
+  int64_t sums;
+  const RowBroadcast& at;
+};
+
+// What is summed for the gradient of Z: of each entry of X d_y * (x - carry), or d_y alone
+// where there is no x.
 template <typename C>
-class GateSums {
+class GateFactors {
  public:
-  GateSums(const GateFunction& function, const GateTensors& tensors, const void* d_y)
-      : work_(function, tensors), tensors_(tensors), at_(tensors.gate_at), d_y_(d_y) {
+  GateFactors(
+      const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients)
+      : work_(function, tensors), tensors_(tensors), d_y_(gradients.d_y) {
     std::fill(ones_.at, ones_.at + kRealBlock, C{1});
   }
 
-  // Units [begin, end) of `sum`. Part p of entry e goes to sums[p * gate_size + e].
+  // The two factors of the entries [first, first + count), with a product of 0 up to the
+  // end of the last vector.
+  HWY_INLINE void Load(int64_t first, int64_t count, const C** a, const C** b) {
+    *a = LoadBlock(tensors_.type, d_y_, first, count, &loaded_);
+    *b = tensors_.x == nullptr ? ones_.at : work_.Difference(first, count);
+  }
+
+ private:
+  GateWork<C> work_;
+  const GateTensors& tensors_;
+  const void* d_y_;
+  RealBlock<C> loaded_;
+  RealBlock<C> ones_;
+};
+
+// What is summed for the gradient of a threshold where X and Z have one shape: d_z as C, since
+// what is stored of it in 16 bits has lost too much. All gradients are stored on the way.
+template <typename C>
+class ThresholdFactors {
+ public:
+  ThresholdFactors(
+      const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients)
+      : work_(function, tensors),
+        tensors_(tensors),
+        gradients_(gradients),
+        stores_(StoresFor(tensors.size * RealBytes(tensors.type))) {
+    std::fill(ones_.at, ones_.at + kRealBlock, C{1});
+  }
+  ThresholdFactors(const ThresholdFactors&) = delete;
+  ThresholdFactors& operator=(const ThresholdFactors&) = delete;
+  ~ThresholdFactors() { FinishStores(stores_); }
+
+  HWY_INLINE void Load(int64_t first, int64_t count, const C** a, const C** b) {
+    const C* const d_y = LoadBlock(tensors_.type, gradients_.d_y, first, count, &loaded_);
+    work_.GradientOfGate(d_y, gradients_.d_g, first, count, d_gate_.at);
+    work_.Values(first, count, gate_.at, slope_.at);
+    work_.StoreScaled(gate_.at, d_y, first, count, gradients_, stores_);
+    work_.TimesSlope(slope_.at, count, d_gate_.at);
+    StoreBlock(tensors_.type, d_gate_.at, first, count, gradients_.d_z, stores_);
+    const int64_t lanes = LanesOf(hn::ScalableTag<C>());
+    for (int64_t i = count; i % lanes != 0; ++i) d_gate_.at[i] = 0;
+    *a = d_gate_.at;
+    *b = ones_.at;
+  }
+
+ private:
+  GateWork<C> work_;
+  const GateTensors& tensors_;
+  const GateGradients& gradients_;
+  const Stores stores_;
+  RealBlock<C> gate_;
+  RealBlock<C> slope_;
+  RealBlock<C> d_gate_;
+  RealBlock<C> loaded_;
+  RealBlock<C> ones_;
+};
+
+// Sums of the products of Factors.
+template <typename C, class Factors>
+class GateSums {
+ public:
+  GateSums(
+      const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
+      const SumShape& shape)
+      : factors_(function, tensors, gradients), shape_(shape), at_(shape.at) {}
+
+  // Units [begin, end) of `sum`. Part p of entry e goes to sums[p * shape.sums + e].
   HWY_INLINE void Store(const BroadcastSum& sum, int64_t begin, int64_t end, double* sums) {
     for (int64_t u = begin; u < end; ++u) {
       const BroadcastSum::Unit unit = sum.UnitAt(u);
-      double* const out =
-          sums + unit.part * tensors_.gate_size + unit.small_row * at_.small_columns();
+      double* const out = sums + unit.part * shape_.sums + unit.small_row * at_.small_columns();
       if (at_.column_stride() == 0) {
         *out = SumOfAll(unit);
       } else {
@@ -481,11 +555,7 @@ class GateSums {
   }
 
  private:
-  // The two factors of X's entries [first, first + count).
-  HWY_INLINE void Load(int64_t first, int64_t count) {
-    a_ = LoadBlock(tensors_.type, d_y_, first, count, &loaded_);
-    b_ = tensors_.x == nullptr ? ones_.at : work_.Difference(first, count);
-  }
+  HWY_INLINE void Load(int64_t first, int64_t count) { factors_.Load(first, count, &a_, &b_); }
 
   HWY_INLINE double SumOfAll(const BroadcastSum::Unit& unit) {
     double total = 0;
@@ -519,14 +589,11 @@ class GateSums {
     }
   }
 
-  GateWork<C> work_;
-  const GateTensors& tensors_;
+  Factors factors_;
+  const SumShape& shape_;
   const RowBroadcast& at_;
-  const void* d_y_;
   const C* a_ = nullptr;
   const C* b_ = nullptr;
-  RealBlock<C> loaded_;
-  RealBlock<C> ones_;
   HWY_ALIGN double totals_[kRealBlock];
 };
 
@@ -542,11 +609,12 @@ HWY_INLINE void AddParts(
   for (int64_t i = 0; i < count; ++i) out[i] = static_cast<C>(total[i]);
 }
 
-// From sums to the gradient of Z's blocks [begin, end).
+// From sums to the gradient of Z's blocks [begin, end); unless null, `wide` gets it too,
+// before it is rounded.
 template <typename C>
 HWY_INLINE void StoreGateGradient(
     const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
-    const double* sums, int64_t parts, int64_t begin, int64_t end) {
+    const double* sums, int64_t parts, int64_t begin, int64_t end, C* wide) {
   GateWork<C> work(function, tensors);
   RealBlock<C> gate;
   RealBlock<C> slope;
@@ -561,6 +629,7 @@ HWY_INLINE void StoreGateGradient(
       for (int64_t i = 0; i < count; ++i) d_gate.at[i] += d_g[i];
     }
     work.TimesSlope(slope.at, count, d_gate.at);
+    if (wide != nullptr) std::copy(d_gate.at, d_gate.at + count, wide + first);
     StoreBlock(tensors.type, d_gate.at, first, count, gradients.d_z, Stores::kCached);
   }
 }
@@ -616,6 +685,12 @@ HWY_INLINE void StoreThresholdGradient(
   }
 }
 
+// Whether more is added up for a threshold than d_z as it is stored has. Where it is one
+// entry each, that is what is to be stored itself.
+HWY_INLINE bool SumsWideThresholds(const GateTensors& tensors) {
+  return RealBytes(tensors.type) == 2 && tensors.threshold_size < tensors.gate_size;
+}
+
 template <typename C>
 HWY_INLINE C* ValuesMemory(int64_t count, GateScratch* scratch) {
   scratch->values.resize(static_cast<size_t>(count) * sizeof(C));
@@ -623,32 +698,33 @@ HWY_INLINE C* ValuesMemory(int64_t count, GateScratch* scratch) {
 }
 
 // All of these sums; returns how many parts each has.
-template <typename C>
+template <typename C, class Factors>
 HWY_INLINE int64_t SumAll(
-    const GateFunction& function, const GateTensors& tensors, const void* d_y,
-    std::vector<double>* sums, ParallelFor parallel_for) {
-  if (tensors.size == 0) {
-    sums->resize(static_cast<size_t>(tensors.gate_size));
+    const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
+    const SumShape& shape, std::vector<double>* sums, ParallelFor parallel_for) {
+  if (shape.size == 0) {
+    sums->resize(static_cast<size_t>(shape.sums));
     return 0;
   }
-  const RowBroadcast& at = tensors.gate_at;
+  const RowBroadcast& at = shape.at;
   const int64_t bytes = RealBytes(tensors.type) * (tensors.x == nullptr ? 1 : 2);
   if (at.column_stride() == 0 && at.repeats() == 1 && at.columns() <= 32) {
-    sums->resize(static_cast<size_t>(tensors.gate_size));
+    sums->resize(static_cast<size_t>(shape.sums));
     double* const to = sums->data();
     parallel_for(
-        0, tensors.gate_size, GrainFor(at.columns() * bytes),
-        [&](int64_t begin, int64_t end)
-            HWY_ATTR { GateSums<C>(function, tensors, d_y).StoreShortRows(begin, end, to); });
+        0, shape.sums, GrainFor(at.columns() * bytes), [&](int64_t begin, int64_t end) HWY_ATTR {
+          GateSums<C, Factors>(function, tensors, gradients, shape).StoreShortRows(begin, end, to);
+        });
     return 1;
   }
   const BroadcastSum sum(at);
-  sums->resize(static_cast<size_t>(tensors.gate_size * sum.parts()));
+  sums->resize(static_cast<size_t>(shape.sums * sum.parts()));
   double* const to = sums->data();
   parallel_for(
       0, sum.units(), GrainFor(sum.unit_elements() * bytes),
-      [&](int64_t begin, int64_t end)
-          HWY_ATTR { GateSums<C>(function, tensors, d_y).Store(sum, begin, end, to); });
+      [&](int64_t begin, int64_t end) HWY_ATTR {
+        GateSums<C, Factors>(function, tensors, gradients, shape).Store(sum, begin, end, to);
+      });
   return sum.parts();
 }
 
@@ -658,7 +734,7 @@ HWY_INLINE int64_t SoftmaxRowsOf(const GateTensors& tensors) {
 
 // g, by which C is meant, of all of Z into the scratch; also into `g` unless null.
 template <typename C>
-HWY_INLINE const C* AllValues(
+HWY_INLINE C* AllValues(
     const GateFunction& function, const GateTensors& tensors, void* g, GateScratch* scratch,
     ParallelFor parallel_for) {
   C* const values = ValuesMemory<C>(tensors.gate_size, scratch);
@@ -724,16 +800,26 @@ HWY_INLINE void GateGradientAs(
         });
     return;
   }
-  const C* values = nullptr;
+  C* values = nullptr;
   if (!one_to_one) values = AllValues<C>(function, tensors, nullptr, scratch, parallel_for);
-  parallel_for(
-      0, NumRealBlocks(tensors.size), GrainFor(3 * kRealBlock * bytes),
-      [&](int64_t begin, int64_t end) HWY_ATTR {
-        StoreGradients<C>(function, tensors, gradients, begin, end, values, stores);
-        FinishStores(stores);
-      });
+  const SumShape of_threshold{tensors.gate_size, tensors.threshold_size, tensors.threshold_at};
+  const bool sums_wide = gradients.d_threshold != nullptr && SumsWideThresholds(tensors);
+  int64_t threshold_parts = 0;
+  if (one_to_one && sums_wide) {
+    threshold_parts = SumAll<C, ThresholdFactors<C>>(
+        function, tensors, gradients, of_threshold, &scratch->sums, parallel_for);
+  } else {
+    parallel_for(
+        0, NumRealBlocks(tensors.size), GrainFor(3 * kRealBlock * bytes),
+        [&](int64_t begin, int64_t end) HWY_ATTR {
+          StoreGradients<C>(function, tensors, gradients, begin, end, values, stores);
+          FinishStores(stores);
+        });
+  }
   if (!one_to_one) {
-    const int64_t parts = SumAll<C>(function, tensors, gradients.d_y, &scratch->sums, parallel_for);
+    const SumShape shape{tensors.size, tensors.gate_size, tensors.gate_at};
+    const int64_t parts = SumAll<C, GateFactors<C>>(
+        function, tensors, gradients, shape, &scratch->sums, parallel_for);
     double* const sums = scratch->sums.data();
     if (function.kind == GateKind::kSoftmax) {
       parallel_for(
@@ -742,27 +828,32 @@ HWY_INLINE void GateGradientAs(
             StoreSoftmaxGradient<C>(tensors, gradients, values, sums, parts, begin, end);
           });
     } else {
+      // The values have been used: there is room for d_z.
+      C* const wide = sums_wide ? values : nullptr;
       parallel_for(
           0, NumRealBlocks(tensors.gate_size), GrainFor(kRealBlock * 8 * (parts + 1)),
           [&](int64_t begin, int64_t end) HWY_ATTR {
-            StoreGateGradient<C>(function, tensors, gradients, sums, parts, begin, end);
+            StoreGateGradient<C>(function, tensors, gradients, sums, parts, begin, end, wide);
           });
     }
   }
   if (gradients.d_threshold == nullptr) return;
   // d_z, summed over what shares a threshold.
-  GateTensors threshold{};
-  threshold.type = tensors.type;
-  threshold.size = tensors.gate_size;
-  threshold.gate_size = tensors.threshold_size;
-  threshold.gate_at = tensors.threshold_at;
-  const int64_t parts = SumAll<C>(function, threshold, gradients.d_z, &scratch->sums, parallel_for);
+  if (!one_to_one || !sums_wide) {
+    GateTensors d_z{};
+    d_z.type = sums_wide ? Real::kFloat32 : tensors.type;
+    GateGradients summed{};
+    summed.d_y = sums_wide ? values : gradients.d_z;
+    threshold_parts = SumAll<C, GateFactors<C>>(
+        function, d_z, summed, of_threshold, &scratch->sums, parallel_for);
+  }
   const double* const sums = scratch->sums.data();
   parallel_for(
-      0, NumRealBlocks(tensors.threshold_size), GrainFor(kRealBlock * 8 * (parts + 1)),
+      0, NumRealBlocks(tensors.threshold_size), GrainFor(kRealBlock * 8 * (threshold_parts + 1)),
       [&](int64_t begin, int64_t end) HWY_ATTR {
         StoreThresholdGradient<C>(
-            tensors.type, tensors.threshold_size, sums, parts, begin, end, gradients.d_threshold);
+            tensors.type, tensors.threshold_size, sums, threshold_parts, begin, end,
+            gradients.d_threshold);
       });
 }
 

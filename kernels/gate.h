@@ -70,7 +70,8 @@ void Gate(
     GateScratch* scratch, ParallelFor parallel_for);
 
 // Gradients, each of the shape of what it is the gradient of, from those of y and,
-// unless null, of g. d_carry and d_threshold are null where there is no such input.
+// unless null, of g. d_carry and d_threshold are null where there is no such input. None
+// overlaps what is read.
 // Noise is drawn as Gate drew it, if the function says the same.
 struct GateGradients {
   const void* d_y;

@@ -176,6 +176,22 @@ HWY_INLINE void WriteScaled(
   if (i < entries) StorePart(d, scaled(), out + i, entries - i);
 }
 
+// Packed entries times `factor` as elements. There is no `low` of 0: times what has
+// overflowed it would be NaN.
+template <class D, typename T, typename W>
+HWY_INLINE void WriteScaled(
+    D d, const W* HWY_RESTRICT packed, int64_t entries, W factor, T* HWY_RESTRICT out) {
+  const auto factors = hn::Set(d, factor);
+  int64_t i = 0;
+  const auto scaled = [&]() HWY_ATTR {
+    const auto v = hn::Load(d, packed + i);
+    // Plus 0 of its sign, so that what is masked stays +0 whatever the factor's.
+    return hn::MulAdd(v, factors, hn::CopySign(hn::Zero(d), v));
+  };
+  for (; i + LanesOf(d) <= entries; i += LanesOf(d)) StoreReal(d, scaled(), out + i);
+  if (i < entries) StorePart(d, scaled(), out + i, entries - i);
+}
+
 // Rows [first, last) of the softmax; an empty one is filled with `empty`.
 template <typename T>
 HWY_INLINE void SoftmaxRows(
@@ -267,7 +283,7 @@ HWY_INLINE void SoftmaxGradientRow(
     }
   }
   T* const out = dx + row * scores.columns;
-  WriteScaled(d, packed, entries, scores.scale, W{0}, BeginRow(scratch, out) + kept.columns.begin);
+  WriteScaled(d, packed, entries, scores.scale, BeginRow(scratch, out) + kept.columns.begin);
   FinishRow(scratch, kept.columns, scores.columns, out);
 }
 

@@ -126,9 +126,14 @@ void MaskedSoftmaxGradient(
     const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, T* dbias,
     ParallelFor parallel_for) {
   const int64_t columns = scores.columns;
+  if (scores.rows == 0 || columns == 0) {
+    // Rows without columns may be more than can be gone through.
+    const RowBroadcast& bias = scores.bias_rows;
+    if (dbias != nullptr) std::fill_n(dbias, bias.small_rows() * bias.small_columns(), T{});
+    return;
+  }
   const Stores stores = StoresFor(scores.rows * columns * static_cast<int64_t>(sizeof(T)));
   if (dbias == nullptr) {
-    if (scores.rows == 0 || columns == 0) return;
     parallel_for(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
       const RowBuffer<T> buffer(columns, stores);
       for (int64_t row = first; row < last; ++row) {

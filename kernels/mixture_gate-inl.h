@@ -176,6 +176,11 @@ HWY_INLINE C* WeightsMemory(int64_t count, MixtureScratch* scratch) {
   return reinterpret_cast<C*>(scratch->weights.data());
 }
 
+// The rows of Z to go through: none where they have no entries, however many they are.
+HWY_INLINE int64_t RowsWithExperts(const MixtureTensors& tensors) {
+  return tensors.experts == 0 ? 0 : tensors.rows;
+}
+
 template <typename C>
 HWY_INLINE void MixtureAs(
     const MixtureTensors& tensors, void* y, void* g, MixtureScratch* scratch,
@@ -184,7 +189,7 @@ HWY_INLINE void MixtureAs(
   const Stores stores = StoresFor(tensors.rows * tensors.columns * bytes);
   C* const weights = WeightsMemory<C>(tensors.rows * tensors.experts, scratch);
   parallel_for(
-      0, tensors.rows, GrainFor(tensors.experts * 4 * bytes),
+      0, RowsWithExperts(tensors), GrainFor(tensors.experts * 4 * bytes),
       [&](int64_t begin, int64_t end)
           HWY_ATTR { StoreWeights<C>(tensors, begin, end, nullptr, weights, g); });
   const int64_t block_bytes = std::min(kRealBlock, tensors.columns) * bytes;
@@ -201,24 +206,24 @@ HWY_INLINE void MixtureGradientAs(
     const MixtureTensors& tensors, const void* d_y, const void* d_g, void* d_e, void* d_z,
     MixtureScratch* scratch, ParallelFor parallel_for) {
   const int64_t bytes = RealBytes(tensors.type);
-  const int64_t count = tensors.rows * tensors.experts;
+  const int64_t rows = RowsWithExperts(tensors);
+  const int64_t count = rows * tensors.experts;
   const Stores stores = StoresFor(count * tensors.columns * bytes);
   C* const softmax = WeightsMemory<C>(2 * count, scratch);
   C* const weights = softmax + count;
   scratch->sums.resize(static_cast<size_t>(count));
   double* const sums = scratch->sums.data();
   parallel_for(
-      0, tensors.rows, GrainFor(tensors.experts * 4 * bytes),
-      [&](int64_t begin, int64_t end)
-          HWY_ATTR { StoreWeights<C>(tensors, begin, end, softmax, weights, nullptr); });
+      0, rows, GrainFor(tensors.experts * 4 * bytes), [&](int64_t begin, int64_t end) HWY_ATTR {
+        StoreWeights<C>(tensors, begin, end, softmax, weights, nullptr);
+      });
   parallel_for(
       0, count, GrainFor(3 * tensors.columns * bytes), [&](int64_t begin, int64_t end) HWY_ATTR {
         StoreExpertGradients<C>(tensors, weights, d_y, begin, end, d_e, sums, stores);
         FinishStores(stores);
       });
   parallel_for(
-      0, tensors.rows, GrainFor(tensors.experts * 4 * bytes),
-      [&](int64_t begin, int64_t end) HWY_ATTR {
+      0, rows, GrainFor(tensors.experts * 4 * bytes), [&](int64_t begin, int64_t end) HWY_ATTR {
         StoreLogitGradients<C>(tensors, softmax, weights, d_g, begin, end, sums, d_z);
       });
 }

@@ -48,6 +48,11 @@ int64_t Arguments::Int(const std::string& name, int64_t fallback) const {
       def_.type(), ": argument ", name, " must be an integer, but is ", Describe(*arg), ".");
 }
 
+std::optional<int64_t> Arguments::OptionalInt(const std::string& name) const {
+  if (!Has(name)) return std::nullopt;
+  return Int(name, 0);
+}
+
 bool Arguments::Bool(const std::string& name, bool fallback) const {
   const int64_t value = Int(name, fallback ? 1 : 0);
   CAFFE_ENFORCE(

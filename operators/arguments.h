@@ -3,6 +3,7 @@
 // What an operator is told in its definition, read once and checked: an error
 // names the operator, the argument, what was expected and what came.
 
+#include <optional>
 #include <string>
 
 #include "caffe2/core/operator.h"
@@ -28,6 +29,7 @@ class Arguments {
 
   bool Has(const std::string& name) const { return Find(name) != nullptr; }
   int64_t Int(const std::string& name, int64_t fallback) const;
+  std::optional<int64_t> OptionalInt(const std::string& name) const;
   bool Bool(const std::string& name, bool fallback) const;
   Number Float(const std::string& name, float fallback) const;
   std::string String(const std::string& name, const std::string& fallback) const;

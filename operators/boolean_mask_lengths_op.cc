@@ -48,6 +48,8 @@ bool BooleanMaskLengthsOp::CountRows(const Tensor& rows, const Tensor& mask) {
       columns <= int64_t{std::numeric_limits<Index>::max()},
       "BooleanMaskLengths: a row of mask has ", columns,
       " entries, more than int32 counts; give an int64 input 0.");
+  // Rows without entries take no memory, so that there may be more than counts have room for.
+  CheckOutputSize("BooleanMaskLengths", "masked_lengths", {mask.size(0)}, TypeMeta::Make<Index>());
   Tensor* const counts = Output(0, {mask.size(0)}, at::dtype<Index>());
   CountTrueInRows(
       mask.data<bool>(), mask.size(0), columns, counts->mutable_data<Index>(), AtParallelFor);

@@ -32,23 +32,35 @@ std::string TypeName(TypeMeta type) {
   return std::string(name.data(), name.size());
 }
 
-int64_t Product(at::IntArrayRef sizes, int64_t begin, int64_t end) {
-  int64_t product = 1;
+namespace {
+
+// Product of sizes[begin, end), 0 where one of them is; false where it is past an int64.
+bool Multiply(at::IntArrayRef sizes, int64_t begin, int64_t end, int64_t* product) {
+  *product = 1;
   bool overflow = false;
   for (int64_t d = begin; d < end; ++d) {
     const int64_t size = sizes[static_cast<size_t>(d)];
-    if (size == 0) return 0;
-    overflow = overflow || __builtin_mul_overflow(product, size, &product);
+    if (size == 0) {
+      *product = 0;
+      return true;
+    }
+    overflow = overflow || __builtin_mul_overflow(*product, size, product);
   }
-  return overflow ? std::numeric_limits<int64_t>::max() : product;
+  return !overflow;
+}
+
+}  // namespace
+
+int64_t Product(at::IntArrayRef sizes, int64_t begin, int64_t end) {
+  int64_t product = 1;
+  return Multiply(sizes, begin, end, &product) ? product : std::numeric_limits<int64_t>::max();
 }
 
 void CheckOutputSize(const char* op, const char* name, at::IntArrayRef sizes, TypeMeta type) {
   int64_t bytes = 0;
   CAFFE_ENFORCE(
-      !__builtin_mul_overflow(
-          Product(sizes, 0, static_cast<int64_t>(sizes.size())),
-          static_cast<int64_t>(type.itemsize()), &bytes),
+      Multiply(sizes, 0, static_cast<int64_t>(sizes.size()), &bytes) &&
+          !__builtin_mul_overflow(bytes, static_cast<int64_t>(type.itemsize()), &bytes),
       op, ": ", name, " would be of shape ", ShapeName(sizes), " and type ", TypeName(type),
       ", which is more than 2^63 - 1 bytes.");
 }

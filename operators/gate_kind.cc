@@ -1,6 +1,7 @@
 #include "operators/gate_kind.h"
 
 #include <cmath>
+#include <limits>
 #include <sstream>
 #include <string>
 
@@ -83,6 +84,11 @@ GateFunction ReadGateFunction(const OperatorDef& def, std::initializer_list<cons
         def, "gamma", -0.1F, [](double gamma) { return gamma <= 0; }, "a number that is at most 0");
     function.zeta = ReadFinite(
         def, "zeta", 1.1F, [](double zeta) { return zeta >= 1; }, "a number that is at least 1");
+    // What a sigmoid is multiplied by, in float for all types but float64.
+    CAFFE_ENFORCE(
+        function.zeta - function.gamma <= double{std::numeric_limits<float>::max()}, def.type(),
+        ": arguments gamma and zeta must differ by a finite float32, but are ", function.gamma,
+        " and ", function.zeta, ".");
   }
   return function;
 }

@@ -147,7 +147,7 @@ needed.
 Errors: `X` not float16, bfloat16, float32 or float64; `Z` or `threshold` of another type or of a
 shape that does not broadcast; `threshold` without kind = relu, `noise` without kind =
 hard_concrete; arguments of another kind; `clip` negative, `beta` not above 0, `gamma` above 0,
-`zeta` below 1.
+`zeta` below 1, or the two further apart than float32 reaches.
 
 Source: Hochreiter and Schmidhuber 1997 (gates), Bengio, Leonard and Courville 2013 (straight
 through), Louizos, Welling and Kingma 2018 (hard concrete, L0).

@@ -123,6 +123,11 @@ bool MaskedAttentionOp::DoRunWithType() {
   using W = Wide<typename KernelReal<T>::type>;
   const std::vector<int64_t> sizes{in.batch, in.heads, in.queries, in.value_depth};
   CheckOutputSize("MaskedAttention", "O", sizes, TypeMeta::Make<T>());
+  if (OutputSize() > 1) {
+    // With Dv = 0, O has no entries however many LSE has.
+    CheckOutputSize(
+        "MaskedAttention", "LSE", {in.batch, in.heads, in.queries}, TypeMeta::Make<W>());
+  }
   Tensor* const o = Output(0, sizes, at::dtype<T>());
   Tensor* const lse =
       OutputSize() > 1 ? Output(1, {in.batch, in.heads, in.queries}, at::dtype<W>()) : nullptr;
@@ -253,9 +258,10 @@ The gradient goes to Q, K, V and bias. It needs LSE: a net that trains must name
 
 Errors: Q, K or V not of 4 dims, of different types, or of dims that do not fit; heads that are not a
 multiple; a number of inputs that does not fit `mode`, `has_mask` and `has_bias`; an unknown mode,
-`align` or `empty_row`; a negative radius or softcap; a side of the window below -1; lengths or centers
-not int32 or int64, or not of the shape of leading dims of the scores; a mask that is not bool, a bias
-that is not of the type of Q, or either of a shape that does not broadcast.
+`align` or `empty_row`; a negative radius or softcap; a `scale` that is not finite; a side of the
+window below -1; lengths or centers not int32 or int64, or not of the shape of leading dims of the
+scores; a mask that is not bool, a bias that is not of the type of Q, or either of a shape that does
+not broadcast.
 
 Source: Vaswani et al., "Attention Is All You Need" (2017); the online softmax of Milakov and
 Gimelshein (2018); tiles and the backward pass of Dao et al., "FlashAttention" (2022); grouped heads of

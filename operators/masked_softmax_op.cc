@@ -1,7 +1,5 @@
 #include "operators/masked_softmax_op.h"
 
-#include <limits>
-
 #include "operators/check.h"
 #include "operators/element_types.h"
 #include "operators/parallel.h"
@@ -12,8 +10,6 @@ namespace mask {
 using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
 
 namespace {
-
-constexpr int64_t kNoAxis = std::numeric_limits<int64_t>::min();
 
 // A tensor of scores as rows of its last dim.
 template <typename K>
@@ -28,10 +24,7 @@ Scores<K> RowsOf(const Tensor& x, double scale) {
 }  // namespace
 
 MaskedSoftmaxOp::MaskedSoftmaxOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws),
-      inputs_(def),
-      scale_(Arguments(def).Float("scale", 1.0F).AsDouble()),
-      axis_(Arguments(def).Int("axis", kNoAxis)) {
+    : Operator<CPUContext>(def, ws), inputs_(def), axis_(Arguments(def).OptionalInt("axis")) {
   inputs_.CheckInputs(def, "X", 1);
 }
 
@@ -45,12 +38,12 @@ bool MaskedSoftmaxOp::DoRunWithType() {
   const auto sizes = x.sizes();
   CAFFE_ENFORCE(x.dim() >= 1, "MaskedSoftmax: X must have at least 1 dim, but has none.");
   CAFFE_ENFORCE(
-      axis_ == kNoAxis || axis_ == -1 || axis_ == x.dim() - 1,
-      "MaskedSoftmax: argument axis must be the last of X, ", x.dim() - 1, " or -1, but is ", axis_,
-      ".");
+      !axis_ || *axis_ == -1 || *axis_ == x.dim() - 1,
+      "MaskedSoftmax: argument axis must be the last of X, ", x.dim() - 1, " or -1, but is ",
+      *axis_, ".");
   const ScoreTensors tensors = inputs_.Tensors(this, 1);
   using K = typename KernelReal<T>::type;
-  auto scores = RowsOf<K>(x, scale_);
+  auto scores = RowsOf<K>(x, inputs_.scale());
   scores.x = RealData<T>(x);
   const ScoreMask mask = inputs_.Mask(tensors, "X", sizes);
   if (tensors.bias) {
@@ -69,7 +62,6 @@ bool MaskedSoftmaxOp::DoRunWithOtherType() {
 MaskedSoftmaxGradientOp::MaskedSoftmaxGradientOp(const OperatorDef& def, Workspace* ws)
     : Operator<CPUContext>(WithDistinctOutputs(def), ws),
       inputs_(def),
-      scale_(Arguments(def).Float("scale", 1.0F).AsDouble()),
       has_x_(inputs_.empty_row() != EmptyRow::kZero) {
   inputs_.CheckInputs(def, has_x_ ? "Y, dY, X" : "Y, dY", has_x_ ? 3 : 2);
   CAFFE_ENFORCE(
@@ -93,7 +85,7 @@ bool MaskedSoftmaxGradientOp::DoRunWithType() {
   if (x != nullptr) CheckSame("MaskedSoftmaxGradient", "X", *x, "Y", y);
   const ScoreTensors tensors = inputs_.Tensors(this, has_x_ ? 3 : 2);
   using K = typename KernelReal<T>::type;
-  auto scores = RowsOf<K>(y, scale_);
+  auto scores = RowsOf<K>(y, inputs_.scale());
   if (x != nullptr) scores.x = RealData<T>(*x);
   const ScoreMask mask = inputs_.Mask(tensors, "Y", sizes);
   if (tensors.bias) {
@@ -159,9 +151,9 @@ The gradient goes to X and to bias.
 
 Errors: an X without dims or of another type; an `axis` that is not the last; a number of inputs that
 does not fit `mode`, `has_mask` and `has_bias`; an unknown mode or `empty_row`; a negative radius; a
-side of the window below -1; lengths or centers not int32 or int64, or not of the shape of leading
-dims; a mask that is not bool, a bias that is not of the type of X, or either of a shape that does not
-broadcast.
+side of the window below -1; a `scale` that is not finite; lengths or centers not int32 or int64, or
+not of the shape of leading dims; a mask that is not bool, a bias that is not of the type of X, or
+either of a shape that does not broadcast.
 
 Source: the softmax of Vaswani et al., "Attention Is All You Need" (2017), and Caffe2's SequenceMask
 followed by its Softmax, which this does in one pass.

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "caffe2/core/operator.h"
 #include "operators/arguments.h"
 #include "operators/score_inputs.h"
@@ -21,8 +23,7 @@ class MaskedSoftmaxOp final : public Operator<CPUContext> {
 
  private:
   const ScoreInputs inputs_;
-  const double scale_;
-  const int64_t axis_;
+  const std::optional<int64_t> axis_;
 };
 
 // MaskedSoftmaxGradient(Y, dY [, X] [, lengths] [, centers] [, mask] [, bias])
@@ -41,7 +42,6 @@ class MaskedSoftmaxGradientOp final : public Operator<CPUContext> {
 
  private:
   const ScoreInputs inputs_;
-  const double scale_;
   const bool has_x_;
 };
 

@@ -1,6 +1,7 @@
 #include "operators/score_inputs.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "operators/arguments.h"
@@ -21,6 +22,14 @@ EmptyRow ReadEmptyRow(const OperatorDef& def) {
   return name == "zero" ? EmptyRow::kZero : name == "nan" ? EmptyRow::kNaN : EmptyRow::kUniform;
 }
 
+double ReadScale(const OperatorDef& def) {
+  const Number scale = Arguments(def).Float("scale", 1.0F);
+  CAFFE_ENFORCE(
+      std::isfinite(scale.AsDouble()), def.type(),
+      ": argument scale must be a finite number, but is ", ToString(scale), ".");
+  return scale.AsDouble();
+}
+
 }  // namespace
 
 ScoreInputs::ScoreInputs(const OperatorDef& def)
@@ -28,6 +37,7 @@ ScoreInputs::ScoreInputs(const OperatorDef& def)
       shape_(def, MaskShape::Use::kScores),
       has_mask_(Arguments(def).Bool("has_mask", false)),
       has_bias_(Arguments(def).Bool("has_bias", false)),
+      scale_(ReadScale(def)),
       empty_row_(ReadEmptyRow(def)) {}
 
 void ScoreInputs::CheckInputs(const OperatorDef& def, const char* first, int first_count) const {

@@ -23,8 +23,8 @@ struct ScoreTensors {
 
 class ScoreInputs {
  public:
-  // Reads mode, radius, diagonal, window_left, window_right, has_mask, has_bias and
-  // empty_row; throws where one is not what it should be.
+  // Reads mode, radius, diagonal, window_left, window_right, has_mask, has_bias, scale
+  // and empty_row; throws where one is not what it should be.
   explicit ScoreInputs(const OperatorDef& def);
 
   // Throws unless the operator has those inputs that the arguments tell of, behind
@@ -32,6 +32,7 @@ class ScoreInputs {
   void CheckInputs(const OperatorDef& def, const char* first, int first_count) const;
 
   bool has_bias() const { return has_bias_; }
+  double scale() const { return scale_; }  // 1 where there is none
   caffe2op_mask::EmptyRow empty_row() const { return empty_row_; }
 
   // The optional inputs of an operator, the first of them its `next`-th input.
@@ -68,6 +69,7 @@ class ScoreInputs {
   const MaskShape shape_;
   const bool has_mask_;
   const bool has_bias_;
+  const double scale_;
   caffe2op_mask::EmptyRow empty_row_;
 };
 

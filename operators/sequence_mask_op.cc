@@ -16,16 +16,6 @@ namespace mask {
 
 using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
 
-namespace {
-
-std::optional<int64_t> OptionalInt(const OperatorDef& def, const char* name) {
-  const Arguments arguments(def);
-  if (!arguments.Has(name)) return std::nullopt;
-  return arguments.Int(name, 0);
-}
-
-}  // namespace
-
 SequenceMaskOp::SequenceMaskOp(const OperatorDef& def, Workspace* ws)
     : Operator<CPUContext>(def, ws),
       mode_(Arguments(def).String("mode", "")),
@@ -33,8 +23,8 @@ SequenceMaskOp::SequenceMaskOp(const OperatorDef& def, Workspace* ws)
           mode_ == "mask" ? std::nullopt
                           : std::make_optional<MaskShape>(def, MaskShape::Use::kSequenceMask)),
       axis_(Arguments(def).Int("axis", 1)),
-      batch_(OptionalInt(def, "batch")),
-      repeat_from_axis_(OptionalInt(def, "repeat_from_axis")),
+      batch_(Arguments(def).OptionalInt("batch")),
+      repeat_from_axis_(Arguments(def).OptionalInt("repeat_from_axis")),
       lengths_of_(Arguments(def).String("lengths_of", "rows")),
       grad_(Arguments(def).Bool("grad", false)),
       fill_val_(Arguments(def).Float(

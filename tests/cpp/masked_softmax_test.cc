@@ -472,7 +472,7 @@ TYPED_TEST(MaskedSoftmaxTest, LargeOutputsAreStreamedAlike) {
 }
 
 TYPED_TEST(MaskedSoftmaxTest, NoRowsOrNoColumns) {
-  for (const Dims& dims : {Dims{0, 5}, Dims{4, 0}, Dims{0, 0}}) {
+  for (const Dims& dims : {Dims{0, 5}, Dims{4, 0}, Dims{0, 0}, Dims{int64_t{1} << 60, 0}}) {
     const Dims small{1};
     Guarded<TypeParam> nothing(0);
     Guarded<TypeParam> dbias(1);

@@ -123,5 +123,12 @@ TEST_F(MixtureGateKernelTest, WithoutExpertsThereIsNothing) {
   EXPECT_EQ(out.y.values(), Doubles(6, 0));
 }
 
+TEST_F(MixtureGateKernelTest, RowsWithoutExpertsAreNotGoneThrough) {
+  const MixtureTensors tensors{Real::kFloat32, int64_t{1} << 60, 0, 0, nullptr, nullptr, 0};
+  MixtureScratch scratch;
+  MixtureGate(tensors, nullptr, nullptr, &scratch, SerialFor);
+  MixtureGateGradient(tensors, nullptr, nullptr, nullptr, nullptr, &scratch, SerialFor);
+}
+
 }  // namespace
 }  // namespace caffe2op_mask

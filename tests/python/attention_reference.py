@@ -482,6 +482,9 @@ def score_errors(first, names, scores):
         refused("argument empty_row must be zero, nan or uniform, but is ''", empty_row=""),
         refused("argument empty_row must be a string, but is the integer 0", empty_row=0),
         refused("argument scale must be a number, but is the string 'half'", scale="half"),
+        refused("argument scale must be a finite number, but is inf", scale=np.inf),
+        refused("argument scale must be a finite number, but is -inf", scale=-np.inf),
+        refused("argument scale must be a finite number, but is nan", scale=np.nan),
         refused("argument has_mask must be 0 or 1, but is 2", has_mask=2),
         refused("argument has_bias must be 0 or 1, but is -1", has_bias=-1),
     ]

@@ -3,6 +3,8 @@
 Each message names the operator, the input or argument, what was expected and what came.
 """
 
+import re
+
 import numpy as np
 import pytest
 from caffe2.python import core, workspace
@@ -30,6 +32,11 @@ def bools(*shape):
 
 def text():
     return np.array([b"a", b"b", b"c"], dtype=object)
+
+
+def vast(dtype, *shape):
+    """An empty tensor whose other dims are beyond any memory."""
+    return np.zeros(0, dtype).reshape(shape)
 
 
 def mask_op(message, *inputs, **args):
@@ -265,6 +272,44 @@ def test_message(op_type, inputs, args, message):
         assert_same(workspace.FetchBlob(name), np.asarray(array))
     # ... and the process goes on.
     assert run("SequenceMask", np.ones((2, 2), "f"), mode="upper", fill_val=0.0).sum() == 3
+
+
+WRAPS = -(-(2 ** 64) // 10000)  # 10000 times it is little in 64 bits
+
+
+@pytest.mark.parametrize(
+    "op_type, inputs, args, output",
+    [
+        ("BooleanMaskGradient", [~bools(10000), vast("uint8", 0, WRAPS)], {},
+         ("d_data", (10000, WRAPS), "uint8")),
+        ("BooleanMaskGradient", [~bools(8), vast("bool", 0, 2 ** 60)], {},
+         ("d_data", (8, 2 ** 60), "bool")),
+        ("BooleanMaskGradient", [~bools(8), vast("float32", 0, 2 ** 58)], {},
+         ("d_data", (8, 2 ** 58), "float32")),
+        ("BooleanUnmask", [~bools(10000), vast("uint8", 0, WRAPS)], {"fill_val": 0},
+         ("data", (10000, WRAPS), "uint8")),
+        ("BooleanUnmask", [~bools(8), vast("int8", 0, 2 ** 32, 2 ** 30)], {"fill_val": 0},
+         ("data", (8, 2 ** 32, 2 ** 30), "int8")),
+        ("BooleanUnmask", [~bools(8), vast("int16", 0, 2 ** 59)], {"fill_val": 0},
+         ("data", (8, 2 ** 59), "int16")),
+        ("BooleanMaskLengths", [vast("bool", 2 ** 62 + 1, 0)] * 2, {},
+         ("masked_lengths", (2 ** 62 + 1,), "int32")),
+    ],
+    ids=str,
+)
+def test_output_past_all_memory(op_type, inputs, args, output):
+    """Such inputs are not fetched: the runtime itself ends at that."""
+    op = create(op_type, Case(inputs, args))
+    for name, array in zip(op.input, inputs):
+        workspace.FeedBlob(name, array)
+    workspace.FeedBlob(op.output[0], LENGTHS)
+    name, shape, dtype = output
+    message = "{}: {} would be of shape {} and type {}, which is more than 2^63 - 1 bytes.".format(
+        op_type, name, list(shape), dtype
+    )
+    with pytest.raises(RuntimeError, match=re.escape(message)):
+        workspace.RunOperatorOnce(op)
+    assert_same(workspace.FetchBlob(op.output[0]), LENGTHS)
 
 
 @pytest.mark.parametrize("in_place", [None, 0])

@@ -159,6 +159,12 @@ class TestHardConcrete(object):
         assert_same(noise, np.zeros(2, "int64"))
         assert gradients("Gate", case, [z, None, None])[1][[0, 4]].tolist() == [0, 0]
 
+    def test_stretched_as_far_as_floats_reach(self):
+        z = np.array([-200, -104.5, -90, 0, 90], "f")
+        args = {"gamma": -1.7e38, "zeta": 1.7e38, "is_test": 1}
+        g = run_case("Gate", concrete(np.ones_like(z), z, **args))[1]
+        assert_same(g, np.array([0, 0, 0, 0, 1], "f"))
+
     def test_gradient_needs_the_noise(self):
         op = create("Gate", concrete(None, None, outputs=2))
         with pytest.raises(Exception, match="needs the 3 outputs Y, G and noise, but there are 2"):
@@ -219,6 +225,41 @@ def test_threshold_is_learned():
         error = run_case("Gate", case)[0] - target
         threshold = threshold - 0.02 * gradients("Gate", case, [error])[2]
     assert abs(threshold[0] - 1) < 1e-3
+
+
+def relu_gradients(x, z, threshold, d_y):
+    """Of float16 arrays, to X, Z and the threshold."""
+    inputs = [np.asarray(array, "float16") for array in (x, z, threshold, d_y)]
+    return run_case("GateGradient", Case(inputs, {"kind": "relu"}, 3))
+
+
+@pytest.mark.parametrize("x_shape, z_shape", [((100000,), (100000,)), ((50000, 2), (50000, 1))])
+def test_threshold_sums_what_is_too_small_for_z(x_shape, z_shape):
+    """Each product is less than half of the least float16."""
+    small = np.full(x_shape, 1e-4, "float16")
+    _, d_z, d_threshold = relu_gradients(small, np.ones(z_shape), np.zeros(1), small)
+    exact = -1e5 * float(small.flat[0]) ** 2
+    np.testing.assert_allclose(d_threshold, [exact], rtol=2e-3)
+    if x_shape == z_shape:
+        assert not d_z.any()
+
+
+def test_threshold_sums_what_is_too_large_for_z():
+    d_z, d_threshold = relu_gradients([300] * 2, [1] * 2, [0], [300, -300])[1:]
+    np.testing.assert_array_equal(d_z, [np.inf, -np.inf])
+    assert_same(d_threshold, np.zeros(1, "float16"))
+
+
+@pytest.mark.parametrize("z_shape", [(700, 300), (700, 1)])
+def test_threads_of_a_threshold(set_threads, z_shape):  # noqa: F811
+    random = np.random.RandomState(1)
+    x, d_y = random.randn(2, 700, 300)
+    z = 1 + random.standard_normal(z_shape)
+    shapes_of_threshold = [(1,), z_shape[-1:], (700, 1)]
+    same_for_any_threads(
+        set_threads,
+        lambda: [relu_gradients(x, z, np.zeros(one), d_y)[2] for one in shapes_of_threshold],
+    )
 
 
 @pytest.mark.parametrize("z_shape", [(700, 300), (700, 1), (300,), (1,), ()])

@@ -70,6 +70,8 @@ CASES = [
          gamma=0.1),
     gate("argument zeta must be a number that is at least 1, but is 0.5", kind="hard_concrete",
          zeta=0.5),
+    gate("arguments gamma and zeta must differ by a finite float32, but are -3e\\+38 and 3e\\+38",
+         kind="hard_concrete", gamma=-3e38, zeta=3e38),
     gate("argument zeta must be a number, but is the string 'x'", kind="hard_concrete", zeta="x"),
     gate("argument is_test must be 0 or 1, but is 2", kind="hard_concrete", is_test=2),
     gate_gradient("d_Y must be of the shape of X, \\[3, 2\\], but is of shape \\[2, 2\\]", F, F,

@@ -699,6 +699,7 @@ def test_order_of_keys_does_not_matter(data):
 Q, K, V = (np.ones(shape, "f") for shape in ((2, 4, 5, 3), (2, 2, 7, 3), (2, 2, 7, 6)))
 
 
+VAST = np.zeros(0, "float16").reshape(1, 1, 2 ** 61, 0)
 ERRORS = score_errors([Q, K, V], "Q, K, V", "the scores") + [
     (list(inputs), args, message)
     for inputs, args, message in [
@@ -719,6 +720,9 @@ ERRORS = score_errors([Q, K, V], "Q, K, V", "the scores") + [
         ((Q, K, V), {"align": "left"}, "argument align .*'left'"),
         ((Q, K, V), {"align": 1}, "argument align must be a string, but is the integer 1"),
         ((Q, K, V), {"softcap": -1.0}, "argument softcap .*-1"),
+        ((VAST, VAST[:, :, :5], VAST[:, :, :5]), {},
+         "LSE would be of shape \\[1, 1, {}\\] and type float32, which is more than 2\\^63 - 1 "
+         "bytes".format(2 ** 61)),
         ((Q, K, V), {"softcap": "off"}, "argument softcap must be a number, but is the string"),
     ]
 ]

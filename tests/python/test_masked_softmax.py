@@ -37,7 +37,7 @@ from attention_reference import (
     used,
     wave,
 )
-from op_tester import Case, assert_same, shapes
+from op_tester import Case, assert_same, run_case, shapes
 
 OP = "MaskedSoftmax"
 INF = np.inf
@@ -322,6 +322,28 @@ def test_kept_nan_of_the_gradient_shows():
     assert np.isnan(grads[0].numpy()).tolist() == [[True, True, False], [False] * 3]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("repeats", [1, 7, 40])
+def test_a_gradient_that_overflows_is_infinite(repeats, dtype):
+    """Also where the difference of dY and its mean does before the scale."""
+    y = np.tile(np.array([0.09003057, 0.24472848, 0.66524094]) / repeats, repeats)
+    d_y = np.tile(np.array([0.88, 0.88, -0.88]), repeats) * np.finfo(dtype).max
+    d_x = np.tile([INF, INF, -INF], repeats)
+    arrays = [y.astype(dtype)[None], d_y.astype(dtype)[None]]
+    for scale in (1000.0, -1000.0):
+        grad = run_case(OP + "Gradient", Case(arrays, {"scale": scale}))[0]
+        np.testing.assert_array_equal(grad[0], np.sign(scale) * d_x)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_gradients_under_a_mask_have_no_sign(dtype):
+    """Whatever they are scaled by."""
+    y, d_y = np.full((2, 2, 9), 1 / 9, dtype)
+    mask = np.arange(9) % 2 == 0
+    case = Case([y, d_y, mask], {"scale": -2.0, "has_mask": 1})
+    assert_same(run_case(OP + "Gradient", case)[0][:, ~mask], np.zeros((2, 4), dtype))
+
+
 @pytest.mark.parametrize("dtype", REALS)
 @pytest.mark.parametrize("name", ["none", "padded and causal", "mask", "everything"])
 def test_in_place(name, dtype):
@@ -355,6 +377,19 @@ EMPTY = [
 def test_empty_tensors(shape, args, extras, empty_row):
     """The bias of nothing has the gradient 0."""
     check_both(OP, make_case([np.zeros(shape)], dict(args, empty_row=empty_row), **extras))
+
+
+def test_rows_without_columns_are_not_gone_through():
+    """However many they are."""
+    workspace.FeedBlob("x", np.zeros(0, "f").reshape(2 ** 20, 2 ** 20, 0))
+    workspace.RunOperatorOnce(core.CreateOperator(OP, ["x"], ["y"], mode="upper"))
+    for shape in ((), (1,), (2 ** 20, 1), (2 ** 20, 1, 1), (2 ** 20, 1, 0)):
+        bias = np.ones(shape, "f")
+        workspace.FeedBlob("bias", bias)
+        inputs, outputs = ["y", "x", "bias"], ["d_x", "d_bias"]
+        workspace.RunOperatorOnce(core.CreateOperator(OP + "Gradient", inputs, outputs, has_bias=1))
+        if bias.size:
+            assert_same(workspace.FetchBlob("d_bias"), np.zeros(bias.shape, "f"))
 
 
 @pytest.mark.parametrize(
@@ -575,6 +610,7 @@ ERRORS = score_errors([F], "X", "X") + [
         (F, {"axis": 1}, "argument axis must be the last of X, 3 or -1, but is 1"),
         (F, {"axis": 4}, "argument axis must be the last of X, 3 or -1, but is 4"),
         (F, {"axis": -2}, "argument axis must be the last of X, 3 or -1, but is -2"),
+        (F, {"axis": -(2 ** 63)}, "argument axis must be .*, but is -9223372036854775808"),
         (F, {"axis": "last"}, "argument axis must be an integer, but is the string 'last'"),
     ]
 ]
@@ -583,6 +619,11 @@ ERRORS = score_errors([F], "X", "X") + [
 @pytest.mark.parametrize("inputs, args, message", ERRORS, ids=["{2}".format(*e) for e in ERRORS])
 def test_error(inputs, args, message):
     assert_refused(OP, Case(inputs, args), message)
+
+
+def test_gradient_refuses_a_scale_that_is_not_finite():
+    case = Case([F, F], {"scale": NAN})
+    assert_refused(OP + "Gradient", case, "argument scale must be a finite number, but is nan")
 
 
 def test_row_of_rank_1_has_no_leading_dims():

@@ -3,6 +3,7 @@
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from caffe2.python import core, workspace
 
 import gate_reference
 from op_tester import REALS, Case, assert_same, run_case, shapes
@@ -49,6 +50,17 @@ class TestMixtureGate(RealOperatorTests):
         for dtype in REALS:
             self.check(Case(some_reals(dtype, e_shape, e_shape[:2]), args, 2))
         self.check_gradient(Case(some_reals("float64", e_shape, e_shape[:2]), args, 2))
+
+
+def test_rows_without_experts_are_not_gone_through():
+    """However many they are."""
+    workspace.FeedBlob("e", np.zeros(0, "f").reshape(2 ** 50, 0, 0))
+    workspace.FeedBlob("z", np.zeros(0, "f").reshape(2 ** 50, 0))
+    for op in (
+        core.CreateOperator("MixtureGate", ["e", "z"], ["y", "g"]),
+        core.CreateOperator("MixtureGateGradient", ["e", "z", "y", "g"], ["d_e", "d_z"]),
+    ):
+        workspace.RunOperatorOnce(op)
 
 
 def test_one_expert_alone_has_a_gradient():
