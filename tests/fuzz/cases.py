@@ -290,6 +290,13 @@ def draw_masked_attention(random):
     args.update(some_args(random, align=("top_left", "bottom_right"), softcap=(0.0, 0.5, 30.0)))
     if depth == 0:
         args.setdefault("scale", 1.0)  # its default has no value then
+    if one_in(random, 8):
+        # Rows under the lowest of biases, as padding is often masked. Scores are the bias alone,
+        # since of what is added to it a float keeps nothing, and the oracle's double does.
+        args["scale"] = 0.0
+        low = np.where(random.random_sample((queries, 1)) < 0.5, -6e4, 0.0)
+        low = low * (1 if dtype == "float16" else 1e5)
+        extras["bias"] = BFloat16(low) if dtype == "bfloat16" else low.astype(dtype)
     first = [
         array(random, dtype, shape[:3] + (depth,)),
         array(random, dtype, (batch, kv_heads, keys, depth)),
