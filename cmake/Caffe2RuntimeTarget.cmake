@@ -5,6 +5,7 @@
 #        Caffe2Runtime_CXX11_ABI           0 or 1, as the runtime was compiled
 #        Caffe2Runtime_MKL_INCLUDE_DIR     of mkl_cblas.h, where there is one
 #        Caffe2Runtime_GLOG_LIBRARY        where the runtime logs by it
+#        Caffe2Runtime_GFLAGS_LIBRARY      where the runtime has its flags by it
 
 if(NOT TARGET Caffe2::Runtime)
   set(_include ${Caffe2Runtime_INCLUDE_DIR})
@@ -20,5 +21,5 @@ if(NOT TARGET Caffe2::Runtime)
     INTERFACE_COMPILE_OPTIONS "-fopenmp"
     INTERFACE_COMPILE_DEFINITIONS "_GLIBCXX_USE_CXX11_ABI=${Caffe2Runtime_CXX11_ABI}"
     INTERFACE_LINK_LIBRARIES
-      "${Caffe2Runtime_LIBRARY_DIR}/libtorch_cpu.so;${Caffe2Runtime_LIBRARY_DIR}/libc10.so;${Caffe2Runtime_GLOG_LIBRARY}")
+      "${Caffe2Runtime_LIBRARY_DIR}/libtorch_cpu.so;${Caffe2Runtime_LIBRARY_DIR}/libc10.so;${Caffe2Runtime_GLOG_LIBRARY};${Caffe2Runtime_GFLAGS_LIBRARY}")
 endif()

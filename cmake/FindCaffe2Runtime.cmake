@@ -8,6 +8,7 @@
 #        Caffe2Runtime_PROTOBUF_VERSION    that caffe2.pb.h asks for, such as 3.13.0
 #        Caffe2Runtime_PROTOBUF_LIBRARY    shared library of it, empty where the runtime hides its own
 #        Caffe2Runtime_GLOG_LIBRARY        shared library of glog, empty where the runtime logs without
+#        Caffe2Runtime_GFLAGS_LIBRARY      and of gflags, empty where it has flags of its own
 #        Caffe2Runtime_LIBRARY_DIR
 #        target Caffe2::Runtime            headers and libraries but for protobuf
 

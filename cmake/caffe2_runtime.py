@@ -53,6 +53,7 @@ def main():
         ),
         "PROTOBUF_LIBRARY": shared("protobuf"),
         "GLOG_LIBRARY": shared("glog"),
+        "GFLAGS_LIBRARY": shared("gflags"),
         "INCLUDE_DIR": headers,
         "LIBRARY_DIR": os.path.join(root, "lib"),
         "PREFIX": sys.prefix,

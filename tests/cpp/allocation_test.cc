@@ -3,10 +3,10 @@
 #include "tests/cpp/allocation.h"
 
 #include <gtest/gtest.h>
-#include <malloc.h>
 
 #include <string>
 
+#include "tests/cpp/heap.h"
 #include "tests/cpp/operator_cases.h"
 
 namespace caffe2 {
@@ -14,6 +14,7 @@ namespace mask {
 namespace {
 
 using caffe2op_mask::FailingAllocation;
+using caffe2op_mask::HeapInUse;
 
 class AllocationTest : public ::testing::TestWithParam<Case> {
  protected:
@@ -61,9 +62,9 @@ class AllocationTest : public ::testing::TestWithParam<Case> {
 TEST_P(AllocationTest, MemoryThatCannotBeHad) {
   const std::string expected = Run(&ws_);
   EXPECT_GT(FailEachAllocation(expected), 0);
-  const size_t in_use = mallinfo2().uordblks;
+  const size_t in_use = HeapInUse();
   FailEachAllocation(expected);
-  EXPECT_LE(mallinfo2().uordblks, in_use + 4096);
+  EXPECT_LE(HeapInUse(), in_use + 4096);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -2,7 +2,6 @@
 // that cannot be had, inputs that are wrong, other nets at the same time.
 
 #include <gtest/gtest.h>
-#include <malloc.h>
 
 #include <cstdlib>
 #include <string>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "caffe2/core/net.h"
+#include "tests/cpp/heap.h"
 #include "tests/cpp/operator_cases.h"
 
 namespace caffe2 {
@@ -140,9 +140,9 @@ TEST(FaultsNetTest, ManySmallRuns) {
   const char* const given = std::getenv("MANY_SMALL_RUNS");
   const int64_t runs = given == nullptr ? 10000 : std::atoll(given);
   for (int run = 0; run < 100; ++run) ASSERT_TRUE(ws.RunNet("small"));
-  const size_t in_use = mallinfo2().uordblks;
+  const size_t in_use = caffe2op_mask::HeapInUse();
   for (int64_t run = 0; run < runs; ++run) ASSERT_TRUE(ws.RunNet("small"));
-  EXPECT_LE(mallinfo2().uordblks, in_use + 4096);
+  EXPECT_LE(caffe2op_mask::HeapInUse(), in_use + 4096);
 }
 
 }  // namespace
