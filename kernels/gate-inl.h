@@ -555,7 +555,8 @@ class GateSums {
   }
 
  private:
-  HWY_INLINE void Load(int64_t first, int64_t count) { factors_.Load(first, count, &a_, &b_); }
+  // Not inline: all that a gate computes would be compiled again wherever this stands.
+  HWY_NOINLINE void Load(int64_t first, int64_t count) { factors_.Load(first, count, &a_, &b_); }
 
   HWY_INLINE double SumOfAll(const BroadcastSum::Unit& unit) {
     double total = 0;

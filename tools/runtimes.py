@@ -138,7 +138,7 @@ class Debian(Runtime):
         "ccache cmake dpkg-dev g++ git libgflags-dev libgoogle-glog-dev libgtest-dev "
         "libprotobuf-dev libtorch-dev make python3-future python3-hypothesis python3-matplotlib "
         "python3-networkx python3-protobuf python3-pytest python3-scipy python3-six "
-        "python3-sklearn python3-torch python3-tqdm"
+        "python3-setuptools python3-sklearn python3-torch python3-tqdm"
     ).split()
 
     # The release has no Highway; that of a later one is built from its source package.
