@@ -3,7 +3,6 @@
 import argparse
 import io
 import tokenize
-import zipfile
 
 import numpy as np
 from caffe2.proto import caffe2_pb2
@@ -62,16 +61,17 @@ def write_net(net, path):
 def read_array(path):
     """The array of a .npy file, in the byte order of this machine."""
     # By way of its bytes, so that a pipe, which cannot be gone back in, does as well.
-    content = io.BytesIO(read(path))
+    content = read(path)
+    # NumPy opens an archive, and old ones print of theirs that are damaged.
+    if content.startswith(b"PK"):
+        raise UserError("{} is no .npy file, but an archive of them.".format(path))
     try:
-        array = np.load(content, allow_pickle=False)
+        array = np.load(io.BytesIO(content), allow_pickle=False)
     except MemoryError:
         raise UserError("{} cannot be read: its array does not fit into memory.".format(path))
-    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError):
         # All that NumPy says of a file that is damaged or another.
         raise UserError("{} is no .npy file of numbers.".format(path))
-    if not isinstance(array, np.ndarray):
-        raise UserError("{} is no .npy file, but an archive of them.".format(path))
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
