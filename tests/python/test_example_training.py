@@ -1,6 +1,7 @@
 """The examples that train, shortened: what they claim is true, printed and drawn."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -96,13 +97,15 @@ class TestRecurrent:
 
     def test_learns(self, short_run):
         _, result = short_run
-        figures(result.stdout, r"majority guess +{}%")
+        (majority,) = figures(result.stdout, r"majority guess +{}%")
         after, before, alone = figures(
             result.stdout, r"LSTM with masks +{}%, {}% before .* s, and {}% where"
         )
         figures(result.stdout, r"bag of words, logistic regression +{}%")
-        # So short a run may not get as far as the majority: what the help says differs by Python.
         assert after > before
+        # So short a run may get no further than the majority, and with what the help of Python 3.6
+        # says not as far.
+        assert after >= majority or sys.version_info < (3, 7)
         assert after == alone
 
     def test_shows_progress_and_draws(self, short_run):

@@ -35,7 +35,8 @@ def test_no_run_finds_anything(tmp_path):
     assert len(figures) == 20
     for name, (runs, equal, refused, not_judged, _, _) in figures.items():
         assert equal > 0 and refused > 0, name
-        assert not_judged <= runs / 2, name
+        # The few runs of each draw other cases on Python 3.6, of which more are not judged.
+        assert not_judged <= runs / (4 if sys.version_info >= (3, 7) else 2), name
 
 
 def test_kept_calls_still_pass():
