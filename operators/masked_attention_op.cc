@@ -241,7 +241,8 @@ Lk may differ.
 What is kept is told as for [MaskedSoftmax](#maskedsoftmax), for scores of `[B, H, Lq, Lk]`: by `mode`
 (lengths are those of keys), by `window_left` and `window_right`, and by a mask, all of which must keep
 an entry. Inputs behind V come in the order lengths, centers, mask, bias. Lengths and centers have the
-shape `[B]`, `[B, H]` or `[B, H, Lq]`; mask and bias any that broadcasts to the scores.
+shape `[B]`, `[B, H]` or `[B, H, Lq]`, or are a vector of one for each row, `[B * H * Lq]`; mask and
+bias have any shape that broadcasts to the scores.
 
 `align` says where query i stands among the keys, for triangles and windows: top_left at i,
 bottom_right at i + Lk - Lq, so that the last query stands on the last key; with lengths, at
@@ -260,7 +261,7 @@ Errors: Q, K or V not of 4 dims, of different types, or of dims that do not fit;
 multiple; a number of inputs that does not fit `mode`, `has_mask` and `has_bias`; an unknown mode,
 `align` or `empty_row`; a negative radius or softcap; a `scale` that is not finite; a side of the
 window below -1; lengths or centers not int32 or int64, or not of the shape of leading dims of the
-scores; a mask that is not bool, a bias that is not of the type of Q, or either of a shape that does
+scores, nor one for each row; a mask that is not bool, a bias that is not of the type of Q, or either of a shape that does
 not broadcast.
 
 Source: Vaswani et al., "Attention Is All You Need" (2017); the online softmax of Milakov and

@@ -137,8 +137,9 @@ An entry is kept where all of these keep it:
 
 Inputs behind X come in the order lengths, centers, mask, bias, each where `mode`, `has_mask` or
 `has_bias` tells of it. Lengths and centers have the shape of any leading dims of X before its last
-and serve all rows under them: `[B]` for scores of `[B, H, L, L]`. Mask and bias have any shape that
-NumPy would broadcast to that of X; they are never expanded.
+and serve all rows under them, `[B]` for scores of `[B, H, L, L]`, or are a vector of one for each row,
+`[B * H * L]`, as stock SequenceMask has them. Mask and bias have any shape that NumPy would broadcast
+to that of X; they are never expanded.
 
 A row of which nothing is kept, or whose kept scores are all -inf, becomes what `empty_row` says:
 zeros, NaN, or 1 / n for all its n entries. Its gradient is 0. A kept NaN or +inf makes NaN of all
@@ -152,7 +153,7 @@ The gradient goes to X and to bias.
 Errors: an X without dims or of another type; an `axis` that is not the last; a number of inputs that
 does not fit `mode`, `has_mask` and `has_bias`; an unknown mode or `empty_row`; a negative radius; a
 side of the window below -1; a `scale` that is not finite; lengths or centers not int32 or int64, or
-not of the shape of leading dims; a mask that is not bool, a bias that is not of the type of X, or
+not of the shape of leading dims, nor one for each row; a mask that is not bool, a bias that is not of the type of X, or
 either of a shape that does not broadcast.
 
 Source: the softmax of Vaswani et al., "Attention Is All You Need" (2017), and Caffe2's SequenceMask
@@ -194,9 +195,9 @@ print(np.round(workspace.FetchBlob("causal").astype(float), 6).tolist())
       .Input(0, "X", "(Tensor<float16, bfloat16, float or double>) `[.., n]`")
       .Input(
           1, "lengths",
-          "(Tensor<int32 or int64>) leading dims of X; the first of the optional inputs that there "
-          "are")
-      .Input(2, "centers", "(Tensor<int32 or int64>) leading dims of X")
+          "(Tensor<int32 or int64>) leading dims of X, or one for each row; the first of the "
+          "optional inputs that there are")
+      .Input(2, "centers", "(Tensor<int32 or int64>) leading dims of X, or one for each row")
       .Input(3, "mask", "(Tensor<bool>) broadcast to X; True keeps")
       .Input(4, "bias", "(Tensor) of the type of X, broadcast to it; added to the scores")
       .Output(0, "Y", "(Tensor) of X's shape and type");

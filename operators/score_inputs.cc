@@ -76,11 +76,15 @@ RowIndex ScoreInputs::RowsOf(
       " must be of type int32 or int64, but is ", TypeName(tensor.dtype()), ".");
   tensor.raw_data();  // throws where a shape was set but nothing written
   const auto last = static_cast<int64_t>(sizes.size()) - 1;
+  const int64_t rows = Product(sizes, 0, last);
+  // One for each row is what stock SequenceMask knows; where leading dims fit too, it is the same.
+  if (tensor.dim() == 1 && tensor.numel() == rows) return {1, std::max<int64_t>(rows, 1)};
   CAFFE_ENFORCE(
       tensor.dim() <= last &&
           std::equal(tensor.sizes().begin(), tensor.sizes().end(), sizes.begin()),
       type_, ": ", input, " must have the shape of leading dims of ", name, ", ", ShapeName(sizes),
-      ", before its last, but is of shape ", ShapeName(tensor.sizes()), ".");
+      ", before its last, or one entry for each of its ", rows, " rows, but is of shape ",
+      ShapeName(tensor.sizes()), ".");
   return {Product(sizes, tensor.dim(), last), std::max<int64_t>(tensor.numel(), 1)};
 }
 

@@ -48,18 +48,17 @@ def parser():
 
 
 def main(arguments=None):
-    """Runs a command; returns 0, or exits with 2 and a sentence on what the user has to mend."""
+    """Runs a command; returns its exit status, or exits with 2 and a sentence on what to mend."""
     top = parser()
     options = top.parse_args(arguments)
     if not hasattr(options, "run"):
         top.error("a command is missing; --help lists them.")
     try:
-        options.run(options)
+        return options.run(options) or 0
     except UserError as error:
         top.error(error)
     except MemoryError:
         top.error("there is not enough memory.")
-    return 0
 
 
 def _init_runtime():

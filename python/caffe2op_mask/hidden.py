@@ -7,7 +7,7 @@ from caffe2.proto import caffe2_pb2
 from caffe2.python import core, utils, workspace
 
 from caffe2op_mask.checks import check_counts
-from caffe2op_mask.fuse.shapes import argument
+from caffe2op_mask.fuse.graph import argument
 from caffe2op_mask.text import columns
 
 # What a mask hid: the share of its entries, and how many of its rows have nothing left. `share` is

@@ -1,4 +1,6 @@
-"""Tables for a terminal."""
+"""Text for people: tables, and what the runtime says."""
+
+import re
 
 
 def columns(lines):
@@ -8,3 +10,13 @@ def columns(lines):
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
         for line in lines
     )
+
+
+def sentence(text):
+    """The message in an error of Caffe2, without places in its source."""
+    text = text.split("\nframe #")[0].split("(Error from operator:")[0]
+    text = re.sub(r"^\[enforce fail at [^\]]*\] ", "", text)
+    text = re.sub(r"^\. ", "", text)  # a check without a condition
+    # The condition that failed stands first. It says nothing where an operator of ours goes on.
+    text = re.sub(r"^.*?\. (?=[A-Z]\w*: )", "", text)
+    return " ".join(text.split()).rstrip(".")

@@ -51,9 +51,14 @@ def make_case(first, args=None, outputs=1, in_place=None, **extras):
     return Case(inputs, args, outputs, in_place)
 
 
-def before_last(index, rank):
-    """Lengths or centers of leading dims, as they broadcast to all dims; exact Python ints."""
-    return index.astype(object).reshape(index.shape + (1,) * (rank - index.ndim))
+def before_last(index, shape):
+    """Lengths or centers of scores of a shape, as they broadcast to them; exact Python ints.
+
+    They are of leading dims, or a vector of one for each row.
+    """
+    rows = shape[:-1]
+    dims = rows if index.shape == (reference.product(rows),) else index.shape
+    return index.astype(object).reshape(dims + (1,) * (len(shape) - len(dims)))
 
 
 def kept(
@@ -74,7 +79,7 @@ def kept(
         i = i + np.arange(shape[-2]).astype(object)[:, None]
     j = np.arange(shape[-1]).astype(object)
     lengths, centers = (
-        None if index is None else before_last(index, rank) for index in extras[:2]
+        None if index is None else before_last(index, shape) for index in extras[:2]
     )
     masked = [
         reference.MASKED[part](i, j, lengths, centers, radius, diagonal)
@@ -91,12 +96,13 @@ def kept(
     return keep
 
 
-def first_position(q_rows, k_rows, extras, align="top_left"):
+def first_position(shape, extras, align="top_left"):
     """Where the first query stands among the keys: one number, or one for each length."""
     if align == "top_left":
         return 0
+    q_rows, k_rows = shape[2:]
     if extras.lengths is not None:
-        return before_last(np.clip(extras.lengths, 0, k_rows), 4) - q_rows
+        return before_last(np.clip(extras.lengths, 0, k_rows), shape) - q_rows
     return k_rows - q_rows
 
 
@@ -104,7 +110,7 @@ def attention_kept(q, k, inputs, align="top_left", **args):
     """Which keys each query keeps, [B, H, Lq, Lk]."""
     extras = read_extras(inputs, args)
     shape = q.shape[:3] + k.shape[2:3]
-    return kept(shape, extras, first_position(shape[2], shape[3], extras, align), **args)
+    return kept(shape, extras, first_position(shape, extras, align), **args)
 
 
 def softmax(logits, keep, empty_row="zero"):
@@ -418,8 +424,8 @@ def score_errors(first, names, scores):
     count = len(first)
     of_scores = "of {}, \\[2, 4, 5, 7\\], ".format(scores)
     came = "but is of shape \\[{}\\]"
-    index = "{} must have the shape of leading dims " + of_scores + "before its last, " + came
-    index = index.format
+    index = "{} must have the shape of leading dims " + of_scores + "before its last, "
+    index = (index + "or one entry for each of its 40 rows, " + came).format
     broadcast = ("{} must be of a shape that broadcasts to that " + of_scores + came).format
     return [
         # How many inputs there are.
@@ -520,6 +526,8 @@ def mask_options(draw, shape, min_prefix=0):
         if part in parts:
             prefix = shape[: draw(st.integers(min_prefix, max(min_prefix, len(shape) - 1)))]
             entries = draw(drawn(st.integers(-2, columns + 2), prefix))
+            if len(prefix) == len(shape) - 1 and draw(st.booleans()):
+                entries = entries.ravel()  # one for each row
             extras[name] = entries.astype(draw(st.sampled_from(["int32", "int64"])))
     for name, numbers in (
         ("radius", st.integers(0, 3) | st.just(2 ** 63 - 1)),

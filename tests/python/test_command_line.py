@@ -138,7 +138,83 @@ def test_init_net(net_path, tmp_path, capsys):
     init_path.write_bytes(init.Proto().SerializeToString())
     assert command_line.main(["fuse", net_path, fused, "--init", str(init_path)]) == 0
     assert types(read(fused)) == ["SequenceMask", "Softmax", "MaskedSoftmax"]
-    assert "equal unless all that a row keeps is below -1e+09" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "equal unless all that a row keeps is -999999896 or below" in out
+    assert out.endswith("Shapes that are missing: --shape x=SIZE,..\n")
+
+
+class TestFuseWithInputs(object):
+    """fuse --feed: shapes are read off a run, and results proved."""
+
+    @pytest.fixture
+    def feed(self, tmp_path):
+        np.save(str(tmp_path / "x.npy"), np.random.RandomState(1).randn(5, 7).astype("f"))
+        return ["--feed", "x={}".format(tmp_path / "x.npy")]
+
+    @pytest.fixture
+    def half(self, tmp_path):
+        """A net that fuse gets wrong for what is fed: all that its rows keep is as low as its fill."""
+        net = core.Net("net")
+        net.SequenceMask("x", "masked", mode="upper", axis=1, fill_val=-1e4)
+        net.Softmax("masked", "y", axis=1)
+        (tmp_path / "half.pb").write_bytes(net.Proto().SerializeToString())
+        np.save(str(tmp_path / "low.npy"), np.full((4, 4), -2e4, "f"))
+        return str(tmp_path / "half.pb"), ["--feed", "x={}".format(tmp_path / "low.npy")]
+
+    def test_report(self, tmp_path, capsys):
+        net, fused = core.Net("net"), str(tmp_path / "fused.pb")
+        net.SequenceMask("x", "masked", mode="upper", axis=1)
+        net.Softmax("masked", "y")
+        (tmp_path / "net.pb").write_bytes(net.Proto().SerializeToString())
+        np.save(str(tmp_path / "x.npy"), np.random.RandomState(1).randn(5, 7).astype("f"))
+        arguments = ["fuse", str(tmp_path / "net.pb"), fused]
+        assert command_line.main(arguments + ["--feed", "x={}".format(tmp_path / "x.npy")]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[:2] == [
+            "SequenceMask, Softmax -> 'y': fused into MaskedSoftmax",
+            "1 fused, 0 left alone.",
+        ]
+        assert re.match(r"Output 'y' differs by at most [\de.-]+, where its largest number is 1\.", lines[2])
+        assert re.match(r"[\d.e-]+ ms before, [\d.e-]+ ms after: [\d.]+ times as fast", lines[3])
+        assert lines[4] == "2 operators before, 1 after."
+        assert types(read(fused)) == ["MaskedSoftmax"]
+
+    def test_a_difference_is_no_success(self, half, tmp_path, capsys):
+        path, feed = half
+        fused = str(tmp_path / "fused.pb")
+        assert command_line.main(["fuse", path, fused] + feed) == 1
+        out = capsys.readouterr().out
+        assert "The net is left as it was, because of: SequenceMask, Softmax -> 'y': fused" in out
+        assert not os.path.exists(fused)
+        assert command_line.main(["fuse", path, fused, "--tolerance", "2"] + feed) == 0
+        assert os.path.exists(fused)
+
+    def test_several_sets(self, net_path, tmp_path, capsys):
+        paths = []
+        for i, shape in enumerate([(5, 7), (3, 4)]):
+            for name, kind in (("x", "f"), ("z", "f"), ("keep", "?"), ("fill", "f")):
+                paths.append(tmp_path / "{}{}.npy".format(name, i))
+                np.save(str(paths[-1]), np.ones(shape, kind))
+        sets = [
+            ["--feed-set"] + ["{}={}".format(path.name[:-5], path) for path in some]
+            for some in (paths[:4], paths[4:])
+        ]
+        assert command_line.main(["fuse", net_path, str(tmp_path / "f.pb")] + sum(sets, [])) == 0
+        assert "fused into MaskedSoftmax" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        "arguments, said",
+        [
+            (["--shape", "x=5,7"], "--shape is for nets without --feed, which shapes are read off."),
+            (["--tolerance", "-1"], "a tolerance is a number of at least 0 such as 1e-4, but this"),
+            (["--tolerance", "nan"], "a tolerance is a number of at least 0 such as 1e-4, but this"),
+            ([], "fuse: Where -> 'shown' reads 'keep', which is neither given nor written before."),
+        ],
+    )
+    def test_errors(self, net_path, tmp_path, capsys, feed, arguments, said):
+        out = str(tmp_path / "out.pb")
+        assert said in error(capsys, "fuse", net_path, out, *(feed + arguments))
+        assert not os.path.exists(out)
 
 
 @pytest.mark.parametrize("ending", [".pbtxt", ".prototxt"])
@@ -334,6 +410,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "net.pb").write_bytes(net.Proto().SerializeToString())
     (tmp_path / "init.pb").write_bytes(init.Proto().SerializeToString())
     np.save(str(tmp_path / "x.npy"), np.zeros((2, 6, 6), "float32"))
+    np.save(str(tmp_path / "short.npy"), np.zeros((2, 3, 3), "float32"))
     np.save(str(tmp_path / "weights.npy"), np.tril(np.ones((6, 6))) / np.arange(1, 7)[:, None])
     (tmp_path / "words.txt").write_text("the\ncat\nsat\non\na\nmat\n")
     monkeypatch.chdir(tmp_path)
@@ -830,8 +907,8 @@ def test_show_a_net_without_masks(folder, capsys):
         ("--shape 2,2 --lengths 1,x", "integers such as 3,5 or a .npy file are wanted"),
         (
             "--shape 2,2 --mode sequence --lengths 1,2,3",
-            "lengths must have the shape of leading dims of X, [2, 2], before its last, but is of "
-            "shape [3].",
+            "lengths must have the shape of leading dims of X, [2, 2], before its last, or one entry "
+            "for each of its 2 rows, but is of shape [3].",
         ),
         ("--shape 0,2 --output a.png", "needs at least 1 dim and 1 entry, but its shape is (0, 2)"),
         ("--net net.pb --feed scores=x.npy", "reads 'lengths', which is neither fed nor written"),

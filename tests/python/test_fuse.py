@@ -149,8 +149,12 @@ class TestMaskedSoftmax(object):
 
     def test_finite_fill_is_an_assumption_that_is_told(self):
         report = fuse(softmax_net([mask_by("upper", batch=-3, fill_val=-1e4)]))
-        assert report.fused[0].notes == ("equal unless all that a row keeps is below -9896",)
-        assert "fused into MaskedSoftmax; equal unless all that a row keeps is below" in str(report)
+        assert report.fused[0].notes == ("equal unless all that a row keeps is -9896 or below",)
+        assert "fused into MaskedSoftmax; equal unless all that a row keeps is" in str(report)
+
+    def test_the_bound_of_a_finite_fill_is_exact(self):
+        report = fuse(softmax_net([mask_by("upper", batch=-3, fill_val=-1e9)]))
+        assert report.fused[0].notes == ("equal unless all that a row keeps is -999999896 or below",)
 
     def test_where(self):
         net, inputs, args = self.fused([where(-INF)])
@@ -158,6 +162,33 @@ class TestMaskedSoftmax(object):
         assert inputs == ["x", "keep"] and args == {"has_mask": 1, "empty_row": "nan"}
         _, inputs, args = self.fused([where(-1e9, like=False)])
         assert args == {"has_mask": 1, "empty_row": "uniform"}
+
+    def test_where_that_fills_where_its_mask_is_true(self):
+        net, inputs, args = self.fused([where(-INF, swap=True)])
+        assert types(net) == ["Not", "MaskedSoftmax"]
+        assert inputs == ["x", "keep_not"] and args == {"has_mask": 1, "empty_row": "nan"}
+
+    def test_where_by_what_a_not_has_made(self):
+        net = core.Net("net")
+        net.Not("keep", "hide")
+        net.Softmax(where(-INF, "hide", swap=True)(net, "x"), "y", axis=-1)
+        assert fuse(net).fused
+        assert list(net.Proto().op[-1].input) == ["x", "keep"]
+
+    def test_masks_of_one_fill_are_one(self):
+        net, inputs, args = self.fused([where(-1e9), where(-1e9, "also")])
+        assert types(net) == ["And", "MaskedSoftmax"]
+        assert list(net.Proto().op[0].input) == ["also", "keep"]
+
+    def test_biases_are_one(self):
+        shapes = {"x": SCORES, "bias": (LQ, LK), "more": (H, 1, LK)}
+        net, inputs, args = self.fused([add_bias(), add_bias("more")], shapes)
+        assert types(net) == ["Add", "MaskedSoftmax"] and args["has_bias"] == 1
+
+    def test_lengths_of_all_rows(self):
+        """The only form of lengths that stock knows."""
+        _, inputs, args = self.fused([mask_by("sequence", "n")], {"x": SCORES, "n": (B * H * LQ,)})
+        assert inputs == ["x", "n"] and args["mode"] == "sequence"
 
     def test_a_constant_that_others_read_stays(self):
         net = softmax_net([where(-INF, like=False)])
@@ -247,7 +278,18 @@ class TestMaskedSoftmax(object):
         net.Proto().external_output.append("s")
         assert fuse(net).fused
         op = net.Proto().op[-1]
-        assert types(net) == ["Copy", "MaskedSoftmax"]
+        assert types(net) == ["MaskedSoftmax"]
+        assert list(op.input) == ["x"] and list(op.output) == ["s"]
+
+    def test_in_place_after_another(self):
+        net = core.Net("net")
+        net.Relu("x", "s")
+        net.SequenceMask("s", "s", mode="upper", axis=-1, batch=-3)
+        net.Softmax("s", "s", axis=-1)
+        net.Proto().external_output.append("s")
+        assert fuse(net).fused
+        op = net.Proto().op[-1]
+        assert types(net) == ["Relu", "MaskedSoftmax"]
         assert list(op.input) == list(op.output) == ["s"]
 
     def test_name_and_device_are_the_softmax_s(self):
@@ -280,14 +322,13 @@ RANK_4 = {"x": SCORES, "n": (B, H, LQ), "bias": (LQ, LK)}
 LEFT_ALONE = [
     ([mask_by("upper", axis=1)], 1, {}, "the rank of 'x' is not known"),
     ([mask_by("sequence", "n", lengths_of="batch")], 1, {}, "so axis 1 of Softmax may not be"),
-    ([mask_by("upper", axis=2)], 2, RANK_4, "its axis is not the last of 'x'"),
+    ([mask_by("upper", axis=2)], -1, RANK_4, "its axis is not the last of 'x'"),
     ([causal], 2, RANK_4, "the axis of Softmax is not the last"),
     ([mask_by("upper")], -1, {}, "rows of its triangle are not known to be one dim"),
     ([mask_by("upper")], -1, RANK_4, "rows of its triangle are not the dim before the last"),
     ([mask_by("lower", batch=2)], -1, RANK_4, "rows of its triangle are not the dim before"),
     ([mask_by("sequence", "n", repeat_from_axis=3, axis=2)], -1, RANK_4, "repeat_from_axis"),
     ([mask_by("sequence", "n")], -1, {}, "the shapes of 'x' and its lengths are not known"),
-    ([mask_by("sequence", "n")], -1, {"x": SCORES, "n": (B * H * LQ,)}, "not by leading dims"),
     ([mask_by("sequence", "n", batch=1)], -1, {"x": SCORES, "n": (LQ,)}, "not by leading dims"),
     # With B = L lengths by rows look like lengths by batch.
     ([mask_by("sequence", "n", batch=0)], -1, {"x": (5, 5, 7), "n": (5,)}, "not by leading"),
@@ -301,7 +342,6 @@ LEFT_ALONE = [
     ([mask_by("mask", "keep", fill_val=-INF)], -1, RANK_4, "its mask may have fewer dims"),
     ([mask_by("mask", "keep")], -1, {"x": (2, 3), "keep": (2, 3)}, "its fill, 0, is not"),
     ([causal, copied], -1, {}, "'xm' is read by Copy -> 'xm_copy' too"),
-    ([where(-INF, swap=True)], -1, {}, "its mask is True where it fills"),
     ([where(-INF, broadcast_on_rows=1)], -1, {}, "its mask is by rows"),
     ([where(-1.0)], -1, {}, "its fill, -1, is not -inf or below -10000"),
     ([add_bias()], -1, {}, "the shape of 'x' is not known"),
@@ -313,7 +353,6 @@ LEFT_ALONE = [
         {"x": (3, 3, 4), "bias": (3,)},
         "its axis places the bias as NumPy would not",
     ),
-    ([add_bias(), scale_by("Scale", 0.5)], -1, RANK_4, "its sum is scaled"),
     # A finite fill beside scores that may be as low.
     ([add_bias(), mask_by("upper", batch=-3, fill_val=-1e9)], -1, RANK_4, "may be as low"),
     ([mask_by("upper", batch=-3, fill_val=-1e9), add_bias()], -1, RANK_4, None),
@@ -394,8 +433,12 @@ class TestLeftAlone(object):
 
     def test_engine_device_and_control_input(self):
         net = softmax_net()
-        net.Proto().op[1].engine = "CUDNN"
-        assert self.reason(net) == "Softmax is by engine CUDNN"
+        net.Proto().op[1].engine = "CUDNN"  # none on the CPU
+        assert fuse(net).fused
+        net = attention_net([causal])
+        net.Proto().op[0].engine = "DNNLOWP"
+        report = fuse(net, QKV)
+        assert "not into MaskedAttention: BatchMatMul is by engine DNNLOWP" in str(report)
         net = softmax_net()
         net.Proto().op[0].control_input.append("go")
         assert self.reason(net) == "SequenceMask has a control input"
@@ -424,11 +467,16 @@ class TestLeftAlone(object):
         op.arg.add(name="then_net").n.CopyFrom(branch.Proto())
         assert self.reason(net).startswith("'xm' is read by If")
 
-    def test_softmax_without_a_mask_is_no_candidate(self):
+    def test_softmax_without_a_mask_stands_in_the_report(self):
         net = core.Net("net")
         net.Softmax(net.Relu("x", "r"), "y")
         net.Softmax(net.Scale("x", "s", scale=2.0), "z")
-        assert str(fuse(net)) == "0 fused, 0 left alone."
+        assert str(fuse(net)) == (
+            "Softmax -> 'y': left alone, no mask, bias or product before it, but Relu -> 'r'\n"
+            "Scale, Softmax -> 'z': left alone, no mask, bias or product before it, but an input of "
+            "the net\n"
+            "0 fused, 2 left alone."
+        )
 
 
 def attention_net(masks=(), q="q", k="k", trans_b=1, axis=-1):
@@ -486,26 +534,23 @@ class TestMaskedAttention(object):
         net = self.fused(masks, shapes)
         assert types(net) == ["ExpandDims"] * 5 + ["MaskedAttention", "Squeeze"]
         attention = net.Proto().op[5]
-        assert list(attention.input) == [
-            "q_head", "k_head", "v_head", "n_head", "keep_head", "bias",
-        ]  # fmt: skip
+        heads = [blob + "_expanddims" for blob in ("q", "k", "v", "n", "keep")]
+        assert list(attention.input) == heads + ["bias"]
         assert list(net.Proto().op[6].output) == ["o"]
 
     @pytest.mark.parametrize(
         "shapes, options, note",
         [
             ({}, {}, "the shape of 'q' is not known"),
-            (QKV, {"trans_b": 0}, "BatchMatMul -> 's' has not trans_b = 1 alone"),
             (
-                {"q": (LQ, D), "k": (LK, D), "v": (LK, DV)},
+                {"q": (1, B, H, LQ, D), "k": (1, B, H, LK, D), "v": (1, B, H, LK, DV)},
                 {},
                 "are not [B, H, L, D] or [B, L, D]",
             ),
         ],
     )
     def test_softmax_alone(self, shapes, options, note):
-        two_dims = len(shapes.get("q", ())) == 2
-        net = attention_net([mask_by("upper") if two_dims else causal], **options)
+        net = attention_net([causal], **options)
         report = fuse(net, shapes)
         assert types(net) == ["BatchMatMul", "MaskedSoftmax", "BatchMatMul"]
         assert note in report.fused[0].notes[0] and note in str(report)
@@ -523,12 +568,18 @@ class TestMaskedAttention(object):
         net.Proto().op[0].arg.add(name="broadcast", i=1)
         report = fuse(net, dict(QKV, k=(B, 1, LK, D)))
         assert "are not [B, H, L, D] or [B, L, D]" in report.fused[0].notes[0]
+        net = attention_net([causal])
+        for op in (net.Proto().op[0], net.Proto().op[-1]):
+            op.arg.add(name="broadcast", i=1)
+        fuse(net, dict(QKV, k=(B, 1, LK, D), v=(B, 1, LK, DV)))
+        assert types(net) == ["MaskedAttention"]
 
     def test_no_mask_and_no_shapes(self):
         report = fuse(attention_net())
-        (left,) = report.left_alone
-        assert left.operators == ("BatchMatMul", "Softmax", "BatchMatMul")
-        assert left.reason == "the shape of 'q' is not known"
+        assert report.fused[0].notes == (
+            "not into MaskedAttention: the shape of 'q' is not known",
+        )
+        assert report.missing == ["q", "k", "v"]
 
     def test_layers_one_behind_the_other(self):
         net = core.Net("net")

@@ -37,6 +37,7 @@ CASES = (
     + [("Flatten", [X], {"axis": axis}) for axis in (0, 1, 2)] + [("FlattenToVec", [X], {})]
     + [("ExpandDims", [X], {"dims": dims}) for dims in ([0], [1], [3], [0, 2])]
     + [("Squeeze", [(1, 2, 1)], {"dims": dims}) for dims in ([0], [2], [0, 2])]
+    + [("MergeDim", [X], {}), ("PrependDim", [X], {"dim_size": 2})]
     + [("Concat", [X, X], {"axis": axis}) for axis in (0, 1, 2, -1)]
     + [("Concat", [X, X], {"axis": axis, "add_axis": 1}) for axis in (0, 1, 3)]
     + [("Split", [X], {"axis": axis}) for axis in (0, 2, -1)]

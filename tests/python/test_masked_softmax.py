@@ -179,6 +179,9 @@ def test_index_of_every_prefix(rank, index):
     lengths = (np.arange(np.prod(shape, dtype=int)).reshape(shape) % 7 - 1).astype(index)
     check_both(OP, make_case([X], {"mode": "sequence"}, lengths=lengths))
     check_both(OP, make_case([X], {"mode": "window", "radius": 1}, centers=lengths))
+    if rank == 3:  # a vector of one for each row, as stock has it
+        check_both(OP, make_case([X], {"mode": "sequence"}, lengths=lengths.ravel()))
+        check_both(OP, make_case([X], {"mode": "window", "radius": 1}, centers=lengths.ravel()))
     for whole in range(4):
         centers = np.full(X.shape[:whole], 2, "int64")
         args = {"mode": "sequence+window", "radius": 1}
@@ -627,7 +630,7 @@ def test_gradient_refuses_a_scale_that_is_not_finite():
 
 
 def test_row_of_rank_1_has_no_leading_dims():
-    case = Case([F[0, 0, 0], np.array([1], "int32")], {"mode": "sequence"})
+    case = Case([F[0, 0, 0], np.array([1, 1], "int32")], {"mode": "sequence"})
     assert_refused(OP, case, "lengths must have the shape of leading dims of X, \\[7\\], before")
 
 

@@ -2,13 +2,13 @@
 
 import contextlib
 import logging
-import re
 
 import numpy as np
 from caffe2.python import workspace
 
 from caffe2op_mask.checks import check_counts
 from caffe2op_mask.commands import UserError, files
+from caffe2op_mask.text import sentence
 
 # What the runtime and the Python around it raise for nets, arguments and arrays that do not fit.
 _ERRORS = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, MemoryError)
@@ -119,12 +119,3 @@ def errors(what):
         raise UserError("{}: {}.".format(what, sentence(str(error)) or type(error).__name__))
     finally:
         logger.setLevel(level)
-
-
-def sentence(text):
-    """The message in an error of Caffe2, without places in its source."""
-    text = text.split("\nframe #")[0].split("(Error from operator:")[0]
-    text = re.sub(r"^\[enforce fail at [^\]]*\] ", "", text)
-    # The condition that failed stands first. It says nothing where an operator of ours goes on.
-    text = re.sub(r"^.*?\. (?=[A-Z]\w*: )", "", text)
-    return " ".join(text.split()).rstrip(".")

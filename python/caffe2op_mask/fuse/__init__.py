@@ -1,70 +1,47 @@
 """fuse: stock operators that mask and then normalise, made into the operators that do both."""
 
-import collections
 import operator
 
+import numpy as np
 from caffe2.proto import caffe2_pb2
 from caffe2.python import core
 
 from caffe2op_mask.checks import check_counts, is_shape
-from caffe2op_mask.fuse.fusion import fusion_at
-from caffe2op_mask.fuse.graph import Graph
-from caffe2op_mask.fuse.scores import Declined
+from caffe2op_mask.fuse import proof, steps
+from caffe2op_mask.fuse.facts import CannotRun, Facts
+from caffe2op_mask.fuse.fusion import fusions_at
+from caffe2op_mask.fuse.graph import Graph, sub_nets
+from caffe2op_mask.fuse.report import Fused, LeftAlone, Proof, Report
+from caffe2op_mask.fuse.scores import SOFTMAX, Declined
 
-__all__ = ["Fused", "LeftAlone", "Report", "fuse"]
-
-Fused = collections.namedtuple("Fused", "operators output into notes")
-LeftAlone = collections.namedtuple("LeftAlone", "operators output reason")
-
-
-class Report(object):
-    """What `fuse` did.
-
-    fused       a list of Fused: types of the operators that went, the blob that is their result,
-                the type of the operator that is there instead, and notes: what was assumed, or
-                stayed as it was
-    left_alone  a list of LeftAlone: types of the operators, the blob that is their result, and why
-    """
-
-    def __init__(self):
-        self.fused = []
-        self.left_alone = []
-
-    def __str__(self):
-        lines = [
-            "{} -> '{}': fused into {}{}".format(
-                ", ".join(one.operators),
-                one.output,
-                one.into,
-                "".join("; " + note for note in one.notes),
-            )
-            for one in self.fused
-        ]
-        lines += [
-            "{} -> '{}': left alone, {}".format(", ".join(one.operators), one.output, one.reason)
-            for one in self.left_alone
-        ]
-        lines.append("{} fused, {} left alone.".format(len(self.fused), len(self.left_alone)))
-        return "\n".join(lines)
+__all__ = ["Fused", "LeftAlone", "Proof", "Report", "fuse"]
 
 
-def fuse(net, shapes=None, init=None):
+def fuse(net, shapes=None, init=None, inputs=None, tolerance=1e-4):
     """Makes masks and their softmax one operator, in place; returns a Report.
 
     SequenceMask, a Where that fills with a constant, or an Add, with a scale or not, and the
-    Softmax behind them become MaskedSoftmax. With a BatchMatMul before them (trans_b = 1) and one
-    behind they become MaskedAttention, with its second output, so that gradients can be added; so
-    do BatchMatMul, Softmax and BatchMatMul without a mask.
+    Softmax behind them become MaskedSoftmax. With a product of matrices before them and one behind
+    they become MaskedAttention, with its second output, so that gradients can be added; so do two
+    products and a Softmax between them without a mask. docs/fuse.md has all forms.
 
-    net     a core.Net or a NetDef
-    shapes  {blob: its shape}, for what does not follow from the net. They are taken as facts: for a
-            size that changes from run to run give a number that no other size has, a prime say.
-    init    the net (core.Net or NetDef) that fills parameters and constants, if there is one
+    net        a core.Net or a NetDef
+    shapes     without inputs, {blob: its shape}, for what does not follow from the net. They are
+               taken as facts: for a size that changes from run to run give a number that no other
+               size has, a prime say.
+    init       the net (core.Net or NetDef) that fills parameters and constants, if there is one
+    inputs     {blob: array} of what the net reads and init does not fill, or a list of such dicts,
+               whose sizes differ where they vary. The net runs on them in a workspace of its own:
+               shapes are read off, and results and times compared before and after. Of one dict a
+               second batch size is tried as well, with every array of the first dim that most have
+               twice behind itself.
+    tolerance  with inputs, the largest difference of an output as a share of its largest number. Where
+               one is beyond it the net is left as it was, and the report's `blamed` says why.
 
     Only what gives equal results, to rounding, is fused; the report says why the rest is not. That
     takes for granted
 
-    - that what init fills stays as it is. A scale or fill that is one number there becomes an
+    - that what init fills stays as it is. A scale, fill or mask that is constant there becomes an
       argument, which the report notes, and is not learned any more: leave out of init what is;
     - that nobody fetches a blob between two of the operators, unless it is in external_output;
     - where the fill is finite, that some score kept in each row is more than 104 above it. A fill
@@ -74,48 +51,198 @@ def fuse(net, shapes=None, init=None):
 
     Rows with nothing kept stay what they were: NaN with a fill of -inf, else uniform. Nets in
     arguments, of If or While, are not looked into; what they name is left as it is.
+
+    Raises ValueError where the net does not run on the inputs, and TypeError or ValueError for
+    arguments that are not as above.
     """
     proto, init = _proto("net", net), None if init is None else _proto("init", init)
     check_counts("fuse", proto.op)  # the rest relies on it
-    shapes = _shapes(shapes)
-    graph = Graph(proto, shapes, init)
-    for blob in sorted(shapes):
-        if blob not in graph.blobs:
-            raise ValueError("fuse: shapes names '{}', which is no blob of the net.".format(blob))
-    taken = set(graph.blobs)
-
-    def fresh_name(name):
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        return name
-
-    def types(indices):
-        return tuple(graph.ops[index].type for index in sorted(indices))
-
-    report, gone, instead = Report(), set(), {}
+    if init is not None:
+        check_counts("fuse", init.op)
+    if inputs is not None and shapes:
+        raise ValueError("fuse: shapes are read off the inputs; give one of the two.")
+    if not 0 <= tolerance < float("inf"):
+        raise ValueError(
+            "fuse: tolerance must be a number of at least 0, but is {!r}.".format(tolerance)
+        )
+    graph, report = Graph(proto), Report()
+    if inputs is None:
+        facts = [Facts(graph, init, shapes=_shapes(shapes, graph))]
+    else:
+        inputs = _inputs(inputs)
+        facts = _facts_of_runs(graph, init, inputs, report)
+    rewrite = Rewrite(proto)
+    _find_fusions(rewrite, graph, facts, report, None)
     for index, op in enumerate(graph.ops):
-        if op.type != "Softmax":
+        _look_into(rewrite, index, op, facts, report, inputs is not None)
+    if rewrite.fusions and inputs is not None:
+        try:
+            _prove(rewrite, init, inputs, tolerance, report)
+        except CannotRun as error:
+            raise ValueError("fuse: {}".format(error))
+    if report.blamed is None:
+        del proto.op[:]
+        proto.op.extend(rewrite.net().op)
+        if isinstance(net, core.Net):
+            net._InvalidateLookupTables()
+    return report
+
+
+class Rewrite(object):
+    """A net, and fusions in it or in the step nets of its operators."""
+
+    def __init__(self, proto):
+        self.before = caffe2_pb2.NetDef()
+        self.before.CopyFrom(proto)
+        self.fusions = []  # (number of the operator whose step net it is in or None, Fusion)
+
+    def net(self, count=None):
+        """A copy of the net with the first `count` of the fusions, or with all."""
+        fusions = self.fusions[:count]
+        after = caffe2_pb2.NetDef()
+        after.CopyFrom(self.before)
+        for index in {owner for owner, _ in fusions if owner is not None}:
+            step = steps.step_net(after.op[index])
+            _replace(step, [fusion for owner, fusion in fusions if owner == index])
+        _replace(after, [fusion for owner, fusion in fusions if owner is None])
+        return after
+
+
+def _replace(net, fusions):
+    gone = {index for fusion in fusions for index in fusion.indices}
+    instead = {fusion.last: fusion.ops for fusion in fusions}
+    ops = caffe2_pb2.NetDef()
+    for index, op in enumerate(net.op):
+        ops.op.extend(instead.get(index, [] if index in gone else [op]))
+    del net.op[:]
+    net.op.extend(ops.op)
+
+
+def _look_into(rewrite, index, op, facts, report, ran):
+    """Fuses in the step net of an operator, and reports of Softmax in other nets that it has."""
+    step = steps.step_net(op)
+    for _, net in sub_nets(op):
+        if net is step and ran:
+            graph = Graph(step, kept=steps.kept(op))
+            try:
+                inner = [Facts(graph, feeds=one.step_feeds(index)) for one in facts]
+                _find_fusions(rewrite, graph, inner, report, index)
+                continue
+            except CannotRun as error:
+                reason = "its step net does not run by itself: {}".format(str(error).rstrip("."))
+        elif net is step:
+            reason = "it is in a step net, whose shapes are known with inputs alone"
+        else:
+            reason = "it is in a net that is an argument of {}".format(op.type)
+        report.left_alone += [
+            LeftAlone((inner.type,), inner.output[0], reason)
+            for inner in net.op
+            if inner.type == "Softmax"
+        ]
+
+
+def _facts_of_runs(graph, init, inputs, report):
+    """Facts of a run on each of the inputs, to which a second batch may be added."""
+    try:
+        facts = [Facts(graph, init, feeds) for feeds in inputs]
+    except CannotRun as error:
+        raise ValueError("fuse: {}".format(error))
+    if len(inputs) == 1:
+        larger = _larger_batch(inputs[0])
+        try:
+            facts.append(Facts(graph, init, larger))
+            inputs.append(larger)
+        except CannotRun as error:
+            report.notes.append(
+                "Only the sizes of the inputs were tried: with a batch twice as large {}".format(
+                    error
+                )
+            )
+    return facts
+
+
+def _larger_batch(feeds):
+    """The feeds, with those of the first dim that most have twice behind themselves."""
+    firsts = [array.shape[0] for array in feeds.values() if array.ndim]
+    batch = max(firsts, key=firsts.count) if firsts else None
+    return {
+        blob: np.concatenate([array, array]) if array.ndim and array.shape[0] == batch else array
+        for blob, array in feeds.items()
+    }
+
+
+def _find_fusions(rewrite, graph, facts, report, owner):
+    """Adds fusions that are the same whichever run they are read off; fills the report."""
+    taken, gone = set(graph.blobs), set()
+    for index, op in enumerate(graph.ops):
+        if op.type not in SOFTMAX:
             continue
         try:
-            fusion = fusion_at(graph, index, fresh_name)
+            fusion = _agreed([fusions_at(one, index, taken) for one in facts])
+            if fusion.indices & gone:
+                raise Declined("an operator of it is fused already")
         except Declined as declined:
-            report.left_alone.append(
-                LeftAlone(types(declined.indices), op.output[0], str(declined))
-            )
-            continue
-        if fusion is not None:
+            if op.type == "Softmax" or len(declined.indices) > 1:
+                types = _types(graph, declined.indices | {index})
+                report.left_alone.append(LeftAlone(types, op.output[0], str(declined)))
+            unknown = declined.unknown
+        else:
+            rewrite.fusions.append((owner, fusion))
             gone |= fusion.indices
-            instead[fusion.last] = fusion.ops
-            output = graph.ops[fusion.last].output[0]
-            report.fused.append(
-                Fused(types(fusion.indices), output, fusion.type, tuple(fusion.notes))
-            )
-    ops = []
-    for index, op in enumerate(graph.ops):
-        ops += instead.get(index, [] if index in gone else [op])
-    _replace_ops(net, proto, ops)
-    return report
+            taken |= fusion.blobs
+            types = _types(graph, fusion.indices)
+            report.fused.append(Fused(types, fusion.output, fusion.type, fusion.notes))
+            unknown = fusion.unknown
+        for value in unknown:
+            _add_new(report.missing, facts[0].missing(value))
+
+
+def _add_new(found, more):
+    found += [one for one in more if one not in found]
+
+
+def _agreed(by_run):
+    """The best fusion that is the same by each run."""
+    for fusion in by_run[0]:
+        if all(any(fusion.key == other.key for other in others) for others in by_run[1:]):
+            return fusion
+    declined = Declined("what would take its place differs between the inputs")
+    declined.indices = frozenset(by_run[0][0].indices)
+    raise declined
+
+
+def _types(graph, indices):
+    return tuple(graph.ops[index].type for index in sorted(indices))
+
+
+def _prove(rewrite, init, inputs, tolerance, report):
+    """Compares results and times; where results differ, finds out which fusion changed them."""
+    fills = [proof.start(init, feeds) for feeds in inputs]
+
+    def differences(count):
+        """The worst of all inputs, for each output and each gradient."""
+        after = rewrite.net(count)
+        runs = [proof.differences(rewrite.before, after, fill) for fill in fills]
+        return tuple([max(one, key=proof.share) for one in zip(*kind)] for kind in zip(*runs))
+
+    def is_equal(count):
+        return all(proof.share(one) <= tolerance for kind in differences(count) for one in kind)
+
+    after = rewrite.net()
+    outputs, gradients = differences(None)
+    operators = len(rewrite.before.op), len(after.op)
+    if all(proof.share(one) <= tolerance for one in outputs + gradients):
+        timed = proof.milliseconds(rewrite.before, after, fills[0])
+        report.proof = Proof(outputs, gradients, *(timed + (operators,)))
+        return
+    report.proof = Proof(outputs, gradients, None, None, 0, operators)
+    good, bad = 0, len(rewrite.fusions)  # so many of the fusions leave results equal, and do not
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if is_equal(middle) else (good, middle)
+    if not is_equal(0):
+        report.notes.append("The net itself gives other results from one run to the next.")
+    report.blamed = report.fused[bad - 1]
 
 
 def _proto(name, net):
@@ -128,8 +255,8 @@ def _proto(name, net):
     )
 
 
-def _shapes(shapes):
-    """The shapes that a caller tells, by the names of their blobs, as tuples of ints of Python."""
+def _shapes(shapes, graph):
+    """The shapes that a caller gives, by the names of their blobs, as tuples of ints of Python."""
     if not isinstance(shapes, (dict, type(None))):
         raise TypeError(
             "fuse: shapes must be a dict from blobs to shapes, but is {!r}.".format(shapes)
@@ -146,13 +273,22 @@ def _shapes(shapes):
                 "2^63, but is {!r}.".format(blob, shape)
             )
         found[str(blob)] = dims
+    for blob in sorted(found):
+        if blob not in graph.blobs:
+            raise ValueError("fuse: shapes names '{}', which is no blob of the net.".format(blob))
     return found
 
 
-def _replace_ops(net, proto, ops):
-    replaced = caffe2_pb2.NetDef()
-    replaced.op.extend(ops)  # copies, before what they are of goes
-    del proto.op[:]
-    proto.op.extend(replaced.op)
-    if isinstance(net, core.Net):
-        net._InvalidateLookupTables()
+def _inputs(inputs):
+    """A list of {blob: array}."""
+    several = [inputs] if isinstance(inputs, dict) else inputs
+    if not isinstance(several, (list, tuple)) or not several:
+        several = [None]
+    if not all(isinstance(feeds, dict) for feeds in several):
+        raise TypeError(
+            "fuse: inputs must be a dict from blobs to arrays, or a list of some, but is "
+            "{!r}.".format(inputs)
+        )
+    return [
+        {str(blob): np.asarray(array) for blob, array in feeds.items()} for feeds in several
+    ]

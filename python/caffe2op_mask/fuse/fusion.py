@@ -1,70 +1,136 @@
 """Puts MaskedSoftmax or MaskedAttention in the place of the operators around a Softmax."""
 
 from caffe2.proto import caffe2_pb2
-from caffe2.python import utils
+from caffe2.python import utils, workspace
 
-from caffe2op_mask.fuse.scores import Declined, Scores, check_readers, from_the_end
-from caffe2op_mask.fuse.shapes import argument
+from caffe2op_mask.fuse.expressions import (
+    Emitter,
+    expand_dims,
+    reshape,
+    shape_of,
+    squeeze,
+    values_of,
+)
+from caffe2op_mask.fuse.graph import Value
+from caffe2op_mask.fuse.products import Products, with_heads
+from caffe2op_mask.fuse.scores import Declined, Scores, known_shape
+from caffe2op_mask.fuse.shapes import product
 
-# Engines by which each operator is what its name says; that of CUDNN, say, is not looked into.
-_ENGINES = ("", "DEFAULT", "MASK")
 
+def fusions_at(facts, softmax, taken):
+    """Fusions around a Softmax, the best first; what stands in the way of a better one in its notes.
 
-def fusion_at(graph, softmax, fresh_name):
-    """The Fusion around a Softmax, or None where there is nothing to fuse.
-
-    Raises Declined, with the numbers of the operators in `indices`, where there is but it would not
-    give equal results. `fresh_name` makes a name for a new blob.
+    Raises Declined, with the numbers of the operators in `indices`, where there is none. `taken` are
+    names of blobs that are not new.
     """
-    scores = Scores(graph, softmax)
+    graph = facts.graph
+    scores = Scores(facts, softmax)
+    products = None
     try:
         scores.walk()
-        products = _products(graph, scores, softmax)
-        if not scores.found and products is None:
-            return None
-        shape = graph.shape(graph.inputs[softmax][0]) or graph.shape(scores.x)
-        axis = argument(graph.ops[softmax], "axis", 1)
-        axis = from_the_end(axis, None if shape is None else len(shape))
-        if axis is None:
-            raise Declined(
-                "the rank of '{}' is not known, so axis {} of Softmax may not be the last".format(
-                    scores.x.blob, argument(graph.ops[softmax], "axis", 1)
-                )
-            )
-        if axis != -1:
-            raise Declined("the axis of Softmax is not the last")
-        if products is not None:
+        products = Products(scores)
+        if not scores.found and products.first is None:
+            raise Declined(_why_nothing(facts, scores))
+        scores.check_axis_again()
+        found, why_not, unknown = [], [], ()
+        if products.first is None and scores.stopped is not None:
+            why_not.append("not into MaskedAttention: {}".format(scores.stopped))
+        elif products.first is not None and products.second is None:
+            why_not.append("not into MaskedAttention: no product reads the weights")
+        if products.are_there:
             try:
-                return _masked_attention(graph, scores, products, fresh_name)
+                found.append(_MaskedAttention(facts, scores, products, taken))
             except Declined as declined:
-                if not scores.found:
-                    scores.indices.update(products)
-                    raise
-                scores.notes.append("not into MaskedAttention: {}".format(declined))
-        return _masked_softmax(graph, scores, softmax)
+                why_not.append("not into MaskedAttention: {}".format(declined))
+                unknown = declined.unknown
+        if graph.ops[softmax].type == "Softmax" or scores.found:
+            found.append(_MaskedSoftmax(facts, scores, taken, why_not))
+            found[-1].unknown = unknown
+        elif not found:
+            raise Declined(*why_not)
+        return found
     except Declined as declined:
-        seen = {scores.x.writer} if graph.type(scores.x) in scores.KINDS else set()
-        declined.indices = scores.indices | seen
+        indices = set(declined.indices) | scores.indices
+        if products is not None and products.are_there and not scores.found:
+            indices |= products.indices
+        if graph.type(scores.x) in Scores.MASKS + ("Scale", "Mul", "Div"):
+            indices.add(scores.x.writer)
+        declined.indices = indices
         raise
 
 
-class Fusion(object):
-    """Operators to take away, `indices`, and `ops` that come in the place of the last of them."""
+def _why_nothing(facts, scores):
+    """Why a Softmax that nothing masks stays."""
+    if scores.stopped is not None:
+        return scores.stopped
+    writer = scores.x.writer
+    writer = "an input of the net" if writer is None else facts.graph.said(writer)
+    return "no mask, bias or product before it, but {}".format(writer)
 
-    def __init__(self, graph, indices, scores, op_type, inputs, outputs, arguments):
-        last = max(indices)
-        self.indices = indices
-        self.last = last
-        self.type = op_type
-        self.notes = list(scores.notes)
-        if scores.is_finite:
-            self.notes.insert(
-                0,
-                "equal unless all that a row keeps is below {:g}".format(scores.highest_to_vanish),
-            )
-        old = [graph.ops[index] for index in sorted(indices)]
+
+class Fusion(object):
+    """Operators to take away, `indices`, and `ops` that come in the place of the last of them.
+
+    type     of the operator that does the work
+    output   the blob that is the result
+    notes    what was assumed, or stayed as it was
+    unknown  values whose shapes would have to be known for a better one
+    """
+
+    unknown = ()
+
+    def __init__(self, facts, indices, spare, taken, notes):
+        self.graph = facts.graph
+        self._superfluous = self._unread(set(indices), spare)
+        self.indices = set(indices) | self._superfluous
+        self.last = max(indices)
+        self.notes = tuple(notes)
+        self._taken = taken
+        self._mine = set()
+        self._like = self.graph.ops[self.last]
+        self._check_operators()
+
+    @property
+    def key(self):
+        """What two fusions have alike that are the same."""
+        ops = tuple(op.SerializeToString() for op in self.ops)
+        return self.type, tuple(sorted(self.indices)), ops
+
+    @property
+    def blobs(self):
+        """Names of new blobs."""
+        return self._mine
+
+    def _unread(self, indices, spare):
+        """Those of the operators `spare` whose outputs are read by nobody else."""
+        gone = set()
+        while True:
+            more = {
+                index
+                for index in spare - gone
+                if all(
+                    self.graph.is_only_read_by(Value(blob, index), indices | gone)
+                    for blob in self.graph.ops[index].output
+                )
+            }
+            if not more:
+                return gone
+            gone |= more
+
+    def _keep_what_is_read(self, values):
+        """Gives back superfluous operators whose results are read after all."""
+        ahead = [value.writer for value in values]
+        while ahead:
+            index = ahead.pop()
+            if index in self._superfluous & self.indices:
+                self.indices.discard(index)
+                ahead += [value.writer for value in self.graph.inputs[index]]
+
+    def _check_operators(self):
+        graph = self.graph
+        old = [graph.ops[index] for index in sorted(self.indices)]
         for op in old:
-            if op.engine not in _ENGINES:
+            if not _engine_is_of_no_matter(op):
                 raise Declined("{} is by engine {}".format(op.type, op.engine))
             if op.control_input:
                 raise Declined("{} has a control input".format(op.type))
@@ -72,17 +138,29 @@ class Fusion(object):
                 raise Declined("{} is not on the CPU".format(op.type))
             if graph.device(op) != graph.device(old[-1]):
                 raise Declined("{} and {} are on different devices".format(op.type, old[-1].type))
-        for value in inputs:
-            if not graph.is_there(value, last, indices):
-                raise Declined("'{}' is written again before its result is".format(value.blob))
-        blobs = [value.blob for value in inputs]
-        result = graph.ops[last].output[0]
-        if result in blobs[1:] or (result in blobs and op_type != "MaskedSoftmax"):
-            raise Declined("its result overwrites its input '{}'".format(result))
-        self._like = graph.ops[last]
-        self.ops = [self.make(op_type, blobs, outputs, **arguments)]
 
-    def make(self, op_type, inputs, outputs, **arguments):
+    def _check_values(self, values, result, in_place):
+        """Checks that what is read is there, and that what is written is not read, nor missed."""
+        graph = self.graph
+        for value in values:
+            if value.writer in self.indices or not graph.is_there(value, self.last, self.indices):
+                raise Declined("'{}' is written again before its result is".format(value.blob))
+        for value in values[1 if in_place else 0 :]:
+            if value.blob == result.blob:
+                raise Declined("its result overwrites its input '{}'".format(value.blob))
+        for index in self.indices:
+            for blob in graph.ops[index].output:
+                value = Value(blob, index)
+                if value != result and not graph.is_only_read_by(value, self.indices):
+                    raise Declined("'{}' is read by others too".format(blob))
+
+    def _fresh(self, name):
+        while name in self._taken or name in self._mine:
+            name += "_"
+        self._mine.add(name)
+        return name
+
+    def _make(self, op_type, inputs, outputs, **arguments):
         """An operator with the name and the device of the one it stands for."""
         op = caffe2_pb2.OperatorDef(type=op_type, input=inputs, output=outputs)
         op.name = self._like.name
@@ -92,74 +170,124 @@ class Fusion(object):
         return op
 
 
-def _masked_softmax(graph, scores, softmax):
-    arguments = scores.arguments()
-    if scores.scale != 1:
-        arguments["scale"] = scores.scale
-    inputs = [scores.x] + [value for _, value in scores.side_inputs()]
-    outputs = [graph.ops[softmax].output[0]]
-    return Fusion(graph, scores.indices, scores, "MaskedSoftmax", inputs, outputs, arguments)
+def _engine_is_of_no_matter(op):
+    """Whether an operator on the CPU is what its name says, whatever its engine is."""
+    if op.engine in ("", "DEFAULT", "MASK", "CUDNN", "TENSORCORE"):
+        return True
+    return "{}_ENGINE_{}".format(op.type, op.engine) not in workspace.RegisteredOperators()
 
 
-def _products(graph, scores, softmax):
-    """Numbers of the BatchMatMul before the scores and behind the Softmax, or None."""
-    weights = graph.output(softmax)
-    readers = [i for i in sorted(graph.readers(weights)) if graph.inputs[i][:1] == [weights]]
-    readers = [i for i in readers if graph.ops[i].type == "BatchMatMul"]
-    if graph.type(scores.x) != "BatchMatMul" or not readers:
-        return None
-    return scores.x.writer, readers[0]
+class _MaskedSoftmax(Fusion):
+    type = "MaskedSoftmax"
+
+    def __init__(self, facts, scores, taken, why_not):
+        notes = scores.caveats() + scores.notes + why_not
+        super(_MaskedSoftmax, self).__init__(facts, scores.indices, set(), taken, notes)
+        graph = self.graph
+        arguments = scores.arguments()
+        if scores.scale != 1:
+            arguments["scale"] = scores.scale
+        x, tail = scores.x, ()
+        if scores.tail:
+            rank = len(known_shape(facts, x))
+            tail = tuple(range(rank - scores.tail, rank))
+            x = squeeze(facts, x, tail)
+        parts = [x] + [one for _, one in scores.side_inputs()]
+        values = [value for one in parts for value in values_of(one)]
+        values += [value for index in scores.views for value in graph.inputs[index][1:]]
+        result = graph.output(scores.softmax)
+        self.output = result.blob
+        moves = bool(tail or scores.views)
+        self._check_values(values, result, in_place=not moves)
+        emitter = Emitter(self._make, self._fresh)
+        blobs = [emitter.blob(one) for one in parts]
+        self.ops = emitter.ops + [self._make(self.type, blobs, [result.blob], **arguments)]
+        if tail:
+            self._behind(self._make("ExpandDims", [result.blob], [result.blob], dims=list(tail)))
+        for index in reversed(scores.views):
+            view = caffe2_pb2.OperatorDef()
+            view.CopyFrom(graph.ops[index])
+            del view.output[:]
+            view.output.append(result.blob)
+            view.output.extend(self._fresh(blob) for blob in graph.ops[index].output[1:])
+            self._behind(view)
+
+    def _behind(self, op):
+        """Adds an operator that takes the result over: what it reads gets a name of its own."""
+        name = self._fresh(self.output + "_rows")
+        self.ops[-1].output[0] = op.input[0] = name
+        self.ops.append(op)
 
 
-def _masked_attention(graph, scores, products, fresh_name):
-    first, second = products
-    q, k = graph.inputs[first]
-    weights, v = graph.inputs[second]
-    check_readers(graph, scores.x, scores.indices)
-    check_readers(graph, weights, {second})
-    for index, transposed in ((first, 1), (second, 0)):
-        op = graph.ops[index]
-        if argument(op, "trans_a", 0) or argument(op, "trans_b", 0) != transposed:
-            raise Declined("{} has not trans_b = {} alone".format(graph.said(index), transposed))
-    shapes = [graph.shape(value) for value in (q, k, v)]
-    for value, shape in zip((q, k, v), shapes):
-        if shape is None:
-            raise Declined("the shape of '{}' is not known".format(value.blob))
-    rank = len(shapes[0])
-    if rank not in (3, 4) or any(shape[:-2] != shapes[0][:-2] for shape in shapes):
-        raise Declined("Q {}, K {}, V {} are not [B, H, L, D] or [B, L, D]".format(*shapes))
-    for name, value in scores.side_inputs():
-        if graph.shape(value) is None:
-            raise Declined("the shape of '{}' is not known".format(value.blob))
-        if graph.shape(value) == () and name in ("lengths", "centers"):
+class _MaskedAttention(Fusion):
+    type = "MaskedAttention"
+
+    def __init__(self, facts, scores, products, taken):
+        products.check()
+        q, k, v, factor = products.factors()
+        notes = scores.caveats() + scores.notes + products.notes
+        indices = scores.indices | products.indices
+        super(_MaskedAttention, self).__init__(facts, indices, products.spare, taken, notes)
+        result = self.graph.output(products.second)
+        self.output = result.blob
+        sides = scores.side_inputs()
+        rank = len(shape_of(facts, v))  # of the result
+        lead = _lead(facts, scores, (q, k, v), sides)
+        q, k, v = factors = [with_heads(facts, one, lead) for one in (q, k, v)]
+        _check_factors([shape_of(facts, one) for one in factors])
+        scores_rank = len(facts.shape(scores.x) or (None,) * 4)
+        parts = factors + [_side(facts, name, one, scores_rank, lead) for name, one in sides]
+        values = [value for one in parts for value in values_of(one)]
+        self._keep_what_is_read(values)
+        self._check_values(values, result, in_place=False)
+        emitter = Emitter(self._make, self._fresh)
+        blobs = [emitter.blob(one) for one in parts]
+        outputs = [result.blob, self._fresh(result.blob + "_lse")]
+        arguments = dict(scores.arguments(), scale=scores.scale * factor)
+        self.ops = emitter.ops + [self._make(self.type, blobs, outputs, **arguments)]
+        if rank < 4:
+            heads = self.ops[-1].output[0] = self._fresh(result.blob + "_heads")
+            if rank == 3 and lead is not None:
+                view = self._make("MergeDim", [heads], [result.blob])
+            else:
+                dims = [1] if rank == 3 else [0, 1]
+                view = self._make("Squeeze", [heads], [result.blob], dims=dims)
+            self.ops.append(view)
+
+
+def _lead(facts, scores, factors, sides):
+    """Batch and heads, or None where a head is a batch of its own; raises Declined."""
+    for name, one in sides:
+        if known_shape(facts, one) == () and name in ("lengths", "centers"):
             raise Declined("{} have no dims".format(name))
-    arguments = dict(scores.arguments(), scale=scores.scale)
-    inputs = [q, k, v] + [value for _, value in scores.side_inputs()]
-    result = graph.ops[second].output[0]
-    outputs = [result, fresh_name(result + "_lse")]
-    indices = scores.indices | {first, second}
-    fusion = Fusion(graph, indices, scores, "MaskedAttention", inputs, outputs, arguments)
-    if rank == 3:
-        _as_one_head(graph, fusion, scores, fresh_name)
-    return fusion
+    shapes = [shape_of(facts, one) for one in factors]
+    if not all(2 <= len(shape) <= 4 for shape in shapes):
+        raise Declined("Q {}, K {}, V {} are not [B, H, L, D] or [B, L, D]".format(*shapes))
+    for shape in [facts.shape(scores.x)] + shapes:
+        if shape is not None and len(shape) == 4:
+            return shape[:2]
+    return None
 
 
-def _as_one_head(graph, fusion, scores, fresh_name):
-    """Makes [B, L, D] a [B, 1, L, D] on the way in, and back on the way out."""
-    (attention,) = fusion.ops
-    dims_before_head = [3, 3, 3] + [
-        2 if name in ("lengths", "centers") else 3 for name, _ in scores.side_inputs()
-    ]
-    ranks = [3, 3, 3] + [len(graph.shape(value)) for _, value in scores.side_inputs()]
-    before, with_head = [], {}
-    for i, blob in enumerate(list(attention.input)):
-        if ranks[i] < dims_before_head[i]:
-            continue
-        if blob not in with_head:
-            with_head[blob] = fresh_name(blob + "_head")
-            before.append(fusion.make("ExpandDims", [blob], [with_head[blob]], dims=[1]))
-        attention.input[i] = with_head[blob]
-    result = attention.output[0]
-    attention.output[0] = fresh_name(result + "_head")
-    after = fusion.make("Squeeze", [attention.output[0]], [result], dims=[1])
-    fusion.ops = before + [attention, after]
+def _check_factors(shapes):
+    """Checks that factors of rank 4 have one batch, and K and V the heads of Q, or one."""
+    q, k, v = shapes
+    fits = q[0] == k[0] == v[0] and k[1] == v[1] and k[1] in (1, q[1]) and k[2] == v[2]
+    if not fits or q[3] != k[3]:
+        raise Declined("Q {}, K {}, V {} are not [B, H, L, D] or [B, L, D]".format(*shapes))
+
+
+def _side(facts, name, one, rank, lead):
+    """A mask, bias, lengths or centers of scores of a rank for those of [B, H, Lq, Lk]."""
+    shape = shape_of(facts, one)
+    by_row = name in ("lengths", "centers")
+    if rank == 2 and by_row:
+        return expand_dims(facts, expand_dims(facts, one, 0), 0)
+    if rank != 3 or len(shape) < (2 if by_row and lead is None else 1 if by_row else 3):
+        return one
+    if lead is None:
+        return expand_dims(facts, one, 1)
+    if shape[0] == 1 and not by_row or shape[0] != product(lead):
+        return one  # it broadcasts, or is one for each row
+    full = lead + shape[1:]
+    return reshape(one, full, (-1,) + full[1:])

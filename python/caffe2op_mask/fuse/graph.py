@@ -1,63 +1,79 @@
-"""What a net says about its blobs: who writes and reads each value, its shape, its constant."""
+"""Who writes and who reads each value of a net."""
 
 import collections
 
 from caffe2.proto import caffe2_pb2
 
-from caffe2op_mask.fuse.shapes import argument, infer
-
 # A blob between two writes: `writer` is the number of the operator that wrote it, or None for what
 # the net found there. Blobs may be written again, in place or not; values never are.
 Value = collections.namedtuple("Value", "blob writer")
 
-_FLOAT = caffe2_pb2.TensorProto.FLOAT
+
+def argument(op, name, default):
+    """An argument of an operator, as a number or string, or the default."""
+    for arg in op.arg:
+        if arg.name == name:
+            for field in ("f", "i", "s"):
+                if arg.HasField(field):
+                    value = getattr(arg, field)
+                    return value.decode("utf-8", "replace") if field == "s" else value
+    return default
 
 
-def _subnet_blobs(net_or_op):
-    """Blobs that nets in arguments, of If, While and their kin, name."""
-    ops = [net_or_op] if isinstance(net_or_op, caffe2_pb2.OperatorDef) else net_or_op.op
-    for arg in (arg for op in ops for arg in op.arg):
+def list_argument(op, name):
+    """An argument of an operator that is a list of numbers, as a tuple; None where it has none."""
+    for arg in op.arg:
+        if arg.name == name:
+            return tuple(arg.ints) or tuple(arg.floats)
+    return None
+
+
+def sub_nets(op):
+    """Nets in the arguments of an operator: of If, While, RecurrentNetwork and their kin."""
+    for arg in op.arg:
         for net in list(arg.nets) + ([arg.n] if arg.HasField("n") else []):
-            for names in [net.external_input, net.external_output] + [
-                part for op in net.op for part in (op.input, op.output)
-            ]:
-                for name in names:
-                    yield name
-            for name in _subnet_blobs(net):
+            yield arg.name, net
+
+
+def _hidden_blobs(op):
+    """Blobs that nets in the arguments of an operator name."""
+    for _, net in sub_nets(op):
+        for names in [net.external_input, net.external_output] + [
+            part for inner in net.op for part in (inner.input, inner.output)
+        ]:
+            for name in names:
+                yield name
+        for inner in net.op:
+            for name in _hidden_blobs(inner):
                 yield name
 
 
 class Graph(object):
-    """Values, readers, shapes and constants of a NetDef.
+    """Values, readers and writers of a NetDef.
 
     net     the NetDef; not changed
-    shapes  {blob: its shape}, for blobs whose shape does not follow from the net
-    init    NetDef that ran before, which tells shapes and constants of what it wrote
+    kept    blobs that somebody reads after the net ran, beside its external outputs
     """
 
-    def __init__(self, net, shapes=None, init=None):
+    def __init__(self, net, kept=()):
         self.ops = list(net.op)
-        self._device = net.device_option
         self.inputs = []
-        self._given_shapes = shapes or {}
-        self._init = Graph(init, shapes) if init is not None else None
+        self._device = net.device_option
+        self._external_output = set(net.external_output)
         self._writers = collections.defaultdict(list)
         self._readers = collections.defaultdict(set)
-        self._shapes = {}
         for index, op in enumerate(self.ops):
             self.inputs.append([self.last(blob) for blob in op.input])
-            hidden = list(_subnet_blobs(op))
+            hidden = list(_hidden_blobs(op))
             for value in self.inputs[-1] + [self.last(b) for b in list(op.control_input) + hidden]:
                 self._readers[value].add(index)
-            shapes = infer(op, [self.shape(value) for value in self.inputs[-1]])
-            inferred = dict(zip(op.output, shapes))
             for blob in list(op.output) + hidden:
                 self._writers[blob].append(index)
-                self._shapes[self.last(blob)] = inferred.get(blob)
         # What was there before the net ran is there after it, for its next run too.
         found = [value.blob for value in self._readers if value.writer is None]
         self._kept = {
-            self.last(blob) for blob in found + list(net.external_input) + list(net.external_output)
+            self.last(blob)
+            for blob in found + list(net.external_input) + list(net.external_output) + list(kept)
         }
         self.blobs = set(self._writers) | set(found) | {value.blob for value in self._kept}
 
@@ -70,9 +86,24 @@ class Graph(object):
         """The operator that wrote a value, or None."""
         return None if value.writer is None else self.ops[value.writer]
 
+    def is_written(self, blob):
+        """Whether any operator writes a blob."""
+        return blob in self._writers
+
+    def found(self):
+        """Blobs that are read as the net finds them, sorted."""
+        return sorted(value.blob for value in self._readers if value.writer is None)
+
     def device(self, op):
         """Where an operator runs: by its own word, or by the net's."""
         return op.device_option if op.HasField("device_option") else self._device
+
+    def runnable(self, op):
+        """A copy of an operator that runs by itself as it does in the net."""
+        copy = caffe2_pb2.OperatorDef()
+        copy.CopyFrom(op)
+        copy.device_option.CopyFrom(self.device(op))
+        return copy
 
     def type(self, value):
         """Type of the operator that wrote a value, or None."""
@@ -102,29 +133,10 @@ class Graph(object):
         writers = [w for w in self._writers[value.blob] if w < index and w not in without]
         return (writers[-1] if writers else None) == value.writer
 
-    def shape(self, value):
-        """Shape of a value as a tuple, or None if it is not known."""
-        shape = self._shapes.get(value)
-        if shape is None and value.writer is None and self._init is not None:
-            shape = self._init.shape(self._init.last(value.blob))
-        if shape is None:
-            shape = self._given_shapes.get(value.blob)
-        return None if shape is None else tuple(shape)
-
-    def constant(self, value):
-        """The number that every entry of a float tensor is, or None if that is not known."""
-        op = self.writer(value)
-        if op is None:
-            # What the net writes, too, is another number on its next run.
-            if self._init is None or value.blob in self._writers:
-                return None
-            written = self._init.last(value.blob)
-            return None if written.writer is None else self._init.constant(written)
-        if argument(op, "dtype", _FLOAT) != _FLOAT:
-            return None
-        if op.type == "ConstantFill" and len(op.input) < 2:
-            return float(argument(op, "value", 0.0))
-        if op.type == "GivenTensorFill":
-            numbers = {number for arg in op.arg if arg.name == "values" for number in arg.floats}
-            return numbers.pop() if len(numbers) == 1 else None
-        return None
+    def outputs(self):
+        """What the net is run for: its external outputs that it writes, or else what none reads."""
+        written = {blob for op in self.ops for blob in op.output}
+        named = written & self._external_output
+        if not named:
+            named = {blob for blob in written if not self._readers[self.last(blob)]}
+        return sorted(named)
