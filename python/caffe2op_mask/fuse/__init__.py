@@ -75,12 +75,16 @@ def fuse(net, shapes=None, init=None, inputs=None, tolerance=1e-4):
     _find_fusions(rewrite, graph, facts, report, None)
     for index, op in enumerate(graph.ops):
         _look_into(rewrite, index, op, facts, report, inputs is not None)
+    blamed = None
     if rewrite.fusions and inputs is not None:
         try:
-            _prove(rewrite, init, inputs, tolerance, report)
+            blamed = _prove(rewrite, init, inputs, tolerance, report)
         except CannotRun as error:
             raise ValueError("fuse: {}".format(error))
-    if report.blamed is None:
+    report.fused = [_fused(choices[0]) for _, choices in rewrite.fusions]
+    if blamed is not None:
+        report.blamed = report.fused[blamed]
+    else:
         del proto.op[:]
         proto.op.extend(rewrite.net().op)
         if isinstance(net, core.Net):
@@ -94,11 +98,12 @@ class Rewrite(object):
     def __init__(self, proto):
         self.before = caffe2_pb2.NetDef()
         self.before.CopyFrom(proto)
-        self.fusions = []  # (number of the operator whose step net it is in or None, Fusion)
+        # (number of the operator whose step net it is in or None, fusions of which one is made)
+        self.fusions = []
 
     def net(self, count=None):
         """A copy of the net with the first `count` of the fusions, or with all."""
-        fusions = self.fusions[:count]
+        fusions = [(owner, choices[0]) for owner, choices in self.fusions[:count]]
         after = caffe2_pb2.NetDef()
         after.CopyFrom(self.before)
         for index in {owner for owner, _ in fusions if owner is not None}:
@@ -178,8 +183,9 @@ def _find_fusions(rewrite, graph, facts, report, owner):
         if op.type not in SOFTMAX:
             continue
         try:
-            fusion = _agreed([fusions_at(one, index, taken) for one in facts])
-            if fusion.indices & gone:
+            agreed = _agreed([fusions_at(one, index, taken) for one in facts])
+            agreed = [fusion for fusion in agreed if not fusion.indices & gone]
+            if not agreed:
                 raise Declined("an operator of it is fused already")
         except Declined as declined:
             if op.type == "Softmax" or len(declined.indices) > 1:
@@ -187,12 +193,11 @@ def _find_fusions(rewrite, graph, facts, report, owner):
                 report.left_alone.append(LeftAlone(types, op.output[0], str(declined)))
             unknown = declined.unknown
         else:
-            rewrite.fusions.append((owner, fusion))
-            gone |= fusion.indices
-            taken |= fusion.blobs
-            types = _types(graph, fusion.indices)
-            report.fused.append(Fused(types, fusion.output, fusion.type, fusion.notes))
-            unknown = fusion.unknown
+            rewrite.fusions.append((owner, agreed))
+            for fusion in agreed:
+                gone |= fusion.indices
+                taken |= fusion.blobs
+            unknown = agreed[0].unknown
         for value in unknown:
             _add_new(report.missing, facts[0].missing(value))
 
@@ -202,47 +207,60 @@ def _add_new(found, more):
 
 
 def _agreed(by_run):
-    """The best fusion that is the same by each run."""
-    for fusion in by_run[0]:
-        if all(any(fusion.key == other.key for other in others) for others in by_run[1:]):
-            return fusion
-    declined = Declined("what would take its place differs between the inputs")
-    declined.indices = frozenset(by_run[0][0].indices)
-    raise declined
+    """The fusions that are the same by each run, the best first."""
+    first, others = by_run[0], by_run[1:]
+    agreed = [one for one in first if all(one.key in [two.key for two in run] for run in others)]
+    if not agreed:
+        declined = Declined("what would take its place differs between the inputs")
+        declined.indices = first[0].indices - first[0].chain
+        raise declined
+    return agreed
 
 
 def _types(graph, indices):
     return tuple(graph.ops[index].type for index in sorted(indices))
 
 
+def _fused(fusion):
+    types = _types(fusion.graph, fusion.indices - fusion.chain)
+    return Fused(types, fusion.output, fusion.type, fusion.notes)
+
+
 def _prove(rewrite, init, inputs, tolerance, report):
-    """Compares results and times; where results differ, finds out which fusion changed them."""
+    """Compares results and times; returns the number of the fusion that changed results, or None.
+
+    Where there is another choice for it, which takes less for granted, that is made and tried.
+    """
     fills = [proof.start(init, feeds) for feeds in inputs]
 
-    def differences(count):
+    def differences(count=None):
         """The worst of all inputs, for each output and each gradient."""
         after = rewrite.net(count)
         runs = [proof.differences(rewrite.before, after, fill) for fill in fills]
         return tuple([max(one, key=proof.share) for one in zip(*kind)] for kind in zip(*runs))
 
-    def is_equal(count):
-        return all(proof.share(one) <= tolerance for kind in differences(count) for one in kind)
+    def are_equal(found):
+        return all(proof.share(one) <= tolerance for kind in found for one in kind)
 
-    after = rewrite.net()
-    outputs, gradients = differences(None)
-    operators = len(rewrite.before.op), len(after.op)
-    if all(proof.share(one) <= tolerance for one in outputs + gradients):
-        timed = proof.milliseconds(rewrite.before, after, fills[0])
-        report.proof = Proof(outputs, gradients, *(timed + (operators,)))
-        return
-    report.proof = Proof(outputs, gradients, None, None, 0, operators)
-    good, bad = 0, len(rewrite.fusions)  # so many of the fusions leave results equal, and do not
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if is_equal(middle) else (good, middle)
-    if not is_equal(0):
+    while True:
+        found = differences()
+        operators = len(rewrite.before.op), len(rewrite.net().op)
+        if are_equal(found):
+            timed = proof.milliseconds(rewrite.before, rewrite.net(), fills[0])
+            report.proof = Proof(*(found + timed + (operators,)))
+            return None
+        good, bad = 0, len(rewrite.fusions)  # so many of them leave results equal, and do not
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            good, bad = (middle, bad) if are_equal(differences(middle)) else (good, middle)
+        choices = rewrite.fusions[bad - 1][1]
+        if not choices[0].dares or len(choices) == 1:
+            break
+        del choices[0]
+    if not are_equal(differences(0)):
         report.notes.append("The net itself gives other results from one run to the next.")
-    report.blamed = report.fused[bad - 1]
+    report.proof = Proof(*(found + (None, None, 0, operators)))
+    return bad - 1
 
 
 def _proto(name, net):

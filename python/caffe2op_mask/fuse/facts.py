@@ -114,6 +114,11 @@ class Facts(object):
             self._feed(feeds)
         self._learn(graph, lambda value: value)
 
+    @property
+    def of_a_run(self):
+        """Whether the net ran, so that it can run again to prove what is made of it."""
+        return self._runs
+
     def shape(self, value):
         """Shape of a value as a tuple, or None if it is not known."""
         shape = self._shapes.get(value)

@@ -20,11 +20,25 @@ from caffe2op_mask.fuse.shapes import product
 def fusions_at(facts, softmax, taken):
     """Fusions around a Softmax, the best first; what stands in the way of a better one in its notes.
 
-    Raises Declined, with the numbers of the operators in `indices`, where there is none. `taken` are
-    names of blobs that are not new.
+    After a run, which can be repeated to prove them, those come first that take more for granted of
+    a finite fill. Raises Declined, with the numbers of the operators in `indices`, where there is no
+    fusion. `taken` are names of blobs that are not new.
     """
-    graph = facts.graph
-    scores = Scores(facts, softmax)
+    found = []
+    if facts.of_a_run:
+        daring = Scores(facts, softmax, dares=True)
+        try:
+            found = _fusions(daring, taken)
+        except Declined:
+            pass  # for a reason that stands without daring, too
+        found = found if daring.dared else []
+        for fusion in found:
+            fusion.dares = True
+    return found + _fusions(Scores(facts, softmax), taken)
+
+
+def _fusions(scores, taken):
+    facts, graph, softmax = scores.facts, scores.graph, scores.softmax
     products = None
     try:
         scores.walk()
@@ -55,7 +69,7 @@ def fusions_at(facts, softmax, taken):
             indices |= products.indices
         if graph.type(scores.x) in Scores.MASKS + ("Scale", "Mul", "Div"):
             indices.add(scores.x.writer)
-        declined.indices = indices
+        declined.indices = indices - scores.chain
         raise
 
 
@@ -71,19 +85,23 @@ def _why_nothing(facts, scores):
 class Fusion(object):
     """Operators to take away, `indices`, and `ops` that come in the place of the last of them.
 
+    chain    those of them that only made constants and sizes
     type     of the operator that does the work
     output   the blob that is the result
     notes    what was assumed, or stayed as it was
     unknown  values whose shapes would have to be known for a better one
+    dares    whether it takes more for granted of a finite fill than another that there is
     """
 
     unknown = ()
+    dares = False
 
-    def __init__(self, facts, indices, spare, taken, notes):
+    def __init__(self, facts, indices, spare, chain, taken, notes):
         self.graph = facts.graph
         self._superfluous = self._unread(set(indices), spare)
         self.indices = set(indices) | self._superfluous
         self.last = max(indices)
+        self.chain = frozenset(chain)
         self.notes = tuple(notes)
         self._taken = taken
         self._mine = set()
@@ -169,6 +187,12 @@ class Fusion(object):
         op.arg.extend(utils.MakeArgument(name, arguments[name]) for name in sorted(arguments))
         return op
 
+    def _behind(self, op):
+        """Adds an operator that takes the result over: what it reads gets a name of its own."""
+        name = self._fresh(self.output + "_rows")
+        self.ops[-1].output[0] = op.input[0] = name
+        self.ops.append(op)
+
 
 def _engine_is_of_no_matter(op):
     """Whether an operator on the CPU is what its name says, whatever its engine is."""
@@ -182,7 +206,9 @@ class _MaskedSoftmax(Fusion):
 
     def __init__(self, facts, scores, taken, why_not):
         notes = scores.caveats() + scores.notes + why_not
-        super(_MaskedSoftmax, self).__init__(facts, scores.indices, set(), taken, notes)
+        super(_MaskedSoftmax, self).__init__(
+            facts, scores.indices, set(), scores.chain, taken, notes
+        )
         graph = self.graph
         arguments = scores.arguments()
         if scores.scale != 1:
@@ -212,12 +238,6 @@ class _MaskedSoftmax(Fusion):
             view.output.extend(self._fresh(blob) for blob in graph.ops[index].output[1:])
             self._behind(view)
 
-    def _behind(self, op):
-        """Adds an operator that takes the result over: what it reads gets a name of its own."""
-        name = self._fresh(self.output + "_rows")
-        self.ops[-1].output[0] = op.input[0] = name
-        self.ops.append(op)
-
 
 class _MaskedAttention(Fusion):
     type = "MaskedAttention"
@@ -227,7 +247,9 @@ class _MaskedAttention(Fusion):
         q, k, v, factor = products.factors()
         notes = scores.caveats() + scores.notes + products.notes
         indices = scores.indices | products.indices
-        super(_MaskedAttention, self).__init__(facts, indices, products.spare, taken, notes)
+        super(_MaskedAttention, self).__init__(
+            facts, indices, products.spare, scores.chain, taken, notes
+        )
         result = self.graph.output(products.second)
         self.output = result.blob
         sides = scores.side_inputs()
@@ -245,14 +267,14 @@ class _MaskedAttention(Fusion):
         outputs = [result.blob, self._fresh(result.blob + "_lse")]
         arguments = dict(scores.arguments(), scale=scores.scale * factor)
         self.ops = emitter.ops + [self._make(self.type, blobs, outputs, **arguments)]
-        if rank < 4:
-            heads = self.ops[-1].output[0] = self._fresh(result.blob + "_heads")
-            if rank == 3 and lead is not None:
-                view = self._make("MergeDim", [heads], [result.blob])
-            else:
-                dims = [1] if rank == 3 else [0, 1]
-                view = self._make("Squeeze", [heads], [result.blob], dims=dims)
-            self.ops.append(view)
+        if products.flips:
+            axes = [0, 1, 3, 2]
+            self._behind(self._make("Transpose", [result.blob], [result.blob], axes=axes))
+        if rank == 3 and lead is not None:
+            self._behind(self._make("MergeDim", [result.blob], [result.blob]))
+        elif rank < 4:
+            dims = [1] if rank == 3 else [0, 1]
+            self._behind(self._make("Squeeze", [result.blob], [result.blob], dims=dims))
 
 
 def _lead(facts, scores, factors, sides):

@@ -16,6 +16,7 @@ class Products(object):
     behind  numbers of the operators between the Softmax and the second product
     spare   numbers of operators before the first that `factors` makes superfluous, where no one else
             reads what they write
+    flips   whether `factors` has found that the second product is the transpose of O
     notes   what `factors` took for granted
     """
 
@@ -25,6 +26,7 @@ class Products(object):
         self.graph = graph
         self.facts = facts
         self.spare = set()
+        self.flips = False
         self.notes = []
         self.first = self._before(scores.x)
         self.behind, self.second = self._after(scores.softmax)
@@ -61,12 +63,26 @@ class Products(object):
                 i
                 for i in readers
                 if self.graph.inputs[i][:1] == [value]
-                and (self.graph.ops[i].type in VIEWS or is_identity(self.facts, i))
+                and (
+                    self.graph.ops[i].type in VIEWS
+                    or is_identity(self.facts, i)
+                    or self._swaps_last(i)
+                )
             ]
             if len(passes) != 1:
                 return behind, None
             behind.append(passes[0])
             value = self.graph.output(passes[0])
+
+    def _swaps_last(self, index):
+        """Whether an operator is a Transpose of the last two dims."""
+        op = self.graph.ops[index]
+        shape = self.facts.shape(self.graph.inputs[index][0])
+        if op.type != "Transpose" or shape is None or len(shape) < 2:
+            return False
+        rank = len(shape)
+        axes = list_argument(op, "axes") or tuple(range(rank))[::-1]
+        return tuple(axes) == tuple(range(rank - 2)) + (rank - 1, rank - 2)
 
     def check(self):
         """Raises Declined where someone else reads what would not be there any more."""
@@ -76,12 +92,17 @@ class Products(object):
         for index in [self.first] + self._between + [scores.softmax] + self.behind:
             check_readers(graph, graph.output(index), absorbed)
         views = [i for i in self._between + self.behind if graph.ops[i].type in VIEWS]
+        if views and any(self._swaps_last(i) for i in self.behind):
+            raise Declined("the weights are transposed and regrouped")
         ends = [graph.output(self.first), scores.x, self._weights()]
         through = [graph.output(index) for index in views]
         if scores.views or views:
             shapes = [known_shape(self.facts, value) for value in ends + through]
         else:
             shapes = [shape for shape in map(self.facts.shape, ends) if shape is not None]
+        swaps = [i for i in self.behind if self._swaps_last(i)]
+        if len(swaps) % 2 and len(shapes) > 2:
+            shapes[2] = shapes[2][:-2] + shapes[2][:-3:-1]
         moved = any(shape[-2:] != shapes[0][-2:] for shape in shapes[:3])
         if scores.tail or moved or any(shape[-1:] != shapes[0][-1:] for shape in shapes):
             raise Declined("the scores are transposed, or regrouped by their columns")
@@ -96,13 +117,16 @@ class Products(object):
         q, k = graph.inputs[self.first]
         first, second = graph.ops[self.first], graph.ops[self.second]
         weights = self._weights()
-        if graph.inputs[self.second][0] != weights:
-            raise Declined("{} has the weights for its second factor".format(graph.said(self.second)))
-        if argument(second, "trans_a", 0):
-            raise Declined("{} transposes the weights".format(graph.said(self.second)))
-        v = graph.inputs[self.second][1]
+        place = graph.inputs[self.second].index(weights)
+        v = graph.inputs[self.second][1 - place]
         if v == weights:
             raise Declined("{} has one factor twice".format(graph.said(self.second)))
+        # O = P V, or its transpose V^T P^T.
+        transposed = sum(self._swaps_last(i) for i in self.behind) % 2 == 1
+        transposed ^= bool(argument(second, "trans_b" if place else "trans_a", 0))
+        self.flips = place == 1
+        if transposed != self.flips:
+            raise Declined("{} multiplies transposed weights".format(graph.said(self.second)))
         unknown = [value for value in (q, k, v) if self.facts.shape(value) is None]
         if unknown:
             raise Declined("the shape of '{}' is not known".format(unknown[0].blob), unknown)
@@ -111,7 +135,7 @@ class Products(object):
                 raise Declined("{} flattens its factors".format(op.type))
         q, q_scale = self._operand(q, argument(first, "trans_a", 0))
         k, k_scale = self._operand(k, not argument(first, "trans_b", 0))
-        if argument(second, "trans_b", 0):
+        if bool(argument(second, "trans_a" if place else "trans_b", 0)) != self.flips:
             v = swap_last(self.facts, v)
         return q, k, v, q_scale * k_scale
 

@@ -19,6 +19,7 @@ _NOT_LOW = -1e3
 SOFTMAX = ("Softmax", "MaskedSoftmax")
 VIEWS = ("Reshape", "Squeeze", "ExpandDims", "Flatten", "FlattenToVec", "MergeDim", "PrependDim")
 _SCALES = ("Scale", "Mul", "Div")
+_BOOL = (int(caffe2_pb2.TensorProto.BOOL), "bool", "BOOL")
 _TRIANGLES = ("upper", "lower", "upperdiag", "lowerdiag")
 _PARTS = ("sequence", "window") + _TRIANGLES
 _MASKED_SOFTMAX = frozenset(
@@ -58,6 +59,10 @@ def check_readers(graph, value, indices):
         raise Declined("'{}' is read by {} too".format(value.blob, graph.said(index)))
 
 
+def _cast_to_bool(mask, shape=None):
+    return make("Cast", [mask], shape or mask.shape, to=int(caffe2_pb2.TensorProto.BOOL))
+
+
 def is_identity(facts, index):
     """Whether the first output of an operator is its first input, gradients included."""
     op = facts.graph.ops[index]
@@ -80,9 +85,14 @@ class Scores(object):
 
     `indices` are the operators this stands for, the Softmax too; `views` are those among them that
     regroup the rows of the scores, the last first. `walk` reads off the rest.
+
+    With `dares` a finite fill may meet a bias that is as low: results are equal but for rows all of
+    whose kept scores are, as those of queries that are padding. `dared` says whether one did.
     """
 
-    def __init__(self, facts, softmax):
+    def __init__(self, facts, softmax, dares=False):
+        self._dares = dares
+        self.dared = False
         self.facts = facts
         self.graph = facts.graph
         self.softmax = softmax
@@ -94,14 +104,16 @@ class Scores(object):
         self.fill = None
         self.empty_row = None  # of a MaskedSoftmax
         self.parts = []
-        self.side = {}  # lengths, centers, mask and bias: those that there are
+        self.side = {}  # lengths, centers and mask: those that there are
+        self.biases = []  # all that is added
         self.radius = None
         self.diagonal = 0
         self.window = [None, None]
         self.notes = []
         self.found = False  # anything that Softmax alone does not do
         self.stopped = None  # why the walk ended
-        self._additive = None  # (number of an Add, keep, value added elsewhere)
+        self._additive = None  # a finite triangle: (its bias, its value, Band, the most it adds)
+        self.chain = set()  # of `indices`, what made constants and sizes
         self._take = {
             "SequenceMask": self._take_sequence_mask,
             "Where": self._take_where,
@@ -173,15 +185,22 @@ class Scores(object):
             found["empty_row"] = self.empty_row
         else:
             found["empty_row"] = "uniform" if self.is_finite else "nan"
-        for name in ("mask", "bias"):
-            if name in self.side:
-                found["has_" + name] = 1
+        if "mask" in self.side:
+            found["has_mask"] = 1
+        if self.biases:
+            found["has_bias"] = 1
         return found
 
     def side_inputs(self):
         """(name, value or expression) of the inputs behind the first."""
-        names = ("lengths", "centers", "mask", "bias")
-        return [(name, self.side[name]) for name in names if name in self.side]
+        names = ("lengths", "centers", "mask")
+        found = [(name, self.side[name]) for name in names if name in self.side]
+        if self.biases:
+            bias = self.biases[0]
+            for more in self.biases[1:]:
+                bias = both(self.facts, "Add", more, bias)
+            found.append(("bias", bias))
+        return found
 
     def caveats(self):
         """What a finite fill takes for granted."""
@@ -220,10 +239,10 @@ class Scores(object):
             ("lengths", "sequence" in parts),
             ("centers", "window" in parts),
             ("mask", argument(op, "has_mask", 0)),
-            ("bias", argument(op, "has_bias", 0)),
         )
         for name in [name for name, is_there in there if is_there]:
             self.side[name] = inputs.pop(0)
+        self.biases = inputs
 
     def _check_axis(self):
         """Checks that what the Softmax takes for columns is one dim, with none but 1 behind it."""
@@ -266,7 +285,7 @@ class Scores(object):
         if self.fill not in (None, fill):
             raise Declined("there is another fill, {:g}".format(self.fill))
         if np.isfinite(fill):
-            if "bias" in self.side:
+            if self.biases and not self._may_dare():
                 raise Declined("its fill, {:g}, is finite, and a bias is added to it".format(fill))
             if self.empty_row is not None:
                 raise Declined("its fill, {:g}, is finite, and a mask follows".format(fill))
@@ -277,6 +296,8 @@ class Scores(object):
     def _check_fill_is_lowest(self):
         """A finite fill says nothing where the scores may hold another mask's fill, or a bias."""
         value = self.x
+        if self._is_no_mask(value):
+            return
         passed = self.MASKS + _SCALES + VIEWS + ("Sub", "Copy", "Alias", "Cast", "Dropout")
         while self.is_finite and self.graph.type(value) in passed:
             if self.graph.type(value) in self.MASKS + ("Sub",):
@@ -328,6 +349,7 @@ class Scores(object):
             if value.writer is not None and self.facts.is_constant(value):
                 if self.graph.is_only_read_by(value, self.indices):
                     self._absorb(value.writer)
+                    self.chain.add(value.writer)
 
     def _take_where(self, index, op):
         if argument(op, "broadcast_on_rows", 0):
@@ -367,27 +389,27 @@ class Scores(object):
         band = self._band_of(mask, fills_true)
         if band is not None:
             self._check_band_fits(band)
-        keep = mask
-        if band is None:
-            keep = self._as_bool(mask, self.graph.ops[index].type == "ATen")
-            keep = self._negated(keep) if fills_true else keep
         self._take_fill(fill)
         self._masked(index, x)
         if band is not None:
             self._add_band(band)
             self.take_constant(mask)
         else:
-            self._add_mask(keep)
+            mask = self._unexpanded(mask)
+            keep = self._as_bool(mask, self.graph.ops[index].type == "ATen")
+            self._add_mask(self._negated(keep) if fills_true else keep)
         if filler is not None:
             self.take_constant(filler)
 
     def _as_bool(self, mask, may_be_a_number):
         """A mask as a tensor of bool: Where takes no other type, ATen's does."""
+        if not isinstance(mask, Value):
+            return mask if dict(mask.arguments).get("to") in _BOOL else _cast_to_bool(mask)
         kind = self.facts.type(mask)
         is_bool = self.graph.type(mask) in bands.BOOLEAN if kind is None else kind == np.dtype(bool)
         if is_bool or not may_be_a_number:
             return mask
-        return make("Cast", [mask], self.facts.shape(mask), to=int(caffe2_pb2.TensorProto.BOOL))
+        return _cast_to_bool(mask, self.facts.shape(mask))
 
     def _negated(self, mask):
         """True where a mask is False: what a Not before it read, where that is there."""
@@ -453,13 +475,14 @@ class Scores(object):
         x, bias = max(orders, key=self._looks_like_scores)
         if self._take_mask_by_arithmetic(index, x, bias, subtracts):
             return
-        if self.is_finite and not self._is_no_mask(bias):
+        if self.is_finite and not self._is_no_mask(bias) and not self._may_dare():
             raise Declined("the fill, {:g}, is finite, and a bias may be as low".format(self.fill))
         if not subtracts and self.scale > 0 and self._take_mask_in_bias(index, x, bias):
             return
         array = self.facts.array(bias)
         keep = None if array is None or array.dtype.kind != "f" else array == 0
         band = None if keep is None else bands.of_mask(keep, self.facts.shape(x))
+        triangle = None
         if band is not None:
             lows = -array[~keep] if subtracts else array[~keep]
             if (lows == -np.inf).all() and self.scale > 0:
@@ -470,13 +493,19 @@ class Scores(object):
                 self.take_constant(bias)
                 return
             if (lows <= LOW).all() and bands.every_row_keeps(keep) and self.scale == 1:
-                self._additive = (bias, band, float(lows.max()))
+                triangle = bias, band, float(lows.max())
+        self._masked(index, x)
+        bias = self._unexpanded(bias)
         added = make("Negative", [bias], self.facts.shape(bias)) if subtracts else bias
         if self.scale != 1.0:
             added = make("Scale", [added], self.facts.shape(bias), scale=self.scale)
-        there = self.side.get("bias")
-        self.side["bias"] = added if there is None else both(self.facts, "Add", added, there)
-        self._masked(index, x)
+        self.biases.append(added)
+        if triangle is not None:
+            self._additive = (added,) + triangle
+
+    def _may_dare(self):
+        self.dared = self.dared or self._dares
+        return self._dares
 
     def _is_no_mask(self, bias):
         lowest = self.facts.lowest(bias)
@@ -556,7 +585,7 @@ class Scores(object):
         self._take_fill(-np.inf)
         self._masked(index, x)
         self.indices.add(bias.writer)
-        keep = self._as_bool(mask, op.type == "ATen")
+        keep = self._as_bool(self._unexpanded(mask), op.type == "ATen")
         self._add_mask(self._negated(keep) if fills_true else keep)
         if band is not None:
             self._add_band(band)
@@ -564,24 +593,44 @@ class Scores(object):
             self.take_constant(constant)
         return True
 
+    def _unexpanded(self, value):
+        """A mask or bias before an Expand or Tile to the scores, which broadcast it themselves."""
+        casts, index = [], value.writer
+        while index is not None and self.graph.ops[index].type == "Cast":
+            casts.append(index)
+            index = self.graph.inputs[index][0].writer
+        if index is None or self.graph.ops[index].type not in ("Expand", "Tile", "NumpyTile"):
+            return value
+        before = self.graph.inputs[index][0]
+        shape, expanded = self.facts.shape(before), self.facts.shape(self.graph.output(index))
+        if None in (shape, expanded) or not broadcasts(shape, expanded):
+            return value
+        for one in casts + [index]:
+            if not self.graph.is_only_read_by(self.graph.output(one), self.indices):
+                break
+            self._absorb(one)
+        for one in reversed(casts):
+            before = make("Cast", [before], shape, to=argument(self.graph.ops[one], "to", 1))
+        return self._unexpanded(before) if isinstance(before, Value) else before
+
     def _add_mask(self, keep):
         there = self.side.get("mask")
         self.side["mask"] = keep if there is None else both(self.facts, "And", there, keep)
 
     def _settle_additive(self):
         """Makes a finite triangle that is added a mask, unless anything else hides or is added."""
-        if self._additive is None:
+        if self._additive is None or self.empty_row is not None:
             return
-        bias, band, low = self._additive
-        alone = not self.parts and set(self.side) == {"bias"} and self.window == [None, None]
-        if not alone or self.side["bias"] != bias or self.empty_row is not None:
+        added, value, band, low = self._additive
+        masks = self.parts or self.side or self.window != [None, None]
+        if added not in self.biases or ((masks or len(self.biases) > 1) and not self._may_dare()):
             return
-        del self.side["bias"]
+        self.biases.remove(added)
         self._add_band(band)
-        self.take_constant(bias)
+        self.take_constant(value)
         self.notes.append(
             "equal unless a score that '{}' lowers by {:.10g} is less than that, or not by {}, above "
-            "all that its row keeps".format(bias.blob, -low, VANISHES)
+            "all that its row keeps".format(value.blob, -low, VANISHES)
         )
 
     def _take_view(self, index, op):
@@ -598,8 +647,11 @@ class Scores(object):
         keeps_rows = before[-2:] == after[-2:]
         if self.rows_are_known and not keeps_rows:
             raise Declined("rows of a triangle are not the dim before the last of {}".format(before))
-        for name, side in list(self.side.items()):
-            self.side[name] = self._moved(name, side, after, before)
+        moved = {
+            name: self._moved(name, side, after, before) for name, side in self.side.items()
+        }
+        self.biases = [self._moved("bias", bias, after, before) for bias in self.biases]
+        self.side = moved
         self.views.append(index)
         self.tail = 0
         self._passed(index, x)
