@@ -190,6 +190,29 @@ class TestMaskedSoftmax(object):
         _, inputs, args = self.fused([mask_by("sequence", "n")], {"x": SCORES, "n": (B * H * LQ,)})
         assert inputs == ["x", "n"] and args["mode"] == "sequence"
 
+    @pytest.mark.parametrize(
+        "shapes, batch, of_one",
+        [
+            ({"x": SCORES, "n": (LQ,)}, 1, [1, 1, LQ, LK]),
+            ({"x": SCORES, "n": (H, LQ)}, 0, [1, H, LQ, LK]),
+            # With B = L lengths by rows look like lengths by batch.
+            ({"x": (5, 5, 7), "n": (5,)}, 0, [1, 5, 7]),
+        ],
+    )
+    def test_lengths_of_the_rows_behind_batch(self, shapes, batch, of_one):
+        """The same for each batch: a mask for one is broadcast to all."""
+        net, inputs, args = self.fused([mask_by("sequence", "n", batch=batch)], shapes)
+        assert types(net) == ["ConstantFill", "SequenceMask", "MaskedSoftmax"]
+        assert args == {"has_mask": 1, "empty_row": "nan"}
+        random = np.random.RandomState(1)
+        feeds = {
+            "x": random.randn(*shapes["x"]).astype("f"),
+            "n": random.randint(1, 8, shapes["n"]).astype("i"),
+        }
+        after = np.array(run_net(net, feeds)("y"))
+        before = run_net(softmax_net([mask_by("sequence", "n", batch=batch)]), feeds)("y")
+        np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-6)
+
     def test_a_constant_that_others_read_stays(self):
         net = softmax_net([where(-INF, like=False)])
         net.Copy("xf", "other")
@@ -329,9 +352,6 @@ LEFT_ALONE = [
     ([mask_by("lower", batch=2)], -1, RANK_4, "rows of its triangle are not the dim before"),
     ([mask_by("sequence", "n", repeat_from_axis=3, axis=2)], -1, RANK_4, "repeat_from_axis"),
     ([mask_by("sequence", "n")], -1, {}, "the shapes of 'x' and its lengths are not known"),
-    ([mask_by("sequence", "n", batch=1)], -1, {"x": SCORES, "n": (LQ,)}, "not by leading dims"),
-    # With B = L lengths by rows look like lengths by batch.
-    ([mask_by("sequence", "n", batch=0)], -1, {"x": (5, 5, 7), "n": (5,)}, "not by leading"),
     ([mask_by("sequence")], -1, RANK_4, "it has no lengths"),
     ([mask_by("bogus")], -1, RANK_4, "its mode is 'bogus'"),
     ([mask_by("upper", batch=-3, fill_val=-100.0)], -1, {}, "its fill, -100, is not -inf or"),

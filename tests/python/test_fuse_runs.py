@@ -111,8 +111,7 @@ class TestShapes(object):
         net.Softmax("flat", "p", axis=1)
         report = fuse(net, inputs=heads())
         (note,) = report.notes
-        assert note.startswith("Only the sizes of the inputs were tried: with a batch twice as large")
-        assert "Reshape -> flat" in note
+        assert note.startswith("Only the sizes of the inputs were tried: Reshape -> flat")
 
     def test_init_that_draws(self):
         """Both nets find the same parameters, though init would draw others each time."""

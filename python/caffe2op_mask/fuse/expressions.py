@@ -91,7 +91,7 @@ class Emitter(object):
             return one.blob
         if one not in self._blobs:
             inputs = [self.blob(part) for part in one.inputs]
-            name = self._fresh("{}_{}".format(inputs[0], one.type.lower()))
+            name = self._fresh("_".join(inputs[:1] + [one.type.lower()]))
             outputs = [name]
             if one.type == "Reshape":
                 outputs.append(self._fresh(name + "_old_shape"))

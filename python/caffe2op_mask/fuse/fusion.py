@@ -58,8 +58,12 @@ def _fusions(scores, taken):
                 why_not.append("not into MaskedAttention: {}".format(declined))
                 unknown = declined.unknown
         if graph.ops[softmax].type == "Softmax" or scores.found:
-            found.append(_MaskedSoftmax(facts, scores, taken, why_not))
-            found[-1].unknown = unknown
+            try:
+                found.append(_masked_softmax(scores, taken, why_not))
+                found[-1].unknown = unknown
+            except Declined:
+                if not found:
+                    raise
         elif not found:
             raise Declined(*why_not)
         return found
@@ -71,6 +75,20 @@ def _fusions(scores, taken):
             indices.add(scores.x.writer)
         declined.indices = indices - scores.chain
         raise
+
+
+def _masked_softmax(scores, taken, why_not):
+    """The MaskedSoftmax of the scores, or of what stands behind the last regrouping of them."""
+    try:
+        return _MaskedSoftmax(scores.facts, scores, taken, why_not)
+    except Declined:
+        if not scores.views:
+            raise
+    behind = Scores(scores.facts, scores.softmax, regroups=False)
+    behind.walk()
+    if not behind.found:
+        raise Declined(behind.stopped or "its rows are regrouped")
+    return _MaskedSoftmax(scores.facts, behind, taken, why_not)
 
 
 def _why_nothing(facts, scores):
@@ -184,6 +202,7 @@ class Fusion(object):
         op.name = self._like.name
         if self._like.HasField("device_option"):
             op.device_option.CopyFrom(self._like.device_option)
+        op.engine = arguments.pop("engine", "")
         op.arg.extend(utils.MakeArgument(name, arguments[name]) for name in sorted(arguments))
         return op
 

@@ -86,11 +86,11 @@ class Scores(object):
     `indices` are the operators this stands for, the Softmax too; `views` are those among them that
     regroup the rows of the scores, the last first. `walk` reads off the rest.
 
-    With `dares` a finite fill may meet a bias that is as low: results are equal but for rows all of
+    Without `regroups` the walk ends where rows are regrouped. With `dares` a finite fill may meet a bias that is as low: results are equal but for rows all of
     whose kept scores are, as those of queries that are padding. `dared` says whether one did.
     """
 
-    def __init__(self, facts, softmax, dares=False):
+    def __init__(self, facts, softmax, dares=False, regroups=True):
         self._dares = dares
         self.dared = False
         self.facts = facts
@@ -122,7 +122,8 @@ class Scores(object):
             "Sub": self._take_sub,
         }
         self._take.update((name, self._take_scale) for name in _SCALES)
-        self._take.update((name, self._take_view) for name in VIEWS)
+        if regroups:
+            self._take.update((name, self._take_view) for name in VIEWS)
         if self.graph.ops[softmax].type == "MaskedSoftmax":
             self._read_masked_softmax()
 
@@ -633,6 +634,25 @@ class Scores(object):
             "all that its row keeps".format(value.blob, -low, VANISHES)
         )
 
+    def _take_repeated_mask(self, index, op, x, sides, shape):
+        """A SequenceMask with `batch`, by a mask for one batch that is broadcast to all."""
+        if self.tail:
+            raise Declined("a dim of 1 follows its columns")
+        self._take_fill(argument(op, "fill_val", -np.inf))
+        batch = argument(op, "batch", None) % len(shape)
+        of_one = (1,) * (batch + 1) + shape[batch + 1 :]
+        kind = int(caffe2_pb2.TensorProto.BOOL)
+        ones = make("ConstantFill", [], of_one, shape=of_one, dtype=kind, value=1)
+        arguments = {
+            name: argument(op, name, None)
+            for name in ("mode", "radius", "diagonal")
+            if argument(op, name, None) is not None
+        }
+        # The runtime's own knows no bool.
+        arguments.update(axis=-1, batch=batch, fill_val=0, engine="MASK")
+        self._masked(index, x)
+        self._add_mask(make("SequenceMask", [ones] + sides, of_one, **arguments))
+
     def _take_view(self, index, op):
         """A regrouping of rows; masks that were taken must hold for the rows before it as well."""
         x = self.graph.inputs[index][0]
@@ -693,6 +713,8 @@ class Scores(object):
                 raise Declined("its mask may have fewer dims than '{}'".format(x.blob))
         else:
             _check_axes(op, x, shape, parts, self.tail)
+            if _repeats_over_batch(op, shape, [facts.shape(value) for value in side.values()]):
+                return self._take_repeated_mask(index, op, x, list(side.values()), shape)
             for name, value in side.items():
                 _check_prefix(op, name, facts.shape(value), x, shape, value)
         diagonal = argument(op, "diagonal", 0)
@@ -709,6 +731,17 @@ class Scores(object):
             self.parts = parts + [part for part in self.parts if part not in parts]
         self.side.update(side)
         self._masked(index, x)
+
+
+def _repeats_over_batch(op, shape, indices):
+    """Whether lengths and centers are those of the rows behind `batch`, the same for each batch."""
+    batch = argument(op, "batch", None)
+    if batch is None or shape is None or argument(op, "lengths_of", "rows") == "batch":
+        return False
+    batch, axis = batch % len(shape), argument(op, "axis", 1) % len(shape)
+    rows = product(shape[batch + 1 : axis])
+    repeats = product(shape[: batch + 1]) != 1
+    return bool(repeats and indices and all(one and product(one) == rows for one in indices))
 
 
 def _check_axes(op, x, shape, parts, tail):
