@@ -53,7 +53,7 @@ INPUTS = {
     "memory_t": lambda b, l: _numbers(MEMORY_LENGTH, b, DIM),
     "wide_memory": lambda b, l: _numbers(b, MEMORY_LENGTH, WIDE_DIM),
     "ids": lambda b, l: torch.randint(2, VOCABULARY, (b, l)),
-    "decoder_ids": lambda b, l: torch.randint(2, VOCABULARY, (b, l - 1)),
+    "decoder_ids": lambda b, l: torch.randint(2, VOCABULARY, (b, l + 4)),
     "positions": lambda b, l: torch.arange(l).repeat(b, 1) + 2,
     "lengths": _lengths,
     "mask": lambda b, l: _kept(b, l).long(),
