@@ -29,7 +29,7 @@ from caffe2.python import workspace  # noqa: E402
 from caffe2.python.onnx.backend import Caffe2Backend  # noqa: E402
 from torch.onnx import symbolic_helper, symbolic_opset9  # noqa: E402
 
-from models import by_hand, hugging_face, torch_nn  # noqa: E402, F401  fill the table
+from models import by_hand, hugging_face, others, torch_nn  # noqa: E402, F401  fill the table
 from models.table import INPUTS, NETS  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -65,7 +65,7 @@ def cast_around(symbolic, ours, theirs):
 
 
 def dynamic_slice(*args):
-    """Slice by bounds that are computed, which Caffe2 has: written in every mode of the exporter."""
+    """Slice by bounds that are computed, which Caffe2 has; every mode of the exporter writes it."""
     mode = symbolic_helper._operator_export_type
     symbolic_helper._set_operator_export_type(torch.onnx.OperatorExportTypes.ONNX_ATEN_FALLBACK)
     try:

@@ -6,7 +6,15 @@
 from collections import namedtuple
 
 import numpy as np
-from caffe2.python import attention, brew, core, layer_model_instantiator, rnn_cell, schema, workspace
+from caffe2.python import (
+    attention,
+    brew,
+    core,
+    layer_model_instantiator,
+    rnn_cell,
+    schema,
+    workspace,
+)
 from caffe2.python.attention import AttentionType
 from caffe2.python.layer_model_helper import LayerModelHelper
 from caffe2.python.model_helper import ModelHelper
@@ -49,7 +57,7 @@ def build(name, train=False):
 
 
 def named(function):
-    """Adds the function to ``NETS``: of a model and random numbers, it returns feeds and outputs."""
+    """Adds the function to ``NETS``: from a model and random numbers to feeds and outputs."""
     NETS[function.__name__] = function
     return function
 
@@ -304,8 +312,9 @@ def _shaped(mode, merged, **options):
     def make(model, random):
         feeds, (q, k, v) = heads(model, random, merged)
         scores = scaled(model, model.net.BatchMatMul([q, k], "scores", trans_b=1))
+        batch = 0 if merged else 1  # the last dimension of the batch
         masked = model.net.SequenceMask(
-            scores, "masked", mode=mode, axis=2 if merged else 3, batch=0 if merged else 1, **options
+            scores, "masked", mode=mode, axis=batch + 2, batch=batch, **options
         )
         return feeds, attend(model, masked, v)
 

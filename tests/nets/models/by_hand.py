@@ -30,7 +30,7 @@ def weighted(logits, v):
 
 
 class Attention(nn.Module):
-    """Projections around ``attend(self, q, k, v, *masks)``, which is given heads and returns them."""
+    """Projections around ``attend(self, q, k, v, *masks)``, which takes heads and returns them."""
 
     def __init__(self, attend):
         super().__init__()
@@ -42,7 +42,8 @@ class Attention(nn.Module):
         causal = torch.ones(POSITIONS, POSITIONS).tril()
         self.register_buffer("causal", causal[None, None])
         self.register_buffer("causal_bool", causal[None, None].bool())
-        self.register_buffer("triangle", torch.zeros_like(causal).masked_fill(causal == 0, -math.inf))
+        triangle = torch.zeros_like(causal).masked_fill(causal == 0, -math.inf)
+        self.register_buffer("triangle", triangle)
 
     def forward(self, x, *masks):
         q, k, v = (split(layer(x)) for layer in (self.query, self.key, self.value))
@@ -200,7 +201,8 @@ def mask_where_padding(self, q, k, v, padding):
 @attention("x padding")
 def mask_where_full(self, q, k, v, padding):
     logits = scores(q, k)
-    return weighted(torch.where(padding[:, None, None, :], torch.full_like(logits, -1e9), logits), v)
+    low = torch.full_like(logits, -1e9)
+    return weighted(torch.where(padding[:, None, None, :], low, logits), v)
 
 
 @attention("x lengths", aten=False)
@@ -336,6 +338,16 @@ def unsplit(self, q, k, v):
 @attention(sizes=BATCH, split=False)
 def unsplit_causal(self, q, k, v):
     return weighted(scores(q, k) + self.triangle[:5, :5], v)
+
+
+@attention("x lengths", aten=False, split=False)
+def unsplit_lengths(self, q, k, v, lengths):
+    return mask_lengths_bias(self, q, k, v, lengths)
+
+
+@attention("x float_mask", split=False)
+def unsplit_float_bias(self, q, k, v, mask):
+    return mask_float_bias(self, q, k, v, mask)
 
 
 @attention("x padding", split=False)
@@ -608,7 +620,8 @@ class MultiQueryExpanded(Projections):
     def forward(self, x):
         b, length = x.size(0), x.size(1)
         k, v = (
-            split(layer(x), 1).expand(b, HEADS, length, HEAD_DIM) for layer in (self.key, self.value)
+            split(layer(x), 1).expand(b, HEADS, length, HEAD_DIM)
+            for layer in (self.key, self.value)
         )
         return self.out(merge(weighted(scores(split(self.query(x)), k), v)))
 
@@ -798,7 +811,8 @@ class Gates(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.both, self.gate, self.carry = nn.Linear(DIM, 2 * DIM), nn.Linear(DIM, DIM), nn.Linear(DIM, DIM)
+        self.both = nn.Linear(DIM, 2 * DIM)
+        self.gate, self.carry = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM)
 
     def forward(self, x):
         x = functional.glu(self.both(x), -1)
