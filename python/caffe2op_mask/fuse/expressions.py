@@ -60,9 +60,14 @@ def swap_last(facts, one):
     return transpose(facts, one, list(range(rank - 2)) + [rank - 1, rank - 2])
 
 
-def reshape(one, shape, dims):
-    """Of a shape, which is `dims` where a -1 stands for what the runtime finds."""
-    return make("Reshape", [one], tuple(shape), shape=tuple(dims))
+def split_heads(facts, one, lead):
+    """[B * H, ..] as [B, H, ..] for `lead` = (B, H); the number of heads alone is written down."""
+    shape = shape_of(facts, one)
+    if len(shape) > 1:
+        one = expand_dims(facts, one, 1)
+    # With a dim for H, a 0 keeps each dim behind it.
+    dims = (-1, lead[1]) + (0,) * (len(shape) - 1)
+    return make("Reshape", [one], lead + shape[1:], shape=dims)
 
 
 def both(facts, op_type, first, second):
@@ -72,15 +77,27 @@ def both(facts, op_type, first, second):
     return make(op_type, [first, second], shape)
 
 
+_IN_PLACE = ("ExpandDims", "Reshape", "Squeeze")
+
+
 class Emitter(object):
     """Makes operators of expressions, each once.
 
     make    called with a type, inputs, outputs and arguments, returns an operator
     fresh   called with a name, returns one that is new
+    parts   all that will be asked for
     """
 
-    def __init__(self, make_op, fresh):
+    def __init__(self, make_op, fresh, parts):
         self.ops = []
+        self._readers = collections.Counter()
+        seen, ahead = set(), list(parts)
+        while ahead:
+            one = ahead.pop()
+            self._readers[one] += 1
+            if one not in seen and isinstance(one, Made):
+                ahead += one.inputs
+            seen.add(one)
         self._make = make_op
         self._fresh = fresh
         self._blobs = {}
@@ -92,6 +109,9 @@ class Emitter(object):
         if one not in self._blobs:
             inputs = [self.blob(part) for part in one.inputs]
             name = self._fresh("_".join(inputs[:1] + [one.type.lower()]))
+            if one.type in _IN_PLACE and isinstance(one.inputs[0], Made):
+                if self._readers[one.inputs[0]] == 1:
+                    name = inputs[0]  # a view that need not copy
             outputs = [name]
             if one.type == "Reshape":
                 outputs.append(self._fresh(name + "_old_shape"))

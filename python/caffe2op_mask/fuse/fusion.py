@@ -6,8 +6,8 @@ from caffe2.python import utils, workspace
 from caffe2op_mask.fuse.expressions import (
     Emitter,
     expand_dims,
-    reshape,
     shape_of,
+    split_heads,
     squeeze,
     values_of,
 )
@@ -244,7 +244,7 @@ class _MaskedSoftmax(Fusion):
         self.output = result.blob
         moves = bool(tail or scores.views)
         self._check_values(values, result, in_place=not moves)
-        emitter = Emitter(self._make, self._fresh)
+        emitter = Emitter(self._make, self._fresh, parts)
         blobs = [emitter.blob(one) for one in parts]
         self.ops = emitter.ops + [self._make(self.type, blobs, [result.blob], **arguments)]
         if tail:
@@ -281,7 +281,7 @@ class _MaskedAttention(Fusion):
         values = [value for one in parts for value in values_of(one)]
         self._keep_what_is_read(values)
         self._check_values(values, result, in_place=False)
-        emitter = Emitter(self._make, self._fresh)
+        emitter = Emitter(self._make, self._fresh, parts)
         blobs = [emitter.blob(one) for one in parts]
         outputs = [result.blob, self._fresh(result.blob + "_lse")]
         arguments = dict(scores.arguments(), scale=scores.scale * factor)
@@ -330,5 +330,4 @@ def _side(facts, name, one, rank, lead):
         return expand_dims(facts, one, 1)
     if shape[0] == 1 and not by_row or shape[0] != product(lead):
         return one  # it broadcasts, or is one for each row
-    full = lead + shape[1:]
-    return reshape(one, full, (-1,) + full[1:])
+    return split_heads(facts, one, lead)

@@ -1,6 +1,6 @@
 """Finds the two products of attention around a Softmax, and their factors as Q, K and V."""
 
-from caffe2op_mask.fuse.expressions import expand_dims, reshape, shape_of, swap_last, transpose
+from caffe2op_mask.fuse.expressions import expand_dims, shape_of, split_heads, swap_last, transpose
 from caffe2op_mask.fuse.graph import Value, argument, list_argument
 from caffe2op_mask.fuse.scores import VIEWS, Declined, check_readers, is_identity, known_shape
 from caffe2op_mask.fuse.shapes import product
@@ -204,10 +204,9 @@ def with_heads(facts, one, lead):
         return expand_dims(facts, one, 1)
     if shape[0] != product(lead):
         raise Declined("{} are not the heads of {}".format(shape, lead))
-    full = lead + shape[1:]
     # The net itself may have merged the heads into the batch.
     if isinstance(one, Value) and facts.graph.type(one) in VIEWS:
         before = facts.graph.inputs[one.writer][0]
-        if facts.shape(before) == full:
+        if facts.shape(before) == lead + shape[1:]:
             return before
-    return reshape(one, full, (-1,) + full[1:])
+    return split_heads(facts, one, lead)

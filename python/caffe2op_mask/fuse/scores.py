@@ -343,10 +343,10 @@ class Scores(object):
         elif self.graph.is_only_read_by(constant, self.indices):
             self._absorb(constant.writer)
 
-    def _absorb(self, index):
-        """Takes an operator, and what made constants and sizes for it alone."""
+    def _absorb(self, index, first=0):
+        """Takes an operator, and what made constants and sizes for its inputs from `first` on alone."""
         self.indices.add(index)
-        for value in self.graph.inputs[index]:
+        for value in self.graph.inputs[index][first:]:
             if value.writer is not None and self.facts.is_constant(value):
                 if self.graph.is_only_read_by(value, self.indices):
                     self._absorb(value.writer)
@@ -609,7 +609,7 @@ class Scores(object):
         for one in casts + [index]:
             if not self.graph.is_only_read_by(self.graph.output(one), self.indices):
                 break
-            self._absorb(one)
+            self._absorb(one, first=1)
         for one in reversed(casts):
             before = make("Cast", [before], shape, to=argument(self.graph.ops[one], "to", 1))
         return self._unexpanded(before) if isinstance(before, Value) else before
