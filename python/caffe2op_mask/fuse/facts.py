@@ -59,17 +59,17 @@ def feed(space, blob, array):
 
 def view(space, blob):
     """The array of a blob, in its own memory; None of what NumPy has no array for."""
+    tensor = _tensor(space, blob)
     try:
-        return space.create_blob(blob).tensor().data if space.has_blob(blob) else None
+        return None if tensor is None else tensor.data
     except (RuntimeError, TypeError):
         return None
 
 
-def _shape(space, blob):
-    try:
-        return tuple(space.create_blob(blob).tensor().shape)
-    except RuntimeError:
-        return None
+def _tensor(space, blob):
+    """A tensor; None of a blob that is none, which would become one."""
+    blob = space.create_blob(blob) if space.has_blob(blob) else None
+    return blob.tensor() if blob is not None and blob.is_tensor() else None
 
 
 def _least(array):
@@ -257,7 +257,8 @@ class Facts(object):
 
     def _see(self, value, depends):
         """Reads shape and type of a blob off the workspace."""
-        self._shapes[value] = _shape(self._space, value.blob)
+        tensor = _tensor(self._space, value.blob)
+        self._shapes[value] = None if tensor is None else tuple(tensor.shape)
         array = view(self._space, value.blob)
         self._types[value] = None if array is None else array.dtype
         if self._runs and array is not None:
