@@ -20,14 +20,13 @@ import collections
 import os
 
 import numpy as np
-from caffe2.python import core
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 import demo
 import help_topics
-from caffe2op_mask import plot
+from caffe2op_mask import global_init, plot
 from caffe2op_mask.text import columns
 from gap_net import BATCH_SIZE, FAR, GAP, QUESTIONS, VERBS, Encoder, Net, examples_of
 from program import MAX_SEED, Parser
@@ -204,7 +203,7 @@ def parse_arguments(arguments):
 def main(arguments=None):
     options = parse_arguments(arguments)
     # Nets this small gain nothing from threads.
-    core.GlobalInit(["adaptive_attention", "--caffe2_log_level=3", "--caffe2_omp_num_threads=1"])
+    global_init("adaptive_attention", threads=1)
     examples = list(examples_of(help_topics.load()))
     split = help_topics.split(examples, options.seed)
     steps = options.epochs * -(-len(split.train) // BATCH_SIZE) * len(NETS) * options.runs

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 import ink_net
 from attention_picture import HATCH, HIDDEN, pyplot
+from caffe2op_mask import global_init
 from ink_net import DIGITS, PIXELS, SIDE, Digits, Split
 from program import MAX_SEED, Parser, seed_nets
 from topic_net import check_library
@@ -275,7 +276,7 @@ def parse_arguments(arguments):
 def main(arguments=None):
     options = parse_arguments(arguments)
     # Nets this small gain nothing from threads.
-    core.GlobalInit(["augmentation", "--caffe2_log_level=3", "--caffe2_omp_num_threads=1"])
+    global_init("augmentation", threads=1)
     try:
         check_library()
     except RuntimeError as error:

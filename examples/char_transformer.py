@@ -13,11 +13,11 @@ import sys
 import time
 
 import numpy as np
-from caffe2.python import core
 from tqdm import tqdm
 
 import attention_picture
 import help_topics
+from caffe2op_mask import global_init
 from char_net import CONTEXT, CharNet
 from program import Parser
 
@@ -157,7 +157,7 @@ def parse_arguments(arguments):
 
 def main(arguments=None):
     options = parse_arguments(arguments)
-    core.GlobalInit(["char_transformer", "--caffe2_log_level=3"])
+    global_init("char_transformer")
 
     split = help_topics.split(help_topics.load(), options.seed, HELD_OUT)
     train_text, held_out_text = text_of(split.train), text_of(split.held_out)

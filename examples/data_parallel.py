@@ -23,6 +23,7 @@ from caffe2.python import core, model_helper, optimizer, workspace
 from tqdm import tqdm
 
 import ink_net
+from caffe2op_mask import global_init
 from program import Parser, seed_nets
 from topic_net import check_library
 
@@ -102,7 +103,7 @@ def work(options):
     """One process: prints its part of each loss and, at the end, its accuracy."""
     # The runtime prints too. What it says goes to stderr, and stdout has the numbers alone.
     numbers, sys.stdout = sys.stdout, sys.stderr
-    core.GlobalInit(["data_parallel", "--caffe2_log_level=3", "--caffe2_omp_num_threads=1"])
+    global_init("data_parallel", threads=1)
     rank, size = options.rank, options.size
     try:
         check_library()

@@ -15,7 +15,6 @@ import sys
 import time
 
 import numpy as np
-from caffe2.python import core
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from tqdm import tqdm
 import attention_picture
 import help_topics
 import topic_net
+from caffe2op_mask import global_init
 from program import Parser
 
 EPOCHS = 12
@@ -144,7 +144,7 @@ def parse_arguments(arguments):
 def main(arguments=None):
     options = parse_arguments(arguments)
     # Nets this small gain nothing from threads.
-    core.GlobalInit(["demo", "--caffe2_log_level=3", "--caffe2_omp_num_threads=1"])
+    global_init("demo", threads=1)
     try:
         topic_net.check_library()
     except RuntimeError as error:

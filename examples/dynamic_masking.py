@@ -19,12 +19,12 @@ import os
 
 import matplotlib
 import numpy as np
-from caffe2.python import core
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 import ink_net
 from attention_picture import HATCH, HIDDEN
+from caffe2op_mask import global_init
 from masked_ink_net import CHOICES, ESTIMATORS, RANDOM, MaskedInkNet, chooser, everything
 from program import MAX_SEED, Parser
 
@@ -272,7 +272,7 @@ def parse_arguments(arguments):
 
 def main(arguments=None):
     options = parse_arguments(arguments)
-    core.GlobalInit(["dynamic_masking", "--caffe2_log_level=3", "--caffe2_omp_num_threads=1"])
+    global_init("dynamic_masking", threads=1)
     seeds = [(options.seed + i) % MAX_SEED for i in range(options.seeds)]
     nets = 2 + len(ESTIMATORS) * len(PRICES) * (1 + len(CHOICES))
     with tqdm(desc="nets", total=nets * len(seeds), unit="net") as progress:

@@ -22,11 +22,11 @@ import os
 
 import matplotlib
 import numpy as np
-from caffe2.python import brew, core, workspace
+from caffe2.python import brew, workspace
 from sklearn.datasets import load_breast_cancer
 from tqdm import tqdm
 
-from caffe2op_mask import layers
+from caffe2op_mask import global_init, layers
 
 import deep_net
 from deep_net import CONNECTIONS, DEFAULT_HIGHWAY, GAINS, GATED, HIGHWAY, TABLES
@@ -273,7 +273,7 @@ def parse_arguments(arguments):
 def main(arguments=None):
     options = parse_arguments(arguments)
     # Nets this small gain nothing from threads.
-    core.GlobalInit(["gated_network", "--caffe2_log_level=3", "--caffe2_omp_num_threads=1"])
+    global_init("gated_network", threads=1)
     seeds = np.random.RandomState(options.seed).choice(MAX_SEED, options.repeats).tolist()
     splits = {table: {seed: deep_net.load(table, seed) for seed in seeds} for table in TABLES}
     baselines = {

@@ -24,6 +24,7 @@ from tqdm import tqdm
 import demo
 import help_topics
 from attention_picture import HATCH, HIDDEN
+from caffe2op_mask import global_init
 from program import Parser, seed_nets
 from topic_net import check_library
 
@@ -261,7 +262,7 @@ def parse_arguments(arguments):
 def main(arguments=None):
     options = parse_arguments(arguments)
     # Nets this small gain nothing from threads.
-    core.GlobalInit(["recurrent", "--caffe2_log_level=3", "--caffe2_omp_num_threads=1"])
+    global_init("recurrent", threads=1)
     try:
         check_library()
     except RuntimeError as error:

@@ -17,11 +17,12 @@ import time
 
 import matplotlib
 import numpy as np
-from caffe2.python import core, model_helper, optimizer, workspace
+from caffe2.python import model_helper, optimizer, workspace
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 import ink_net
+from caffe2op_mask import global_init
 from program import Parser, seed_nets
 from topic_net import check_library
 
@@ -216,7 +217,7 @@ def parse_arguments(arguments):
 def main(arguments=None):
     options = parse_arguments(arguments)
     # One thread: what is compared is work, not how it is spread.
-    core.GlobalInit(["sparse_inputs", "--caffe2_log_level=3", "--caffe2_omp_num_threads=1"])
+    global_init("sparse_inputs", threads=1)
     try:
         check_library()
     except RuntimeError as error:

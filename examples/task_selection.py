@@ -22,13 +22,13 @@ import collections
 import os
 
 import numpy as np
-from caffe2.python import brew, core, model_helper, optimizer, workspace
+from caffe2.python import brew, model_helper, optimizer, workspace
 from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 import ink_net
-from caffe2op_mask import plot
+from caffe2op_mask import global_init, plot
 from caffe2op_mask.text import columns
 from program import MAX_SEED, Parser, seed_nets
 
@@ -268,7 +268,7 @@ def parse_arguments(arguments):
 def main(arguments=None):
     options = parse_arguments(arguments)
     # Nets this small gain nothing from threads.
-    core.GlobalInit(["task_selection", "--caffe2_log_level=3", "--caffe2_omp_num_threads=1"])
+    global_init("task_selection", threads=1)
     guesses = collections.defaultdict(list)
     outcomes, pictured = [], None
     with tqdm(total=options.runs * len(NETS), unit="net") as bar:

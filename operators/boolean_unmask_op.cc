@@ -16,6 +16,10 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the ker
 
 namespace {
 
+// Lists that need no memory of their own where there are few pairs.
+using Tensors = c10::SmallVector<const Tensor*, 4>;
+using Pointers = c10::SmallVector<const void*, 4>;
+
 std::string Numbered(const char* name, size_t i) {
   return name + std::to_string(i + 1);
 }
@@ -32,7 +36,7 @@ UnmaskInputs::UnmaskInputs(const OperatorDef& def) : op_(def.type()) {
 }
 
 // Sizes of one row of values i; notes whether they are dense.
-std::vector<int64_t> UnmaskInputs::RowSizes(size_t i, const Tensor& mask, const Tensor& values) {
+at::IntArrayRef UnmaskInputs::RowSizes(size_t i, const Tensor& mask, const Tensor& values) {
   const auto mask_sizes = mask.sizes();
   const auto sizes = values.sizes();
   const bool aligned = sizes.size() >= mask_sizes.size() &&
@@ -45,12 +49,11 @@ std::vector<int64_t> UnmaskInputs::RowSizes(size_t i, const Tensor& mask, const 
       !sizes.empty(), op_, ": ", Numbered("values_", i),
       " must have at least one dim, but is of shape [].");
   masks_[i].dense = aligned && layout_ != Layout::kCompact;
-  return {sizes.begin() + (masks_[i].dense ? mask.dim() : 1), sizes.end()};
+  return sizes.slice(masks_[i].dense ? mask_sizes.size() : 1);
 }
 
 void UnmaskInputs::Read(
-    const std::vector<const Tensor*>& masks, const std::vector<const Tensor*>& values,
-    bool has_fill) {
+    at::ArrayRef<const Tensor*> masks, at::ArrayRef<const Tensor*> values, bool has_fill) {
   const size_t k = masks.size();
   const Tensor& first = *masks[0];
   CAFFE_ENFORCE(first.dim() >= 1, op_, ": mask_1 must have at least one dim, but is of shape [].");
@@ -58,7 +61,7 @@ void UnmaskInputs::Read(
   const int64_t chunks = NumChunks(entries_);
   masks_.resize(k);
   offsets_.resize(k * static_cast<size_t>(chunks));
-  std::vector<int64_t> row_sizes;
+  at::IntArrayRef row_sizes;
   for (size_t i = 0; i < k; ++i) {
     CAFFE_ENFORCE(
         masks[i]->sizes() == first.sizes(), op_,
@@ -68,9 +71,12 @@ void UnmaskInputs::Read(
         values[i]->dtype() == values[0]->dtype(), op_,
         ": all values must have one type, but values_1 is of type ", TypeName(values[0]->dtype()),
         " and ", Numbered("values_", i), " of type ", TypeName(values[i]->dtype()), ".");
-    masks_[i].mask = MaskData(op_.c_str(), Numbered("mask_", i).c_str(), *masks[i]);
+    // Names are put together for what throws alone.
+    masks_[i].mask = masks[i]->IsType<bool>()
+                         ? masks[i]->data<bool>()
+                         : MaskData(op_.c_str(), Numbered("mask_", i).c_str(), *masks[i]);
     masks_[i].offsets = offsets_.data() + static_cast<int64_t>(i) * chunks;
-    const std::vector<int64_t> sizes = RowSizes(i, *masks[i], *values[i]);
+    const at::IntArrayRef sizes = RowSizes(i, *masks[i], *values[i]);
     if (i == 0) row_sizes = sizes;
     CAFFE_ENFORCE(
         sizes == row_sizes, op_,
@@ -79,7 +85,7 @@ void UnmaskInputs::Read(
         ShapeName(sizes), ".");
   }
   row_ = Product(row_sizes, 0, static_cast<int64_t>(row_sizes.size()));
-  data_sizes_ = first.sizes().vec();
+  data_sizes_.assign(first.sizes().begin(), first.sizes().end());
   data_sizes_.insert(data_sizes_.end(), row_sizes.begin(), row_sizes.end());
   CheckOutputSize(op_.c_str(), "data", data_sizes_, values[0]->dtype());
 
@@ -110,8 +116,8 @@ BooleanUnmaskOp::BooleanUnmaskOp(const OperatorDef& def, Workspace* ws)
 }
 
 bool BooleanUnmaskOp::RunOnDevice() {
-  std::vector<const Tensor*> masks;
-  std::vector<const Tensor*> values;
+  Tensors masks;
+  Tensors values;
   for (int i = 0; i < InputSize(); i += 2) {
     masks.push_back(&Input(i));
     values.push_back(&Input(i + 1));
@@ -122,7 +128,7 @@ bool BooleanUnmaskOp::RunOnDevice() {
 
 void BooleanUnmaskOp::Expand(uint64_t fill_pattern) {
   const TypeMeta type = Input(1).dtype();
-  std::vector<const void*> values;
+  Pointers values;
   for (int i = 1; i < InputSize(); i += 2) values.push_back(Input(i).raw_data());
   Tensor* const data = Output(0);
   data->Resize(inputs_.data_sizes());
@@ -191,8 +197,8 @@ bool BooleanUnmaskGradientOp::RunOnDevice() {
 
 template <typename T>
 bool BooleanUnmaskGradientOp::DoRunWithType() {
-  std::vector<const Tensor*> masks;
-  std::vector<const Tensor*> values;
+  Tensors masks;
+  Tensors values;
   for (int i = 0; i + 1 < InputSize(); i += 2) {
     masks.push_back(&Input(i));
     values.push_back(&Input(i + 1));
@@ -204,8 +210,7 @@ bool BooleanUnmaskGradientOp::DoRunWithType() {
       "BooleanUnmaskGradient: d_data must be of the shape of data, ",
       ShapeName(inputs_.data_sizes()), ", but is of shape ", ShapeName(d_data.sizes()), ".");
   const T* const from = d_data.data<T>();
-  std::vector<void*> d_values;
-  d_values.reserve(values.size());
+  c10::SmallVector<void*, 4> d_values;
   for (int i = 0; i < OutputSize(); ++i) {
     d_values.push_back(Output(i, values[static_cast<size_t>(i)]->sizes(), at::dtype<T>())
                            ->template mutable_data<T>());

@@ -18,9 +18,7 @@ class UnmaskInputs {
 
   // `masks` and `values` pair up. Throws where their shapes do not go together,
   // or a position is without an owner and `has_fill` is false.
-  void Read(
-      const std::vector<const Tensor*>& masks, const std::vector<const Tensor*>& values,
-      bool has_fill);
+  void Read(at::ArrayRef<const Tensor*> masks, at::ArrayRef<const Tensor*> values, bool has_fill);
 
   int64_t k() const { return static_cast<int64_t>(masks_.size()); }
   int64_t entries() const { return entries_; }
@@ -31,7 +29,7 @@ class UnmaskInputs {
  private:
   enum class Layout { kAuto, kCompact, kDense };
 
-  std::vector<int64_t> RowSizes(size_t i, const Tensor& mask, const Tensor& values);
+  at::IntArrayRef RowSizes(size_t i, const Tensor& mask, const Tensor& values);
 
   const std::string op_;
   Layout layout_;

@@ -115,12 +115,14 @@ void SequenceMaskOp::MaskByShape(uint64_t fill_pattern) {
   CAFFE_ENFORCE(
       batch < axis, "SequenceMask: argument batch must come before axis, but batch is ", batch,
       " and axis is ", axis, ".");
-  const int64_t repeat_from =
+  int64_t repeat_from =
       repeat_from_axis_ ? Axis("repeat_from_axis", *repeat_from_axis_) : data.dim();
   CAFFE_ENFORCE(
-      repeat_from >= axis,
-      "SequenceMask: argument repeat_from_axis must not come before axis, but repeat_from_axis is ",
-      repeat_from, " and axis is ", axis, ".");
+      repeat_from >= axis || Product(sizes, repeat_from, axis) == 1,
+      "SequenceMask: argument repeat_from_axis must not come before axis, except by dims of 1, but "
+      "repeat_from_axis is ",
+      repeat_from, " and axis is ", axis, " for data of shape ", ShapeName(sizes), ".");
+  repeat_from = std::max(repeat_from, axis);
   const int64_t rows = Product(sizes, batch + 1, axis);
 
   int next = 1;
@@ -182,7 +184,8 @@ The mask is a matrix. Its columns are the dims of `data` from `axis` on, flatten
 before `axis`. With `batch`, the dims up to and including it number matrices that are masked alike,
 and the rows are those between; **without `batch` all dims before `axis` are rows**, so that scores of
 shape `[B, H, L, L]` need `axis` = 3 and `batch` = 1. With `repeat_from_axis`, columns are the dims from
-`axis` up to it, and each covers all dims from there on.
+`axis` up to it, and each covers all dims from there on; where it comes before `axis` by dims of 1, it
+means `axis`.
 
 `mode` says what is filled at row i, column j:
 

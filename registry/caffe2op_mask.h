@@ -19,10 +19,6 @@ CAFFE2OP_MASK_EXPORT const char* caffe2op_mask_compiler(void);
 // The instruction set that kernels run with, such as "AVX3_DL" or "AVX2".
 CAFFE2OP_MASK_EXPORT const char* caffe2op_mask_target(void);
 
-// Makes its operators preferred again where somebody has replaced all engine
-// preferences of the process; does nothing with CAFFE2OP_MASK_OVERRIDE=0.
-CAFFE2OP_MASK_EXPORT void caffe2op_mask_prefer(void);
-
 #ifdef __cplusplus
 }
 #endif

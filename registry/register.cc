@@ -1,11 +1,17 @@
 // The only place that registers. docs/architecture.md tells why stock names get
 // an engine and new names none; tests hold this list against the live registry.
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "caffe2/core/module.h"
 #include "caffe2/core/operator.h"
+#include "caffe2/utils/string_utils.h"
 #include "gradients/bernoulli_mask_gradient.h"
 #include "gradients/boolean_mask_gradient.h"
 #include "gradients/boolean_mask_jagged_gradient.h"
@@ -28,7 +34,6 @@
 #include "operators/mixture_gate_op.h"
 #include "operators/random_mask_op.h"
 #include "operators/sequence_mask_op.h"
-#include "registry/caffe2op_mask.h"
 
 // A module tells the runtime its name and is looked up by a symbol of that name,
 // which must be seen from outside.
@@ -39,8 +44,8 @@ CAFFE2_MODULE(caffe2op_mask, "Mask operators: exact, fast, for every type and sh
 namespace caffe2 {
 
 // Names that the runtime has already. Under their own name the registry would
-// end the process, so they are registered as engine MASK, which SetOpEnginePref
-// below makes the one to try first.
+// end the process, so they are registered as engine MASK; PreferOperator below
+// makes the operators those of the name itself, too.
 REGISTER_CPU_OPERATOR_WITH_ENGINE(BooleanMask, MASK, mask::BooleanMaskOp);
 REGISTER_CPU_OPERATOR_WITH_ENGINE(BooleanMaskGradient, MASK, mask::BooleanMaskGradientOp);
 REGISTER_CPU_OPERATOR_WITH_ENGINE(BooleanMaskLengths, MASK, mask::BooleanMaskLengthsOp);
@@ -91,6 +96,38 @@ NO_GRADIENT(RandomMask);
 namespace mask {
 namespace {
 
+using Creator = OperatorRegistry::Creator;
+using Creators = std::unordered_map<std::string, Creator>;
+
+// The registry hands out no creator, and the stock one is needed once its place is taken. An
+// explicit instantiation, and nothing else, may name a private member.
+Creators OperatorRegistry::*CreatorsOfRegistry();
+
+template <Creators OperatorRegistry::*member>
+struct PrivateMember {
+  friend Creators OperatorRegistry::*CreatorsOfRegistry() { return member; }
+};
+template struct PrivateMember<&OperatorRegistry::registry_>;
+
+// Whether an operator is to be the stock one. The runtime takes engine DEFAULT for the name itself.
+bool AsksForStock(const OperatorDef& def) {
+  const std::vector<std::string> engines = split(',', def.engine());
+  return std::find(engines.begin(), engines.end(), "DEFAULT") != engines.end();
+}
+
+// Makes operators of this name Op. That outlives engine preferences, which anybody may replace.
+template <class Op>
+void PreferOperator(const std::string& name) {
+  OperatorRegistry& registry = *CPUOperatorRegistry();
+  const Creators& creators = registry.*CreatorsOfRegistry();
+  const auto found = creators.find(name);
+  const Creator stock = found == creators.end() ? nullptr : found->second;
+  const auto create = [stock](const OperatorDef& def, Workspace* ws) {
+    return stock && AsksForStock(def) ? stock(def, ws) : std::make_unique<Op>(def, ws);
+  };
+  registry.Register(name, create, c10::REGISTRY_PREFERRED);
+}
+
 template <class Maker>
 void PreferGradient(const std::string& name) {
   GradientRegistry()->Register(
@@ -113,32 +150,24 @@ void SetSchema(const std::string& name, void (*fill)(OpSchema&)) {
   fill(*schema);
 }
 
-struct StockName {
-  const char* name;
-  void (*fill_schema)(OpSchema&);
-};
-
 bool OverrideStock() {
   const char* const value = std::getenv("CAFFE2OP_MASK_OVERRIDE");
   return value == nullptr || std::strcmp(value, "0") != 0;
 }
 
-const StockName kStockNames[] = {
-    {"BooleanMask", FillBooleanMaskSchema},
-    {"BooleanMaskGradient", FillBooleanMaskGradientSchema},
-    {"BooleanMaskLengths", FillBooleanMaskLengthsSchema},
-    {"BooleanUnmask", FillBooleanUnmaskSchema},
-    {"SequenceMask", FillSequenceMaskSchema},
-};
-
-void PreferStockNames() {
-  if (!OverrideStock()) return;
-  for (const StockName& stock : kStockNames) SetOpEnginePref(stock.name, {{CPU, {"MASK"}}});
-}
-
 bool RegisterStockNames() {
-  for (const StockName& stock : kStockNames) SetSchema(stock.name, stock.fill_schema);
-  PreferStockNames();
+  SetSchema("BooleanMask", FillBooleanMaskSchema);
+  SetSchema("BooleanMaskGradient", FillBooleanMaskGradientSchema);
+  SetSchema("BooleanMaskLengths", FillBooleanMaskLengthsSchema);
+  SetSchema("BooleanUnmask", FillBooleanUnmaskSchema);
+  SetSchema("SequenceMask", FillSequenceMaskSchema);
+  if (OverrideStock()) {
+    PreferOperator<BooleanMaskOp>("BooleanMask");
+    PreferOperator<BooleanMaskGradientOp>("BooleanMaskGradient");
+    PreferOperator<BooleanMaskLengthsOp>("BooleanMaskLengths");
+    PreferOperator<BooleanUnmaskOp>("BooleanUnmask");
+    PreferOperator<SequenceMaskOp>("SequenceMask");
+  }
   PreferGradient<GetBooleanMaskGradient>("BooleanMask");
   PreferGradient<GetBooleanUnmaskGradient>("BooleanUnmask");
   PreferGradient<GetSequenceMaskGradient>("SequenceMask");
@@ -150,7 +179,3 @@ const bool kRegistered = RegisterStockNames();
 }  // namespace
 }  // namespace mask
 }  // namespace caffe2
-
-extern "C" void caffe2op_mask_prefer() {
-  caffe2::mask::PreferStockNames();
-}

@@ -25,6 +25,7 @@ __all__ = [
     "built_for",
     "compiler",
     "fuse",
+    "global_init",
     "layers",
     "library_path",
     "plot",
@@ -35,4 +36,5 @@ load()
 
 # These need the Caffe2 that load() has seen to.
 from caffe2op_mask import layers, plot  # noqa: E402
+from caffe2op_mask._global_init import global_init  # noqa: E402
 from caffe2op_mask.fuse import fuse  # noqa: E402

@@ -4,8 +4,7 @@ import argparse
 import os
 import sys
 
-from caffe2.python import core
-
+from caffe2op_mask import global_init
 from caffe2op_mask.commands import UserError, bench, fuse, ops, run, show, version
 
 COMMANDS = (ops, run, fuse, show, bench)
@@ -61,20 +60,6 @@ def main(arguments=None):
         top.error("there is not enough memory.")
 
 
-def _init_runtime():
-    # The runtime logs errors that it also raises; those are told in a sentence.
-    flags = ["--caffe2_log_level=3"]
-    # It would run with one thread unless the environment says otherwise.
-    threads = {"omp": os.environ.get("OMP_NUM_THREADS"), "mkl": os.environ.get("MKL_NUM_THREADS")}
-    for name in threads:
-        if not threads[name]:
-            count = threads["omp"] or str(len(os.sched_getaffinity(0)))
-            flags.append("--caffe2_{}_num_threads={}".format(name, count.split(",")[0]))
-            # Some runtimes look here, and only when the first operator runs.
-            os.environ[name.upper() + "_NUM_THREADS"] = count
-    core.GlobalInit(["caffe2op_mask"] + flags)
-
-
 def _main():
     """`main` in a process of its own."""
     if sys.stdout is None:
@@ -87,7 +72,7 @@ def _main():
         errors="backslashreplace",
         closefd=False,
     )
-    _init_runtime()
+    global_init("caffe2op_mask")
     try:
         try:
             return main()

@@ -45,7 +45,6 @@ def load():
                 "already.".format(path, loaded or "of unknown path")
             )
         core.RefreshRegisteredOperators()
-        _stay_preferred(core)
         return
     built, here = built_for().get("torch"), _runtime.torch_version()
     if built not in (None, here):
@@ -68,7 +67,6 @@ def load():
             "another Caffe2.".format(path, " and ".join(missing))
         )
     core.RefreshRegisteredOperators()
-    _stay_preferred(core)
 
 
 def built_for():
@@ -92,24 +90,6 @@ def _why_not_loaded(error):
     return "it has the {} string ABI of libstdc++, and torch {} the {} one.".format(
         names[built], torch.__version__, names[here]
     )
-
-
-def _stay_preferred(core):
-    """Makes ``core.SetEnginePref`` keep our operators preferred.
-
-    It replaces every engine preference of the process at once, and Caffe2's own test classes clear
-    them with it before they run. Stock operators would come back without a word.
-    """
-    if hasattr(core.SetEnginePref, "wrapped"):
-        return
-    set_all = core.SetEnginePref
-
-    def set_engine_pref(per_op_engine_pref, global_engine_pref):
-        set_all(per_op_engine_pref, global_engine_pref)
-        _open(library_path()).caffe2op_mask_prefer()
-
-    set_engine_pref.wrapped = set_all
-    core.SetEnginePref = set_engine_pref
 
 
 def _open(path):

@@ -6,6 +6,7 @@ import numpy as np
 from caffe2.proto import caffe2_pb2
 from caffe2.python import core, utils, workspace
 
+from caffe2op_mask import blobs
 from caffe2op_mask.checks import check_counts
 from caffe2op_mask.fuse.graph import argument
 from caffe2op_mask.text import columns
@@ -134,7 +135,7 @@ def _run(op, output, replaced=(), arguments=(), dropped=()):
         for _, name, array in replaced:
             workspace.FeedBlob(name, array)
         workspace.RunOperatorOnce(copy)
-        return workspace.FetchBlob(outputs[output])
+        return blobs.fetch(outputs[output])
     finally:
         for name in outputs + [name for _, name, _ in replaced]:
             if workspace.HasBlob(name):
@@ -142,7 +143,7 @@ def _run(op, output, replaced=(), arguments=(), dropped=()):
 
 
 def _boolean_mask(name, op):
-    return of_mask(name, workspace.FetchBlob(op.input[-1]))
+    return of_mask(name, blobs.fetch(op.input[-1]))
 
 
 def _sequence_mask(name, op):
@@ -158,7 +159,7 @@ def _bias(op, dtype):
     """The bias of an operator on scores with 0 for all that is finite, as `_run` takes it."""
     if not argument(op, "has_bias", 0):
         return []
-    bias = workspace.FetchBlob(op.input[-1])
+    bias = blobs.fetch(op.input[-1])
     return [(len(op.input) - 1, np.where(np.isneginf(bias), bias, 0).astype(dtype))]
 
 

@@ -440,6 +440,19 @@ TEST_F(ErrorTest, OfBlobsThatHoldNothing) {
   }
 }
 
+// Operators are ours by their names, whatever engines anybody prefers. Stock's takes no double.
+TEST(EnginePreferenceTest, ChangesNothing) {
+  Workspace ws;
+  Feed<double>(&ws, "data", {1, 2}, {1, 2});
+  const OperatorDef op =
+      Op("SequenceMask", {"data"}, {"out"}, {Arg("mode", "upper"), Arg<float>("fill_val", 0)});
+  SetEnginePref({{CPU, {{"SequenceMask", {"CUDNN"}}}}}, {{CPU, {"DEFAULT"}}});
+  EXPECT_TRUE(ws.RunOperatorOnce(op));
+  SetEnginePref({}, {});
+  EXPECT_TRUE(ws.RunOperatorOnce(op));
+  ExpectBlob<double>(ws, "out", {1, 2}, {1, 0});
+}
+
 // Rows so wide that the output's size passes int64, or wraps round to a small
 // one, though there is no row and so hardly any input.
 TEST_F(ErrorTest, OfSizesBeyondInt64) {

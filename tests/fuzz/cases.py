@@ -223,7 +223,7 @@ def draw_sequence_mask(random):
             random,
             radius=(0, 1, 3, HUGE),
             diagonal=(-HUGE - 1, -3, -1, 1, 2, HUGE),
-            repeat_from_axis=range(axis, len(shape)),
+            repeat_from_axis=range(reference.first_repeat(shape, axis), len(shape)),
             lengths_of=("rows", "batch"),
         )
     )

@@ -120,6 +120,13 @@ def per_row(index, shape, axis, batch, lengths_of):
     return [int(entry) for entry in np.broadcast_to(index, before).flat]
 
 
+def first_repeat(shape, axis):
+    """The first dim that ``repeat_from_axis`` may be: dims of 1 before ``axis`` change nothing."""
+    while axis > 0 and shape[axis - 1] == 1:
+        axis -= 1
+    return axis
+
+
 def sequence_mask(
     data,
     *inputs,
@@ -144,6 +151,7 @@ def sequence_mask(
     axis %= data.ndim
     batch = None if batch is None else batch % data.ndim
     end = data.ndim if repeat_from_axis is None else repeat_from_axis % data.ndim
+    assert product(data.shape[end:axis]) == 1
     rows = product(data.shape[:axis])
     matrix = rows if batch is None else product(data.shape[batch + 1 : axis])
     columns = product(data.shape[axis:end])

@@ -270,8 +270,8 @@ C_PROGRAM = """
 #include <stdio.h>
 
 int main(void) {
-  caffe2op_mask_prefer();
-  printf("%s, %s", caffe2op_mask_version(), caffe2op_mask_target());
+  printf("%s, %s, ", caffe2op_mask_version(), caffe2op_mask_target());
+  printf("%s", caffe2op_mask_compiler());
   return 0;
 }
 """
@@ -284,7 +284,9 @@ def test_a_program_in_c_asks_what_the_header_has(prefix, tmp_path):
     _must("cmake", "-S", str(tmp_path), "-B", build, "-DCMAKE_PREFIX_PATH=" + prefix)
     _must("cmake", "--build", build)
     told = _must(os.path.join(build, "tell"))
-    assert told == "{}, {}".format(caffe2op_mask.__version__, caffe2op_mask.target_name())
+    assert told == "{}, {}, {}".format(
+        caffe2op_mask.__version__, caffe2op_mask.target_name(), caffe2op_mask.compiler()
+    )
 
 
 def test_another_runtime_is_refused(prefix, tmp_path):

@@ -225,8 +225,9 @@ CASES = [
     sequence_op("argument batch must come before axis, but batch is 1 and axis is 0", F,
                 mode="upper", axis=-2, batch=-1),
     sequence_op("argument batch must be in \\[-2, 2\\)", F, mode="upper", batch=5),
-    sequence_op("argument repeat_from_axis must not come before axis, but repeat_from_axis is 0 "
-                "and axis is 1", F, ints(1, 1, 1), mode="sequence", repeat_from_axis=0),
+    sequence_op("argument repeat_from_axis must not come before axis, except by dims of 1, but "
+                "repeat_from_axis is 0 and axis is 1 for data of shape \\[3, 2\\]\\.",
+                F, ints(1, 1, 1), mode="sequence", repeat_from_axis=0),
     sequence_op("argument repeat_from_axis must be in \\[-2, 2\\)", F, mode="upper",
                 repeat_from_axis=2),
     sequence_op("argument radius must not be negative, but is -1", F, ints(1, 1, 1),

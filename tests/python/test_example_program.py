@@ -1,11 +1,13 @@
 """What programs that train share: the bounds of their arguments, and the seeds of their nets."""
 
+import glob
 import os
 
 import pytest
 from caffe2.python import core
 
 import example_runner
+import fresh_process
 import program
 
 DOC = """Draws nothing,
@@ -97,3 +99,26 @@ def test_each_operator_has_a_seed_of_its_own():
     assert seeds(7) == [[7001, 7002], [7003, 7004, 7005]]
     # Caffe2 takes no more than 32 bits.
     assert seeds(program.MAX_SEED - 1)[1][-1] == 4294966005
+
+
+def test_programs_have_one_way_to_get_threads():
+    """Caffe2's own leaves the runtime one, and no one sees it."""
+    for path in glob.glob(os.path.join(example_runner.EXAMPLES, "*.py")):
+        with open(path) as source:
+            assert "GlobalInit" not in source.read(), path
+
+
+def test_a_large_net_has_the_cores(tmp_path):
+    """char_transformer, stopped where it begins to work."""
+    source = """
+        import sys
+        sys.path.insert(0, {!r})
+        import char_transformer, torch
+        def load():
+            print(torch.get_num_threads())
+            sys.exit()
+        char_transformer.help_topics.load = load
+        char_transformer.main(["--output", {!r}])
+    """.format(example_runner.EXAMPLES, str(tmp_path))
+    environment = {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3", "MKL_DYNAMIC": "FALSE"}
+    assert fresh_process.output(source, **environment).split() == ["3"]

@@ -1,6 +1,7 @@
 """Loading the library, each time in a process of its own."""
 
 import os
+import re
 import shutil
 import subprocess
 from textwrap import dedent
@@ -74,7 +75,7 @@ def shared_library(path, source, *flags):
 
 
 class TestLoads(object):
-    def test_import_sets_the_preference(self):
+    def test_import_takes_the_names(self):
         out = printed(
             """
             print(is_ours())
@@ -84,7 +85,7 @@ class TestLoads(object):
         )
         assert out == ["False", "True True False", ""]
 
-    def test_override_0_leaves_stock_preferred(self):
+    def test_override_0_leaves_stock(self):
         out = printed(
             """
             import caffe2op_mask
@@ -353,22 +354,66 @@ class TestSchemasAmended(object):
         assert boolean_args == "['fill_val', 'keep_shape']"
 
 
-@pytest.mark.parametrize("override, expected", [("1", "True True"), ("0", "False False")])
-def test_preference_outlives_a_reset(override, expected):
-    """Caffe2's test classes clear all preferences of engines; that is no wish for stock."""
-    out = fresh_process.output(
-        dedent(IS_OURS)
-        + dedent(
-            """
-            import caffe2op_mask
-            before = is_ours()
-            core.SetEnginePref({}, {})
-            print(before, is_ours())
-            """
-        ),
-        CAFFE2OP_MASK_OVERRIDE=override,
+# Caffe2's own test classes clear all preferences of engines, which is no wish for stock.
+@pytest.mark.parametrize(
+    "load", ["import caffe2op_mask", "dyndep.InitOpsLibrary({!r})", "ctypes.CDLL({!r})"]
+)
+def test_preferences_of_engines_change_nothing(load):
+    out = printed(
+        """
+        import ctypes
+        {}
+        print(is_ours(), is_ours("MASK"), is_ours("DEFAULT"))
+        core.SetEnginePref({{}}, {{}})
+        print(is_ours(), is_ours("MASK"), is_ours("DEFAULT"))
+        """.format(load.format(caffe2op_mask.library_path()))
     )
-    assert out.splitlines()[-1] == expected
+    assert out == ["True True False", "True True False", ""]
+
+
+def test_preferences_of_engines_do_not_bring_it_back():
+    out = printed(
+        """
+        import caffe2op_mask
+        core.SetEnginePref({}, {})
+        print(is_ours(), is_ours("MASK"), is_ours("DEFAULT"))
+        """,
+        CAFFE2OP_MASK_OVERRIDE="0",
+    )
+    assert out == ["False True False", ""]
+
+
+@pytest.mark.parametrize(
+    "engine, expected",
+    [
+        ("", True),
+        ("CUDNN", True),
+        ("MASK,DEFAULT", True),
+        ("DEFAULT", False),
+        ("DEFAULT,MASK", False),
+        ("CUDNN,DEFAULT", False),
+    ],
+)
+def test_the_first_engine_that_is_there(engine, expected):
+    out = printed("import caffe2op_mask; print(is_ours({!r}))".format(engine))
+    assert out == [str(expected), ""]
+
+
+def test_the_library_is_never_unloaded():
+    """The runtime would go on calling what it registered."""
+    section = subprocess.check_output(
+        ["readelf", "-d", caffe2op_mask.library_path()], universal_newlines=True
+    )
+    assert re.search(r"\(FLAGS_1\) .*\bNODELETE\b", section)
+    out = printed(
+        """
+        import ctypes, _ctypes
+        library = ctypes.CDLL({!r})
+        _ctypes.dlclose(library._handle)
+        print(is_ours())
+        """.format(caffe2op_mask.library_path())
+    )
+    assert out == ["True", ""]
 
 
 @pytest.mark.parametrize("target", ["SSE4", "AVX2"])

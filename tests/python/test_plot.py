@@ -7,13 +7,15 @@ import hypothesis.strategies as st
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from caffe2.proto import caffe2_pb2
 from caffe2.python import core, workspace
 from hypothesis import given
 
 import reference
 from attention_reference import attention_kept, kept, make_case, mask_options, read_extras
-from caffe2op_mask import plot
+from caffe2op_mask import blobs, plot
+from caffe2op_mask.commands import nets
 from op_tester import create
 
 
@@ -235,6 +237,56 @@ def test_a_net_is_asked_as_it_runs():
     assert (second.share, second.empty_rows) == (0.5, 1)
     assert workspace.FetchBlob("lengths").tolist() == [0, 4]
     assert sorted(workspace.Blobs()) == ["lengths", "x", "y"]
+
+
+# Bits that bfloat16 has: 0, subnormal, 1 + 2^-7, the largest, infinities.
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.int64])
+def test_fetch(dtype):
+    values = [0.0, -2.0 ** -130, 1 + 2.0 ** -7, 3.3895e38, np.inf, -np.inf, np.nan]
+    tensor = torch.tensor([0, 1, 2] if dtype == torch.int64 else values).to(dtype)
+    workspace.FeedBlob("x", tensor)
+    array = blobs.fetch("x")
+    workspace.FeedBlob("x", torch.zeros_like(tensor))  # the array is a copy
+    expected = tensor.float() if dtype == torch.bfloat16 else tensor
+    assert array.dtype == expected.numpy().dtype
+    np.testing.assert_array_equal(array, expected.numpy())
+
+
+def test_fetch_of_what_no_array_holds():
+    with pytest.raises(RuntimeError, match="Can't find blob"):
+        blobs.fetch("absent")
+    workspace.RunOperatorOnce(core.CreateOperator("CreateMutex", [], ["mutex"]))
+    assert blobs.fetch("mutex") == workspace.FetchBlob("mutex")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_operators_on_blobs_of_any_real_type(dtype):
+    """A net of all operators that mask reals, asked as it runs."""
+
+    def feed(name, array):
+        workspace.FeedBlob(name, torch.tensor(array).to(getattr(torch, dtype)))
+
+    ones = np.ones((1, 1, 2, 4), np.float32)
+    feed("x", ones)
+    feed("bias", np.array([0, -np.inf, 0, -np.inf], np.float32))
+    feed("logits", np.array([1, -1, -1, 1], np.float32))
+    workspace.FeedBlob("keep", ones != 0)
+    workspace.FeedBlob("lengths", np.array([1, 2], np.int32))
+    net = core.Net("net")
+    net.SequenceMask(["x", "lengths"], ["padded"], mode="sequence", axis=3, fill_val=0.0)
+    net.BooleanMask(["x", "keep"], ["same"], keep_shape=1)
+    net.MaskedSoftmax(["x", "bias"], ["weights"], has_bias=1)
+    bias = net.Slice(["bias"], ["bias_2"], starts=[0], ends=[2])
+    net.MaskedAttention(["x", "x", "x", bias], ["o", "lse"], has_bias=1)
+    net.Gate(["x", "logits"], ["y", "g"], kind="hard")
+    asked = list(plot.of_net(net.Proto()))
+    names = ["SequenceMask", "BooleanMask", "MaskedSoftmax", "MaskedAttention", "Gate"]
+    assert [hidden.name.split()[0] for hidden in asked] == names
+    assert [hidden.share for hidden in asked] == [1 - 3 / 8, 0, 0.5, 0.5, 0.5]
+    assert [hidden.empty_rows for hidden in asked] == [0] * 5
+    kind = np.dtype("float32" if dtype == "bfloat16" else dtype)
+    assert nets.fetch("weights").dtype == kind
+    assert nets.fetch("weights")[0, 0].tolist() == [[0.5, 0, 0.5, 0]] * 2
 
 
 # Pictures.

@@ -63,7 +63,7 @@ def shaped(draw, dtype, finite=False):
     if batch is not None:
         args["batch"] = batch - draw(st.sampled_from([0, len(shape)]))
     if draw(st.booleans()):
-        repeat = draw(st.integers(axis, len(shape) - 1))
+        repeat = draw(st.integers(reference.first_repeat(shape, axis), len(shape) - 1))
         args["repeat_from_axis"] = repeat - draw(st.sampled_from([0, len(shape)]))
     limit = 2 ** 63 - 1
     if draw(st.booleans()):

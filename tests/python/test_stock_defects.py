@@ -5,6 +5,7 @@ is shown without one that could hurt: the blob that is too short was longer befo
 stands behind its end is memory of its own, with values that the test put there.
 """
 
+import re
 import signal
 
 import fresh_process
@@ -174,6 +175,40 @@ def test_repeat_from_axis():
     assert run(OURS, "SequenceMask", inputs, **batch).tolist() == expected
 
 
+def test_repeat_from_axis_before_axis():
+    """Stock divides by what is repeated: it then has no column to mask, and writes nothing."""
+    lengths = np.array([0, 1], dtype=np.int32)
+    arguments = {"mode": "sequence", "axis": 2, "repeat_from_axis": 1, "fill_val": 0.0}
+    inputs = [np.ones((1, 2, 2), dtype=np.float32), lengths]
+    for unwritten in (7, 8):
+        workspace.FeedBlob("output", np.full((1, 2, 2), unwritten, dtype=np.float32))
+        stock = run(STOCK, "SequenceMask", inputs, **arguments)
+        assert stock.tolist() == np.full((1, 2, 2), unwritten).tolist()
+    refuses(OURS, "must not come before axis", "SequenceMask", inputs, **arguments)
+    # Dims of 1 divide by nothing.
+    inputs = [np.ones((2, 1, 2), dtype=np.float32), lengths]
+    for engine in (STOCK, OURS):
+        output = run(engine, "SequenceMask", inputs, **arguments)
+        assert output.tolist() == [[[0, 0]], [[1, 1]]]
+
+
+def test_repeat_from_axis_of_nothing():
+    code = """
+import resource
+import caffe2op_mask
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+workspace.FeedBlob("data", np.zeros((3, 0), dtype=np.float32))
+workspace.FeedBlob("lengths", np.array([1, 2, 3], dtype=np.int32))
+op = core.CreateOperator(
+    "SequenceMask", ["data", "lengths"], ["output"], mode="sequence", repeat_from_axis=1,
+    engine="{}")
+workspace.RunOperatorOnce(op)
+print(workspace.FetchBlob("output").shape)
+"""
+    assert fresh_process.run(HEAD + code.format(STOCK)).code == -signal.SIGFPE
+    assert fresh_process.output(HEAD + code.format(OURS)) == "(3, 0)\n"
+
+
 def test_documentation_of_the_triangles():
     code = """
 import caffe2.python._import_c_extension as runtime
@@ -206,6 +241,26 @@ def test_as_many_values_as_positions():
     refuses(STOCK, "does not match the corresponding value size", "BooleanUnmask", inputs)
     assert run(OURS, "BooleanUnmask", inputs).tolist() == [1, 3]
     refuses(OURS, "one row for each of the 1", "BooleanUnmask", inputs, layout="compact")
+
+
+def test_record_without_a_gradient():
+    # Caffe2 carries records of its tests: what they made, gradients included.
+    code = """
+import os
+import sys
+import caffe2.python.operator_test
+import pytest
+{}
+folder = os.path.dirname(caffe2.python.operator_test.__file__)
+sys.exit(pytest.main(
+    ["-q", "-p", "no:cacheprovider", "--rootdir", folder, folder + "/boolean_unmask_test.py"]))
+"""
+    environment = {"CAFFE2_HYPOTHESIS_PROFILE": "sandcastle"}
+    stock = fresh_process.run(code.format(""), **environment)
+    assert stock.code == 0 and "1 passed" in stock.out
+    ours = fresh_process.run(code.format("import caffe2op_mask"), **environment)
+    assert ours.code == 1 and "1 failed" in ours.out
+    assert re.search("No such file or directory: .*grad_0.pb", ours.out)
 
 
 def test_outputs_of_one_name():

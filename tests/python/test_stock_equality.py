@@ -22,7 +22,7 @@ from op_tester import (
     run_case,
     shapes,
 )
-from reference import product
+from reference import first_repeat, product
 
 STOCK = "DEFAULT"
 
@@ -62,9 +62,8 @@ def sequence_mask_cases(draw, mode):
         args["batch"] = batch - draw(st.sampled_from([0, rank]))
     # Stock takes the two apart only, repeats sequences only, and divides by the repeated dims.
     elif mode == "sequence" and product(shape) > 0 and draw(st.booleans()):
-        args["repeat_from_axis"] = draw(st.integers(axis, rank - 1)) - draw(
-            st.sampled_from([0, rank])
-        )
+        repeat = draw(st.integers(first_repeat(shape, axis), rank - 1))
+        args["repeat_from_axis"] = repeat - draw(st.sampled_from([0, rank]))
     if draw(st.booleans()):
         args["radius"] = draw(st.integers(0, 5))
     if draw(st.booleans()):

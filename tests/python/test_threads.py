@@ -1,5 +1,7 @@
 """The same bits whatever the number of threads, for tensors that are worth several."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -115,3 +117,74 @@ def test_operators_use_the_threads_they_are_given(threads):
         print(count() - before)
     """
     assert fresh_process.output(source, OMP_NUM_THREADS=threads).split() == [str(int(threads) - 1)]
+
+
+CORES = len(os.sched_getaffinity(0))
+needs_mkl = pytest.mark.skipif(
+    not torch.backends.mkl.is_available(), reason="the runtime's BLAS is not MKL"
+)
+
+
+def threads_after(statement, environment):
+    """How many threads the runtime has after a statement, in a process of its own."""
+    source = """
+        import os
+        for name in [name for name in os.environ if name.endswith("_NUM_THREADS")]:
+            del os.environ[name]
+        os.environ.update({}, MKL_DYNAMIC="FALSE")  # more threads than cores, too
+        from caffe2.python import core
+        import caffe2op_mask
+        import torch
+        {}
+        print(torch.get_num_threads())
+    """
+    return int(fresh_process.output(source.format(environment, statement)))
+
+
+@needs_mkl
+@pytest.mark.parametrize(
+    "flags, environment, count",
+    [
+        ([], {}, 1),
+        ([], {"OMP_NUM_THREADS": "3"}, 1),
+        ([], {"MKL_NUM_THREADS": "3"}, 3),
+        (["--caffe2_omp_num_threads=3"], {}, 3),
+        (["--caffe2_mkl_num_threads=3"], {}, 3),
+    ],
+)
+def test_threads_that_caffe2_leaves(flags, environment, count):
+    """As README.md and docs/troubleshooting.md have it."""
+    assert threads_after("core.GlobalInit({})".format(["x"] + flags), environment) == count
+
+
+@pytest.mark.parametrize(
+    "arguments, environment, count",
+    [
+        ("'x'", {}, CORES),
+        ("'x', threads=3", {}, 3),
+        ("'x', threads=3", {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}, 3),
+        ("'x'", {"OMP_NUM_THREADS": "3"}, 3),
+        ("'x'", {"OMP_NUM_THREADS": "3,1"}, 3),
+        ("'x'", {"OMP_NUM_THREADS": ""}, CORES),
+        ("'x'", {"OMP_NUM_THREADS": "many"}, CORES),
+        pytest.param("'x'", {"MKL_NUM_THREADS": "3"}, 3, marks=needs_mkl),
+        pytest.param("'x'", {"MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "3"}, 1, marks=needs_mkl),
+    ],
+)
+def test_global_init(arguments, environment, count):
+    assert threads_after("caffe2op_mask.global_init({})".format(arguments), environment) == count
+
+
+def test_global_init_does_not_log_what_it_raises():
+    source = """
+        import caffe2op_mask
+        from caffe2.python import core, workspace
+        caffe2op_mask.global_init("x")
+        try:
+            workspace.RunOperatorOnce(core.CreateOperator("SequenceMask", ["x"], ["y"]))
+        except RuntimeError as error:
+            print("raised")
+    """
+    result = fresh_process.run(source)
+    assert result.out == "raised\n"
+    assert "enforce fail" not in result.err

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 from caffe2.python import workspace
 
+from caffe2op_mask import blobs
 from caffe2op_mask.checks import check_counts
 from caffe2op_mask.commands import UserError, files
 from caffe2op_mask.text import sentence
@@ -98,9 +99,9 @@ def check_blob(name, net, path):
 
 
 def fetch(name):
-    """The array of a blob."""
+    """The array of a blob; bfloat16, which NumPy has not, becomes float32."""
     with errors("'{}' cannot be fetched".format(name)):
-        array = workspace.FetchBlob(name)
+        array = blobs.fetch(name)
     if not isinstance(array, np.ndarray) or array.dtype == object:
         raise UserError("'{}' is no tensor of numbers.".format(name))
     return array

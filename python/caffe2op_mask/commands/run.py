@@ -1,7 +1,8 @@
 """run a saved net on arrays, and save what it computes
 
 Loads the mask operators, runs INIT once and NET as often as asked, on what the run before left, and
-writes blobs to .npy files. Prints the shape and type of each, and the time of a run.
+writes blobs to .npy files, bfloat16, which NumPy has not, as float32. Prints the shape and type of
+each, and the time of a run.
 
 examples:
   python -m caffe2op_mask run net.pb --init init.pb --feed scores=x.npy --fetch weights=y.npy

@@ -164,14 +164,13 @@ def multi_head_attention(
         projected = fc(
             model, blob, blob_out + suffix, dim_from, count * head_dim, weight_init, bias_init
         )
-        # A dim of 0 in an argument would copy that of the input, but not where a batch is empty.
-        dims = net.Shape(projected, projected + "_dims", axes=[0, 1])
-        each = net.GivenTensorInt64Fill(
-            [], projected + "_head_dims", shape=[2], values=[count, head_dim]
+        # A Reshape would copy less, but leave the runtime without shapes: that of an empty batch
+        # cannot be given by an argument, and one that is computed is not inferred.
+        each = net.Split(
+            projected, ["{}_{}".format(projected, i) for i in range(count)], axis=2
         )
-        shape, _ = net.Concat([dims, each], [projected + "_shape", projected + "_split"], axis=0)
-        by_place, _ = net.Reshape([projected, shape], [projected, projected + "_old_shape"])
-        return net.Transpose(by_place, blob_out + name, axes=[0, 2, 1, 3])
+        each = each if count > 1 else [each]
+        return net.Concat(each, [blob_out + name, projected + "_split"], axis=1, add_axis=1)[0]
 
     qkv = [
         heads(query, "_q", dim_in, num_heads, "_queries"),
@@ -264,9 +263,10 @@ def _task_queries(model, blob_in, blob_out, dim_in, num_tasks, task):
         # A sparse gradient would update a task once for each of its rows.
         own = net.Gather([table, task], blob_out + "_own", dense_gradient=True)
         return net.ExpandDims(own, blob_out + "_query", dims=[1])
-    size = net.Shape(blob_in, blob_out + "_batch", axes=[0])
-    zeros = net.ConstantFill(size, blob_out + "_zeros", input_as_shape=1, value=0.0)
-    zeros = net.ExpandDims(zeros, blob_out + "_rows", dims=[1, 2])
+    # From a blob of the batch, not from its Shape, by which the runtime would infer nothing.
+    zeros = net.ConstantFill(blob_in, blob_out + "_zeros", value=0.0)
+    zeros = net.ReduceSum(zeros, blob_out + "_rows", axes=[1, 2], keepdims=1)
+    zeros = net.StopGradient(zeros, zeros)
     return net.Add([zeros, net.ExpandDims(table, blob_out + "_row", dims=[0])], blob_out + "_query")
 
 

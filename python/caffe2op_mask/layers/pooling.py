@@ -34,4 +34,10 @@ def masked_mean(model, blob_in, blob_out=None, lengths=None, mask=None):
         )
     rows = net.BooleanMask([blob_in, kept], blob_out + "_rows", **ours)
     counts = net.BooleanMaskLengths([kept, kept], blob_out + "_counts", **ours)
+    # How many rows there are is not known before the mask is, and from such rows the runtime infers
+    # a wrong shape of their mean. It infers nothing from what is cut where a blob says, as here all
+    # is: then blob_out is left unknown.
+    first = net.GivenTensorIntFill([], blob_out + "_first", shape=[1], values=[0])
+    end = net.GivenTensorIntFill([], blob_out + "_end", shape=[1], values=[-1])
+    counts = net.Slice([counts, first, end], blob_out + "_all_counts")
     return net.LengthsMean([rows, counts], blob_out)
