@@ -141,8 +141,8 @@ NaN in `Z` makes g NaN, except for hard, where it is not greater than 0.
 
 float16 and bfloat16 are computed in float32 and rounded once. Gradients go to `X`, `Z` and
 `threshold`, also from that of `G`; they are summed, in float64, over what `Z` and `threshold` were
-broadcast to, and finite where the gate saturates. `Y` may be `X` itself where no gradient is
-needed.
+broadcast to, and finite where the gate saturates. `Y` may be `X` itself in a net
+that does not train: gradients read `X`.
 
 Errors: `X` not float16, bfloat16, float32 or float64; `Z` or `threshold` of another type or of a
 shape that does not broadcast; `threshold` without kind = relu, `noise` without kind =
