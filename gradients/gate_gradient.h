@@ -7,7 +7,7 @@
 namespace caffe2 {
 namespace mask {
 
-// Gate -> GateGradient(X, Z [, threshold] [, noise], d_Y [, d_G]); arguments are
+// Gate -> GateGradient(X, Z [, threshold] [, noise] [, d_Y] [, d_G]); arguments are
 // copied.
 class GetGateGradient : public GradientMaker {
   using GradientMaker::GradientMaker;

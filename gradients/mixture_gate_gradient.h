@@ -7,7 +7,7 @@
 namespace caffe2 {
 namespace mask {
 
-// MixtureGate -> MixtureGateGradient(E, Z, d_Y [, d_G]); arguments are copied.
+// MixtureGate -> MixtureGateGradient(E, Z [, bias] [, d_Y] [, d_G]); arguments are copied.
 class GetMixtureGateGradient : public GradientMaker {
   using GradientMaker::GradientMaker;
   std::vector<OperatorDef> GetGradientDefs() override;

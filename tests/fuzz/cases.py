@@ -331,7 +331,7 @@ def draw_gate(random):
     kind = pick(random, ("sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete"))
     args = {"kind": kind} if kind != "sigmoid" or one_in(random, 2) else {}
     outputs = random.randint(1, 3)
-    if kind == "relu":
+    if kind == "relu" and not one_in(random, 4):
         inputs.append(array(random, dtype, smaller(random, inputs[1].shape)))
     if kind == "hard":
         args.update(some_args(random, clip=(0.0, 1.5, 3)))
@@ -352,7 +352,7 @@ def weigh(args, g, x):
 def gate_value(z, threshold, args):
     """g(Z), NaN where Z is."""
     if args.get("kind") == "relu":
-        return np.asarray(np.maximum(0, z - threshold))
+        return np.asarray(np.maximum(0, z if threshold is None else z - threshold))
     if args.get("kind") == "softmax" and z.ndim == 0:
         return np.asarray(1 + (z - z))
     return np.asarray(gate_reference.value(z, threshold, **args))
@@ -413,15 +413,23 @@ def draw_mixture_gate(random):
     args = {}
     if e.shape[1] and one_in(random, 2):
         args["top_k"] = random.randint(1, e.shape[1] + 1)
-    return Case([e, z], args, random.randint(1, 3))
+    args.update(some_args(random, renormalize=(0, 1)))
+    inputs = [e, z]
+    if one_in(random, 2):
+        # So far apart that it alone decides.
+        bias = 2.0 * random.permutation(e.shape[1])
+        inputs.append(bias.astype("float64" if dtype == "float64" else "float32"))
+    return Case(inputs, args, random.randint(1, 3))
 
 
 def judge_mixture_gate(case, outputs):
-    e, z = [wide(one) for one in case.inputs]
+    e, z = [wide(one) for one in case.inputs[:2]]
     if np.isnan(z).any() or np.isposinf(z).any():
         return  # its row is NaN, and what top_k makes of it is nobody's contract
     dtype = str(case.inputs[0].dtype)
-    y, g = gate_reference.mixture_gate(e, z, case.args.get("top_k"))
+    known = {name: case.args[name] for name in ("top_k", "renormalize") if name in case.args}
+    with np.errstate(invalid="ignore"):
+        y, g = gate_reference.mixture_gate(e, z, *case.inputs[2:], **known)
     assert_near("Y", outputs[0], y, dtype, np.abs(e).max(initial=1.0, where=np.isfinite(e)))
     if len(outputs) > 1:
         assert_near("G", outputs[1], g, dtype, 0.1)

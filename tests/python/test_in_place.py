@@ -40,7 +40,10 @@ CASES = {
         attention_reference.make_case([X], {"empty_row": empty_row}, mask=MASK, bias=Z)
         for empty_row in ("zero", "nan", "uniform")
     ],
-    "MixtureGate": [Case([np.stack([X, Z], 2), Z], {"top_k": 2}, 2)],
+    "MixtureGate": [
+        Case([np.stack([X, Z], 2), Z], {"top_k": 2}, 2),
+        Case([np.stack([X, Z], 2), Z, X[0]], {"top_k": 2, "renormalize": 1}, 2),
+    ],
     "SequenceMask": [
         Case([X, LENGTHS], {"mode": "sequence", "fill_val": 0.0}),
         Case([X, MASK], {"mode": "mask"}),
