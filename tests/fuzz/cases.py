@@ -541,14 +541,13 @@ def judge_gate_gradient(case, outputs):
     args = gate_args(case.args)
     if args.get("kind") == "hard_concrete" and not args.get("is_test"):
         return
-    relu = args.get("kind") == "relu"
-    leaves = [leaf(one) for one in inputs[: 3 if relu else 2]]
+    leaves = [leaf(one) for one in inputs[: len(outputs)]]
     d_outputs = [torch.tensor(wide(one)) for one in inputs[len(leaves) :]]
     if not finite([d.numpy() for d in d_outputs]):
         return
 
     def weighed():
-        g = torch_gate(leaves[1], leaves[2] if relu else None, **args)
+        g = torch_gate(leaves[1], leaves[2] if len(leaves) > 2 else None, **args)
         total = (g * leaves[0] * d_outputs[0]).sum()
         return total + (g * d_outputs[1]).sum() if len(d_outputs) > 1 else total
 
@@ -570,14 +569,17 @@ def judge_highway_gradient(case, outputs):
 
 def judge_mixture_gate_gradient(case, outputs):
     leaves = [leaf(one) for one in case.inputs[:2]]
-    d_outputs = [torch.tensor(wide(one)) for one in case.inputs[2:]]
+    bias = case.inputs[2] if case.args.get("has_bias") else None
+    d_outputs = [torch.tensor(wide(one)) for one in case.inputs[2 if bias is None else 3 :]]
     if not finite([d.numpy() for d in d_outputs]) or not finite([wide(case.inputs[1])]):
         return
     e, z = [wide(one) for one in case.inputs[:2]]
-    g = gate_reference.mixture_gate(e, z, case.args.get("top_k"))[1]
+    g = gate_reference.mixture_gate(e, z, bias, case.args.get("top_k"))[1]
 
     def weighed():
         kept = torch.softmax(leaves[1], 1) * torch.tensor(g != 0)
+        if case.args.get("renormalize"):
+            kept = kept / kept.sum(1, keepdim=True)
         rows = reference.product(leaves[0].shape[2:])
         e = leaves[0].reshape(leaves[0].shape[:2] + (rows,))
         total = ((kept[..., None] * e).sum(1) * d_outputs[0].reshape(len(e), rows)).sum()

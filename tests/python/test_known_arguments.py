@@ -26,7 +26,7 @@ def schema(name):
 
 
 def known(name):
-    """Arguments of an operator, and, as its maker copies them, of one that it is the gradient of."""
+    """Arguments of an operator, and of one that it is the gradient of, as its maker copies them."""
     of = name[: -len("Gradient")] if name.endswith("Gradient") else None
     return schema(name) + [one for one in (schema(of) if of else []) if one not in schema(name)]
 
