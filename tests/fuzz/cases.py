@@ -452,15 +452,31 @@ def draw_random_mask(random):
     args = some_args(random, p=(0.0, 1.0, 0.25, 1, 0), unit=("element", "row", "span"))
     if args.get("unit") == "span":
         args.update(some_args(random, span_length=(1, 2, 7, HUGE)))
-    return Case([array(random, pick(random, DTYPES), shape_of(random, 0, 3))], args)
+    inputs = [array(random, pick(random, DTYPES), shape_of(random, 0, 3))]
+    shape = inputs[0].shape
+    if args.get("unit") != "row":
+        args.update(some_args(random, min_masked=(0, 1, 3, HUGE)))
+        if shape and one_in(random, 2):
+            inputs.append(index(random, shape[: random.randint(len(shape))], shape[-1]))
+    return Case(inputs, args)
 
 
 def judge_random_mask(case, outputs):
     mask = outputs[0]
     assert mask.dtype == np.bool_ and mask.shape == case.inputs[0].shape
-    p = case.args.get("p", 0.15)
-    assert p > 0 or mask.all(), "nothing is to be masked"
-    assert p < 1 or not mask.any(), "everything is to be masked"
+    p, least, real = case.args.get("p", 0.15), case.args.get("min_masked", 0), ~np.zeros_like(mask)
+    if len(case.inputs) > 1:
+        lengths = case.inputs[1]
+        real = np.arange(mask.shape[-1]) < lengths.reshape(
+            lengths.shape + (1,) * (mask.ndim - lengths.ndim)
+        )
+        real = np.broadcast_to(real, mask.shape)
+    assert mask[~real].all(), "padding is masked"
+    assert p > 0 or least or mask.all(), "nothing is to be masked"
+    assert p < 1 or not mask[real].any(), "everything is to be masked"
+    if case.args.get("unit", "element") == "element" and mask.ndim:
+        enough = np.minimum(least, real.sum(-1))
+        assert ((~mask).sum(-1) >= enough).all(), "fewer are masked than must be"
     if case.args.get("unit") == "row" and mask.ndim:
         assert (mask.all(-1) | ~mask.any(-1)).all(), "a row is masked in part"
 

@@ -139,6 +139,18 @@ CASES = [
     random_mask("argument unit must be element, row or span, but is 'column'", unit="column"),
     random_mask("argument span_length goes with unit = span, but unit is element", span_length=3),
     random_mask("argument span_length must be at least 1, but is 0", unit="span", span_length=0),
+    random_mask("argument min_masked must not be negative, but is -1", min_masked=-1),
+    random_mask("lengths and argument min_masked go with unit = element or span, but unit is row",
+                unit="row", min_masked=1),
+    case("RandomMask", "lengths and argument min_masked go with unit = element or span, but unit is "
+         "row", F, np.zeros(3, "i"), unit="row"),
+    case("RandomMask", "lengths must be of type int32 or int64, but is float32", F, F[:, 0]),
+    case("RandomMask", "lengths must have the shape of leading dims of X, \\[3, 2\\], before its "
+         "last, but is of shape \\[2\\]", F, np.zeros(2, "i")),
+    case("RandomMask", "lengths must have the shape of leading dims of X, .* \\[3, 2\\]", F,
+         np.zeros((3, 2), "i")),
+    case("RandomMask", "lengths must have the shape of leading dims of X, \\[\\], .* \\[\\]",
+         np.zeros((), "f"), np.zeros((), "i")),
 ]
 
 

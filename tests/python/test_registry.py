@@ -37,7 +37,7 @@ OWN = {
     "MaskedSoftmaxGradient": Entry((2, 7), (1, 2), None),
     "MixtureGate": Entry((2, 3), (1, 2), "MixtureGateGradient", 2),
     "MixtureGateGradient": Entry((3, 5), (2, 2), None),
-    "RandomMask": Entry((1, 1), (1, 1), None),
+    "RandomMask": Entry((1, 2), (1, 1), None),
 }
 ALL = dict(STOCK, **OWN)
 
