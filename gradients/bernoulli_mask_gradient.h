@@ -2,14 +2,14 @@
 
 #include <vector>
 
-#include "caffe2/core/operator_gradient.h"
+#include "gradients/gradient_maker.h"
 
 namespace caffe2 {
 namespace mask {
 
 // BernoulliMask -> BernoulliMaskGradient(Z, mask, d_log_prob).
-class GetBernoulliMaskGradient : public GradientMakerBase {
-  using GradientMakerBase::GradientMakerBase;
+class GetBernoulliMaskGradient : public GradientMaker {
+  using GradientMaker::GradientMaker;
   std::vector<OperatorDef> GetGradientDefs() override;
 };
 

@@ -2,14 +2,14 @@
 
 #include <vector>
 
-#include "caffe2/core/operator_gradient.h"
+#include "gradients/gradient_maker.h"
 
 namespace caffe2 {
 namespace mask {
 
 // BooleanMask -> BooleanMaskGradient(mask, d_masked); arguments are copied.
-class GetBooleanMaskGradient : public GradientMakerBase {
-  using GradientMakerBase::GradientMakerBase;
+class GetBooleanMaskGradient : public GradientMaker {
+  using GradientMaker::GradientMaker;
   std::vector<OperatorDef> GetGradientDefs() override;
 };
 

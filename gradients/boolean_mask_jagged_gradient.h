@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "caffe2/core/operator_gradient.h"
+#include "gradients/gradient_maker.h"
 
 namespace caffe2 {
 namespace mask {
@@ -10,8 +10,8 @@ namespace mask {
 // BooleanMaskJagged -> BooleanMaskGradient(mask, d_masked_values): rows return
 // to their places, whatever segment they are of. By engine MASK, whatever is
 // preferred: the stock operator of this name knows no rows.
-class GetBooleanMaskJaggedGradient : public GradientMakerBase {
-  using GradientMakerBase::GradientMakerBase;
+class GetBooleanMaskJaggedGradient : public GradientMaker {
+  using GradientMaker::GradientMaker;
   std::vector<OperatorDef> GetGradientDefs() override;
   bool CopyEngine() const override { return false; }
 };

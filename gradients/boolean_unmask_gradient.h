@@ -2,14 +2,14 @@
 
 #include <vector>
 
-#include "caffe2/core/operator_gradient.h"
+#include "gradients/gradient_maker.h"
 
 namespace caffe2 {
 namespace mask {
 
 // BooleanUnmask -> BooleanUnmaskGradient(mask_1, values_1, .., d_data)
-class GetBooleanUnmaskGradient : public GradientMakerBase {
-  using GradientMakerBase::GradientMakerBase;
+class GetBooleanUnmaskGradient : public GradientMaker {
+  using GradientMaker::GradientMaker;
   std::vector<OperatorDef> GetGradientDefs() override;
 };
 

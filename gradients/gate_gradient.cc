@@ -22,9 +22,8 @@ std::vector<OperatorDef> GetGateGradient::GetGradientDefs() {
         def_.output_size(), ".");
     inputs.push_back(O(2));
   }
-  inputs.push_back(GO(0));
-  if (def_.output_size() > 1 && GradOut(1).IsDense()) inputs.push_back(GO(1));
-  return SingleGradientDef("GateGradient", "", inputs, gradients);
+  const std::vector<Argument> own = AddGradientsOfYAndG(&inputs);
+  return SingleGradientDef("GateGradient", "", inputs, gradients, own);
 }
 
 }  // namespace mask

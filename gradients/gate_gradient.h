@@ -2,15 +2,15 @@
 
 #include <vector>
 
-#include "caffe2/core/operator_gradient.h"
+#include "gradients/gradient_maker.h"
 
 namespace caffe2 {
 namespace mask {
 
-// Gate -> GateGradient(X, Z [, threshold] [, noise], d_Y [, d_G]); arguments are
+// Gate -> GateGradient(X, Z [, threshold] [, noise] [, d_Y] [, d_G]); arguments are
 // copied.
-class GetGateGradient : public GradientMakerBase {
-  using GradientMakerBase::GradientMakerBase;
+class GetGateGradient : public GradientMaker {
+  using GradientMaker::GradientMaker;
   std::vector<OperatorDef> GetGradientDefs() override;
 };
 

@@ -2,14 +2,14 @@
 
 #include <vector>
 
-#include "caffe2/core/operator_gradient.h"
+#include "gradients/gradient_maker.h"
 
 namespace caffe2 {
 namespace mask {
 
 // Highway -> HighwayGradient(H, X, Z, d_Y); arguments are copied.
-class GetHighwayGradient : public GradientMakerBase {
-  using GradientMakerBase::GradientMakerBase;
+class GetHighwayGradient : public GradientMaker {
+  using GradientMaker::GradientMaker;
   std::vector<OperatorDef> GetGradientDefs() override;
 };
 

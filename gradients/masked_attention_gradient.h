@@ -2,15 +2,15 @@
 
 #include <vector>
 
-#include "caffe2/core/operator_gradient.h"
+#include "gradients/gradient_maker.h"
 
 namespace caffe2 {
 namespace mask {
 
 // MaskedAttention -> MaskedAttentionGradient, to Q, K, V and, where there is one, the
 // bias, from O, LSE and their gradients.
-class GetMaskedAttentionGradient : public GradientMakerBase {
-  using GradientMakerBase::GradientMakerBase;
+class GetMaskedAttentionGradient : public GradientMaker {
+  using GradientMaker::GradientMaker;
   std::vector<OperatorDef> GetGradientDefs() override;
 };
 

@@ -9,10 +9,6 @@ std::vector<OperatorDef> GetMaskedSoftmaxGradient::GetGradientDefs() {
   const ArgumentHelper arguments(def_);
   std::vector<std::string> inputs{O(0), GO(0)};
   if (arguments.GetSingleArgument<std::string>("empty_row", "zero") != "zero") {
-    CAFFE_ENFORCE(
-        def_.input(0) != def_.output(0),
-        "MaskedSoftmax: in place there is a gradient only with empty_row = zero, since with the "
-        "others it must read X, which is overwritten.");
     inputs.push_back(I(0));
   }
   for (int i = 1; i < def_.input_size(); ++i) inputs.push_back(I(i));

@@ -2,14 +2,14 @@
 
 #include <vector>
 
-#include "caffe2/core/operator_gradient.h"
+#include "gradients/gradient_maker.h"
 
 namespace caffe2 {
 namespace mask {
 
 // MaskedSoftmax -> MaskedSoftmaxGradient, to X and, where there is one, the bias.
-class GetMaskedSoftmaxGradient : public GradientMakerBase {
-  using GradientMakerBase::GradientMakerBase;
+class GetMaskedSoftmaxGradient : public GradientMaker {
+  using GradientMaker::GradientMaker;
   std::vector<OperatorDef> GetGradientDefs() override;
 };
 

@@ -2,14 +2,14 @@
 
 #include <vector>
 
-#include "caffe2/core/operator_gradient.h"
+#include "gradients/gradient_maker.h"
 
 namespace caffe2 {
 namespace mask {
 
-// MixtureGate -> MixtureGateGradient(E, Z, d_Y [, d_G]); arguments are copied.
-class GetMixtureGateGradient : public GradientMakerBase {
-  using GradientMakerBase::GradientMakerBase;
+// MixtureGate -> MixtureGateGradient(E, Z [, bias] [, d_Y] [, d_G]); arguments are copied.
+class GetMixtureGateGradient : public GradientMaker {
+  using GradientMaker::GradientMaker;
   std::vector<OperatorDef> GetGradientDefs() override;
 };
 

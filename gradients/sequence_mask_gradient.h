@@ -2,15 +2,15 @@
 
 #include <vector>
 
-#include "caffe2/core/operator_gradient.h"
+#include "gradients/gradient_maker.h"
 
 namespace caffe2 {
 namespace mask {
 
 // SequenceMask -> SequenceMask with grad = 1, which fills with zeros: the
 // gradient passes where the data did.
-class GetSequenceMaskGradient : public GradientMakerBase {
-  using GradientMakerBase::GradientMakerBase;
+class GetSequenceMaskGradient : public GradientMaker {
+  using GradientMaker::GradientMaker;
   std::vector<OperatorDef> GetGradientDefs() override;
   bool CopyArguments() const override { return false; }
 };

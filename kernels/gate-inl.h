@@ -162,6 +162,10 @@ class GateWork {
       case GateKind::kSigmoid: ApplyGate(SigmoidGate(), z, count, g, slopes); break;
       case GateKind::kTanh: ApplyGate(TanhGate(), z, count, g, slopes); break;
       case GateKind::kRelu: {
+        if (tensors_.threshold == nullptr) {
+          ApplyGate(ReluGate(), z, count, g, slopes);
+          break;
+        }
         const C* const threshold = LoadSmall(
             tensors_.type, tensors_.threshold, tensors_.threshold_at, first, count, &other_);
         ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
@@ -214,9 +218,15 @@ class GateWork {
     return x_.at;
   }
 
-  // The gradient of g: d_y * (x - carry), and what is given of its own.
+  // The gradient of g: d_y * (x - carry), and what is given of its own. d_y alone where there
+  // is no x.
   HWY_INLINE void GradientOfGate(
       const C* d_y, const void* given, int64_t first, int64_t count, C* d_g) {
+    if (tensors_.x == nullptr) {
+      ForEachVector<C>(
+          count, [&](auto d, int64_t i) HWY_ATTR { hn::Store(hn::LoadU(d, d_y + i), d, d_g + i); });
+      return;
+    }
     const C* const difference = Difference(first, count);
     ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
       hn::Store(hn::Mul(hn::LoadU(d, d_y + i), hn::LoadU(d, difference + i)), d, d_g + i);
@@ -232,6 +242,7 @@ class GateWork {
   HWY_INLINE void StoreScaled(
       const C* g, const C* d_y, int64_t first, int64_t count, const GateGradients& gradients,
       Stores stores) {
+    if (gradients.d_x == nullptr) return;
     C* const d_x = BlockFor(tensors_.type, gradients.d_x, first, count, stores, &x_);
     WeighBy(g, d_y, count, d_x);
     StoreBlock(tensors_.type, d_x, first, count, gradients.d_x, stores);

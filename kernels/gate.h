@@ -50,7 +50,7 @@ struct GateTensors {
   const void* x;
   const void* carry;  // of X's shape, or null
   const void* z;
-  const void* threshold;      // kRelu's
+  const void* threshold;      // kRelu's; null is 0
   RowBroadcast gate_at;       // Z on X, by ElementBroadcast
   RowBroadcast threshold_at;  // threshold on Z
   int64_t threshold_size;
@@ -72,6 +72,7 @@ void Gate(
 // Gradients, each of the shape of what it is the gradient of, from those of y and,
 // unless null, of g. d_carry and d_threshold are null where there is no such input. None
 // overlaps what is read.
+// Of g alone: with the sizes of g, no x and no d_x, d_y is the gradient of g.
 // Noise is drawn as Gate drew it, if the function says the same.
 struct GateGradients {
   const void* d_y;

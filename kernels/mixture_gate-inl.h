@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -20,30 +21,32 @@ HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {
 namespace HWY_NAMESPACE {
 
-// weights[k] = 0 where z[k] is not among the `top_k` largest; a NaN is the largest.
+// Orders experts so that the `top_k` with the largest keys come first; of equal ones the first is
+// larger, and a NaN is the largest.
 template <typename C>
-HWY_INLINE void KeepTop(
-    const C* z, int64_t experts, int64_t top_k, std::vector<int64_t>* order, C* weights) {
+HWY_INLINE void ChooseTop(const C* keys, int64_t top_k, std::vector<int64_t>* order) {
   std::iota(order->begin(), order->end(), int64_t{0});
-  const auto before = [z](int64_t a, int64_t b) {
-    const bool a_is_nan = std::isnan(z[a]);
-    const bool b_is_nan = std::isnan(z[b]);
+  const auto before = [keys](int64_t a, int64_t b) {
+    const bool a_is_nan = std::isnan(keys[a]);
+    const bool b_is_nan = std::isnan(keys[b]);
     if (a_is_nan || b_is_nan) return a_is_nan == b_is_nan ? a < b : a_is_nan;
-    return z[a] == z[b] ? a < b : z[a] > z[b];
+    return keys[a] == keys[b] ? a < b : keys[a] > keys[b];
   };
   std::nth_element(order->begin(), order->begin() + top_k - 1, order->end(), before);
-  for (int64_t i = top_k; i < experts; ++i) weights[(*order)[static_cast<size_t>(i)]] = 0;
 }
 
-// Rows [begin, end) of the softmax and of the weights; `g` gets these too, in the
-// tensors' type. `softmax` and `g` may be null.
+// Rows [begin, end) of the weights; `g` gets these too, in the tensors' type, and `softmax` what
+// they are made of by leaving experts out. Either may be null.
 template <typename C>
 HWY_INLINE void StoreWeights(
     const MixtureTensors& tensors, int64_t begin, int64_t end, C* softmax, C* weights, void* g) {
   const int64_t experts = tensors.experts;
   const bool choose = tensors.top_k < experts;
+  const bool renormalize = choose && tensors.renormalize;
+  const auto* const bias = static_cast<const C*>(tensors.bias);
   const int64_t at_once = RowsAtOnce(experts);
   std::vector<int64_t> order(static_cast<size_t>(choose ? experts : 0));
+  std::vector<C> keys(order.size());
   std::vector<C> z(static_cast<size_t>(choose ? at_once * experts : 0));
   for (int64_t row = begin; row < end; row += at_once) {
     const int64_t rows = std::min(at_once, end - row);
@@ -52,11 +55,28 @@ HWY_INLINE void StoreWeights(
     C* const out = weights + first;
     LoadSpan(tensors.type, tensors.z, first, count, out);
     if (choose) std::copy(out, out + count, z.data());
-    SoftmaxRows(out, rows, experts);
+    if (!renormalize || bias != nullptr) SoftmaxRows(out, rows, experts);
     if (softmax != nullptr) std::copy(out, out + count, softmax + first);
     for (int64_t i = 0; choose && i < count; i += experts) {
-      KeepTop(z.data() + i, experts, tensors.top_k, &order, out + i);
+      const C* largest = z.data() + i;
+      if (bias != nullptr) {
+        for (int64_t k = 0; k < experts; ++k) keys[static_cast<size_t>(k)] = out[i + k] + bias[k];
+        largest = keys.data();
+      }
+      ChooseTop(largest, tensors.top_k, &order);
+      const auto leave_out = [&](C value) {
+        for (size_t k = static_cast<size_t>(tensors.top_k); k < order.size(); ++k) {
+          out[i + order[k]] = value;
+        }
+      };
+      if (renormalize) {
+        std::copy(z.data() + i, z.data() + i + experts, out + i);
+        leave_out(-std::numeric_limits<C>::infinity());
+        SoftmaxRows(out + i, 1, experts);
+      }
+      leave_out(0);
     }
+    if (renormalize && softmax != nullptr) std::copy(out, out + count, softmax + first);
     if (g != nullptr) StoreSpan(tensors.type, out, first, count, g);
   }
 }
@@ -116,7 +136,7 @@ HWY_INLINE void StoreExpertGradients(
   RealBlock<C> out;
   for (int64_t expert = begin; expert < end; ++expert) {
     const int64_t row = expert / tensors.experts;
-    const C weight = weights[expert];
+    const C weight = d_y == nullptr ? C{0} : weights[expert];
     sums[expert] = 0;
     if (weight == 0) std::fill(out.at, out.at + kRealBlock, C{0});
     for (int64_t column = 0; column < tensors.columns; column += kRealBlock) {
@@ -138,7 +158,8 @@ HWY_INLINE void StoreExpertGradients(
 }
 
 // Rows [begin, end) of d_z: s * (d - sum of s * d), where s is the softmax and d the
-// gradient of the weights, 0 where there is none.
+// gradient of the weights, 0 where there is none. What is not of the softmax, as renormalized
+// weights leave it out, has none whatever the sum is.
 template <typename C>
 HWY_INLINE void StoreLogitGradients(
     const MixtureTensors& tensors, const C* softmax, const C* weights, const void* d_g,
@@ -163,7 +184,9 @@ HWY_INLINE void StoreLogitGradients(
       const int64_t first = start + k;
       const int64_t count = std::min(kRealBlock, experts - k);
       for (int64_t i = 0; i < count; ++i) {
-        block.at[i] = static_cast<C>(double{softmax[first + i]} * (sums[first + i] - weighted));
+        const double share = double{softmax[first + i]};
+        const bool is_out = tensors.renormalize && share == 0;
+        block.at[i] = is_out ? C{0} : static_cast<C>(share * (sums[first + i] - weighted));
       }
       StoreBlock(tensors.type, block.at, first, count, d_z, Stores::kCached);
     }

@@ -19,8 +19,13 @@ struct MixtureTensors {
   const void* e;    // [N, K, D]
   const void* z;    // [N, K]
   // How many experts each row keeps, of [1, K]: those with the largest Z, of equal
-  // ones the first. Their weights stay what the softmax over all experts says.
+  // ones the first. Their weights stay what the softmax over all experts says,
   int64_t top_k;
+  // or become the softmax over those that are kept, as if divided by their sum.
+  bool renormalize = false;
+  // Of K numbers of the type computed in, float or double, or null: what is added to the softmax
+  // over all experts to be largest instead of Z. It changes no weight of what is kept.
+  const void* bias = nullptr;
 };
 
 // Memory of no meaning between calls, kept so that it is allocated once.
@@ -34,7 +39,7 @@ void MixtureGate(
     const MixtureTensors& tensors, void* y, void* g, MixtureScratch* scratch,
     ParallelFor parallel_for);
 
-// d_e and d_z from the gradient of y and, unless null, of g.
+// d_e and d_z from the gradients of y and of g, of which one may be null.
 void MixtureGateGradient(
     const MixtureTensors& tensors, const void* d_y, const void* d_g, void* d_e, void* d_z,
     MixtureScratch* scratch, ParallelFor parallel_for);

@@ -13,6 +13,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <vector>
 
 namespace caffe2op_mask {
 namespace {
@@ -27,11 +28,11 @@ uint64_t Threshold(double p) {
 }
 
 // The numbers of one row, however many it takes: those of element `row` under keys
-// that no element has.
+// that no element has, from behind `key` on.
 class RowNumbers {
  public:
-  RowNumbers(RandomStream stream, int64_t row)
-      : stream_(stream), row_(static_cast<uint64_t>(row)) {}
+  RowNumbers(RandomStream stream, int64_t row, uint32_t key = 0)
+      : stream_(stream), row_(static_cast<uint64_t>(row)), key_(key) {}
 
   // Of (0, 1).
   double Next() {
@@ -45,10 +46,27 @@ class RowNumbers {
  private:
   RandomStream stream_;
   uint64_t row_;
-  uint32_t key_ = 0;
+  uint32_t key_;
   std::array<uint32_t, 4> numbers_{};
   size_t next_ = numbers_.size();
 };
+
+// Numbers of limits are not those that were drawn before.
+constexpr uint32_t kLimitsKey = uint32_t{1} << 31;
+
+// Calls take(i) for `count` of the `free` places i of [0, size) that is_free(i), each choice of
+// them with one probability.
+template <class IsFree, class Take>
+void TakeSome(
+    int64_t count, int64_t free, int64_t size, RowNumbers numbers, const IsFree& is_free,
+    const Take& take) {
+  for (int64_t i = 0; i < size && count > 0; ++i) {
+    if (!is_free(i)) continue;
+    if (numbers.Next() * static_cast<double>(free--) >= static_cast<double>(count)) continue;
+    take(i);
+    --count;
+  }
+}
 
 }  // namespace
 
@@ -104,32 +122,67 @@ void RandomMaskRows(
   });
 }
 
+void LimitElements(
+    const RowLimits& limits, int64_t rows, int64_t columns, RandomStream stream, bool* mask,
+    ParallelFor parallel_for) {
+  parallel_for(0, rows, GrainFor(columns), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      bool* const out = mask + row * columns;
+      const int64_t real = limits.real(row, columns).end;
+      std::fill(out + real, out + columns, true);
+      const int64_t masked = std::count(out, out + real, false);
+      TakeSome(
+          std::min(limits.least, real) - masked, real - masked, real,
+          RowNumbers(stream, row, kLimitsKey), [&](int64_t i) { return out[i]; },
+          [&](int64_t i) { out[i] = false; });
+    }
+  });
+}
+
 void RandomMaskSpans(
     double p, int64_t span, int64_t rows, int64_t columns, RandomStream stream, bool* mask,
-    ParallelFor parallel_for) {
+    ParallelFor parallel_for, const RowLimits& limits) {
   // An entry is kept where none of `span` places begins one: (1 - q)^span = 1 - p.
   const double log_none = std::log1p(-p) / static_cast<double>(span);
   const auto length = static_cast<double>(span);
-  const auto limit = static_cast<double>(columns);
-  parallel_for(0, rows, GrainFor(4 * columns), [=](int64_t begin, int64_t end) {
+  parallel_for(0, rows, GrainFor(4 * columns), [&](int64_t begin, int64_t end) {
+    std::vector<int64_t> starts;  // those in the row, in order, where there is a least
     for (int64_t row = begin; row < end; ++row) {
       bool* const out = mask + row * columns;
+      const int64_t real = limits.real(row, columns).end;
+      const auto limit = static_cast<double>(real);
       std::fill_n(out, columns, true);
-      if (p == 0) continue;
       if (p == 1) {
-        std::fill_n(out, columns, false);
+        std::fill_n(out, real, false);
         continue;
       }
+      int64_t spans = 0;
+      starts.clear();
       // From one beginning to the next is a geometric step, whatever the span.
       RowNumbers numbers(stream, row);
       double start = -length;
-      while (true) {
+      while (p > 0) {
         start += 1 + std::floor(std::log(numbers.Next()) / log_none);
         if (start >= limit) break;
         const auto first = static_cast<int64_t>(std::max(start, 0.0));
         const auto last = static_cast<int64_t>(std::min(start + length, limit));
         std::fill(out + first, out + last, false);
+        ++spans;
+        if (start >= 0 && spans <= limits.least) starts.push_back(first);
       }
+      if (spans >= limits.least) continue;
+      // Where a whole span can begin, and which of these places are taken.
+      const int64_t places = std::max<int64_t>(real - std::min(span, real + 1) + 1, 0);
+      const auto taken_end = std::lower_bound(starts.begin(), starts.end(), places);
+      const int64_t free = places - (taken_end - starts.begin());
+      auto taken = starts.begin();
+      TakeSome(
+          std::min(limits.least - spans, free), free, places, RowNumbers(stream, row, kLimitsKey),
+          [&](int64_t i) {
+            while (taken != taken_end && *taken < i) ++taken;
+            return taken == taken_end || *taken != i;
+          },
+          [&](int64_t i) { std::fill_n(out + i, span, false); });
     }
   });
 }

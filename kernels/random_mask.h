@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/functors.h"
 #include "kernels/parallel.h"
 #include "kernels/random.h"
 #include "kernels/real_block.h"
@@ -27,15 +28,28 @@ void BernoulliMaskGradient(
 void RandomMaskElements(
     double p, int64_t size, RandomStream stream, bool* mask, ParallelFor parallel_for);
 
+// What a row can be masked of, and the least of it that must be.
+struct RowLimits {
+  IntersectionFunctor real;  // [0, length); what is behind it stays True
+  int64_t least = 0;         // units: elements, or spans
+};
+
+// Puts the limits to rows of elements that were drawn: more of them become False, each choice
+// of those that can with one probability, until there are enough or no more.
+void LimitElements(
+    const RowLimits& limits, int64_t rows, int64_t columns, RandomStream stream, bool* mask,
+    ParallelFor parallel_for);
+
 // All entries of a row alike.
 void RandomMaskRows(
     double p, int64_t rows, int64_t columns, RandomStream stream, bool* mask,
     ParallelFor parallel_for);
 
 // At each entry of a row, and at the span - 1 places before it, a span of False
-// begins with one probability: that by which each entry is in a span with p.
+// begins with one probability: that by which each entry is in a span with p. What the limits
+// add are whole spans, which begin where none does.
 void RandomMaskSpans(
     double p, int64_t span, int64_t rows, int64_t columns, RandomStream stream, bool* mask,
-    ParallelFor parallel_for);
+    ParallelFor parallel_for, const RowLimits& limits = {});
 
 }  // namespace caffe2op_mask

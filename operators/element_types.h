@@ -3,6 +3,8 @@
 // The element types of the operators' contracts.
 
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -43,6 +45,16 @@ constexpr bool IsReal() {
          std::is_same<T, at::BFloat16>::value;
 }
 
+// Of the two floats around a double that is none, the one with an odd last bit: rounded again,
+// to fewer bits, it becomes what the double would have.
+inline float RoundToOdd(double number) {
+  const auto nearest = static_cast<float>(number);
+  uint32_t bits = 0;
+  std::memcpy(&bits, &nearest, sizeof(bits));
+  if (double{nearest} == number || std::isnan(number) || (bits & 1) == 1) return nearest;
+  return std::nextafter(nearest, number > double{nearest} ? HUGE_VALF : -HUGE_VALF);
+}
+
 // `number` as a T, rounded to the nearest where T is real; throws where T does
 // not reach so far, or is whole and the number is not.
 template <typename T>
@@ -53,8 +65,9 @@ T ConvertFill(const char* op, const Number& number) {
   if constexpr (IsReal<T>()) {
     // By way of float for the 16-bit types, which convert from nothing else.
     using Wide = std::conditional_t<std::is_same<T, double>::value, double, float>;
-    result =
-        static_cast<T>(number.integral ? static_cast<Wide>(number.i) : static_cast<Wide>(number.f));
+    Wide wide = number.integral ? static_cast<Wide>(number.i) : static_cast<Wide>(number.f);
+    if (sizeof(T) < sizeof(Wide) && !number.integral) wide = RoundToOdd(number.f);
+    result = static_cast<T>(wide);
     fits = !std::isfinite(value) || std::isfinite(static_cast<double>(static_cast<Wide>(result)));
   } else if (number.integral) {
     fits = number.i >= static_cast<int64_t>(std::numeric_limits<T>::min()) &&

@@ -55,6 +55,8 @@ double ReadFinite(
   CAFFE_ENFORCE(
       std::isfinite(number.AsDouble()) && holds(number.AsDouble()), def.type(), ": argument ", name,
       " must be ", expected, ", but is ", ToString(number), ".");
+  // What it is computed in, for all types but float64.
+  NumberAs<float>(def.type(), name, number.AsDouble());
   return number.AsDouble();
 }
 
@@ -87,8 +89,8 @@ GateFunction ReadGateFunction(const OperatorDef& def, std::initializer_list<cons
     // What a sigmoid is multiplied by, in float for all types but float64.
     CAFFE_ENFORCE(
         function.zeta - function.gamma <= double{std::numeric_limits<float>::max()}, def.type(),
-        ": arguments gamma and zeta must differ by a finite float32, but are ", function.gamma,
-        " and ", function.zeta, ".");
+        ": arguments gamma and zeta must differ by a finite float32, but are ",
+        ToString(function.gamma), " and ", ToString(function.zeta), ".");
   }
   return function;
 }

@@ -1,5 +1,9 @@
 #include "operators/gate_op.h"
 
+#include <utility>
+
+#include "kernels/fill.h"
+#include "operators/arguments.h"
 #include "operators/check.h"
 #include "operators/gate_kind.h"
 #include "operators/parallel.h"
@@ -16,7 +20,7 @@ GateFunction ReadFunction(const OperatorDef& def) {
   return ReadGateFunction(def, {"sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete"});
 }
 
-bool HasThreshold(const GateFunction& function) {
+bool TakesThreshold(const GateFunction& function) {
   return function.kind == GateKind::kRelu;
 }
 
@@ -25,10 +29,9 @@ bool HasThreshold(const GateFunction& function) {
 GateOp::GateOp(const OperatorDef& def, Workspace* ws)
     : Operator<CPUContext>(WithDistinctOutputs(def), ws), function_(ReadFunction(def)) {
   CAFFE_ENFORCE(
-      def.input_size() == (HasThreshold(function_) ? 3 : 2),
-      "Gate: there must be 3 inputs (X, Z, threshold) with kind = relu and 2 (X, Z) with any "
-      "other, but there are ",
-      def.input_size(), ".");
+      def.input_size() == 2 || TakesThreshold(function_),
+      "Gate: there must be 2 inputs (X, Z), since a threshold goes with kind = relu, but there are "
+      "3.");
   CAFFE_ENFORCE(
       def.output_size() <= 2 || function_.kind == GateKind::kHardConcrete,
       "Gate: there must be at most 2 outputs (Y, G), since noise goes with kind = hard_concrete, "
@@ -38,7 +41,7 @@ GateOp::GateOp(const OperatorDef& def, Workspace* ws)
 bool GateOp::RunOnDevice() {
   const Tensor& x = Input(0);
   const Tensor& z = Input(1);
-  const Tensor* const threshold = HasThreshold(function_) ? &Input(2) : nullptr;
+  const Tensor* const threshold = InputSize() > 2 ? &Input(2) : nullptr;
   const GateTensors tensors = ReadGateTensors("Gate", x, "X", nullptr, "", z, threshold);
   if (function_.noisy) function_.noise = {context_.RandSeed(), run_++};
   void* const y = Output(0, x.sizes(), at::dtype(x.dtype()))->raw_mutable_data(x.dtype());
@@ -56,22 +59,28 @@ bool GateOp::RunOnDevice() {
 }
 
 GateGradientOp::GateGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws), function_(ReadFunction(def)) {
-  const int least = 3 + (HasThreshold(function_) || function_.noisy ? 1 : 0);
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
+      function_(ReadFunction(def)),
+      has_threshold_(def.output_size() > 2),
+      has_d_y_(Arguments(def).Bool("has_d_y", true)) {
   CAFFE_ENFORCE(
-      def.input_size() == least || def.input_size() == least + 1, "GateGradient: there must be ",
-      least, " inputs, or one more where G has a gradient, but there are ", def.input_size(), ".");
+      def.output_size() == 2 || TakesThreshold(function_),
+      "GateGradient: there must be 2 outputs, since a threshold goes with kind = relu, but there "
+      "are 3.");
+  const int least = 3 + (has_threshold_ ? 1 : 0) + (function_.noisy ? 1 : 0);
   CAFFE_ENFORCE(
-      def.output_size() == (HasThreshold(function_) ? 3 : 2), "GateGradient: there must be ",
-      HasThreshold(function_) ? 3 : 2, " outputs, but there are ", def.output_size(), ".");
+      def.input_size() == least || (has_d_y_ && def.input_size() == least + 1),
+      "GateGradient: there must be ", least,
+      " inputs, or one more where Y and G both have a gradient, but there are ", def.input_size(),
+      ".");
 }
 
 bool GateGradientOp::RunOnDevice() {
   const Tensor& x = Input(0);
   const Tensor& z = Input(1);
   int next = 2;
-  const Tensor* const threshold = HasThreshold(function_) ? &Input(next++) : nullptr;
-  const GateTensors tensors = ReadGateTensors("GateGradient", x, "X", nullptr, "", z, threshold);
+  const Tensor* const threshold = has_threshold_ ? &Input(next++) : nullptr;
+  GateTensors tensors = ReadGateTensors("GateGradient", x, "X", nullptr, "", z, threshold);
   if (function_.noisy) {
     const Tensor& noise = Input(next++);
     CAFFE_ENFORCE(
@@ -82,9 +91,11 @@ bool GateGradientOp::RunOnDevice() {
     function_.noise = {static_cast<uint32_t>(drawn[0]), static_cast<uint64_t>(drawn[1])};
   }
   GateGradients gradients{};
-  const Tensor& d_y = Input(next++);
-  CheckSame("GateGradient", "d_Y", d_y, "X", x);
-  gradients.d_y = d_y.raw_data();
+  if (has_d_y_) {
+    const Tensor& d_y = Input(next++);
+    CheckSame("GateGradient", "d_Y", d_y, "X", x);
+    gradients.d_y = d_y.raw_data();
+  }
   if (next < InputSize()) {
     CheckSame("GateGradient", "d_G", Input(next), "Z", z);
     gradients.d_g = Input(next).raw_data();
@@ -95,6 +106,14 @@ bool GateGradientOp::RunOnDevice() {
   gradients.d_x = make(0, x);
   gradients.d_z = make(1, z);
   if (threshold != nullptr) gradients.d_threshold = make(2, *threshold);
+  if (!has_d_y_) {
+    // What X is does not matter to G.
+    FillSpan(0, static_cast<int64_t>(x.nbytes()), static_cast<uint8_t*>(gradients.d_x));
+    gradients.d_x = nullptr;
+    gradients.d_y = std::exchange(gradients.d_g, nullptr);
+    tensors.x = nullptr;
+    tensors.size = tensors.gate_size;
+  }
   GateGradient(function_, tensors, gradients, &scratch_, AtParallelFor);
   return true;
 }
@@ -120,7 +139,7 @@ A gate: `Y = g(Z) * X`. `Z` has the shape of `X`, or one that NumPy broadcasts t
 | sigmoid | 1 / (1 + exp(-Z)) | its own |
 | tanh | tanh(Z) | its own |
 | softmax | the softmax of Z over its last axis | its own |
-| relu | max(0, Z - threshold) | its own, to `threshold` too; 0 where Z is at most the threshold |
+| relu | max(0, Z - `threshold`), or max(0, Z) | its own, to `threshold` too; 0 where g is |
 | hard | 1 where Z > 0, else 0 | straight through: that of the sigmoid, or 0 where abs(Z) > `clip` |
 | hard_concrete | clamp(s * (`zeta` - `gamma`) + `gamma`, 0, 1) | its own; 0 where g is cut to 0 or 1 |
 
@@ -141,8 +160,8 @@ NaN in `Z` makes g NaN, except for hard, where it is not greater than 0.
 
 float16 and bfloat16 are computed in float32 and rounded once. Gradients go to `X`, `Z` and
 `threshold`, also from that of `G`; they are summed, in float64, over what `Z` and `threshold` were
-broadcast to, and finite where the gate saturates. `Y` may be `X` itself where no gradient is
-needed.
+broadcast to, and finite where the gate saturates. `Y` may be `X` itself in a net
+that does not train: gradients read `X`.
 
 Errors: `X` not float16, bfloat16, float32 or float64; `Z` or `threshold` of another type or of a
 shape that does not broadcast; `threshold` without kind = relu, `noise` without kind =
@@ -183,7 +202,9 @@ print(workspace.FetchBlob("Y").tolist())
       .Arg("is_test", "int, 0 or 1 (default 0): 1 leaves the noise of hard_concrete out")
       .Input(0, "X", "(Tensor) float16, bfloat16, float32 or float64, of any shape")
       .Input(1, "Z", "(Tensor) of X's type, broadcastable to X")
-      .Input(2, "threshold", "(Tensor) of X's type, broadcastable to Z; with relu")
+      .Input(
+          2, "threshold",
+          "(Tensor) of X's type, broadcastable to Z; with relu, where it may be left out")
       .Output(0, "Y", "(Tensor) of X's shape and type")
       .Output(1, "G", "(Tensor) g(Z), of Z's shape and type")
       .Output(2, "noise", "(Tensor<int64>) `[2]`, seed and number of the run; with hard_concrete");
@@ -194,11 +215,15 @@ void FillGateGradientSchema(OpSchema& schema) {
       .NumOutputs(2, 3)
       .SetDoc(
           "The gradient of Gate. Inputs are those of Gate, with hard_concrete `noise` unless "
-          "`is_test` is 1, then `d_Y` and, where it has one, the gradient of G.")
+          "`is_test` is 1, then the gradients of Y and G that there are. `X` counts by its shape "
+          "alone where Y has none.")
+      .Arg("has_d_y", "int, 0 or 1 (default 1): Y has a gradient")
       .Arg("kind", "string (default sigmoid): as given to Gate, as all other arguments")
       .Input(0, "X", "(Tensor) the X of Gate")
       .Input(1, "Z", "(Tensor) the Z of Gate")
-      .Input(2, "d_Y", "(Tensor) gradient of Y; after the threshold of Gate or its noise")
+      .Input(
+          2, "d_Y",
+          "(Tensor) gradient of Y, unless has_d_y is 0; after the threshold of Gate or its noise")
       .Input(3, "d_G", "(Tensor) gradient of G")
       .Output(0, "d_X", "(Tensor) gradient of X, of its shape and type")
       .Output(1, "d_Z", "(Tensor) gradient of Z, of its shape and type")

@@ -20,7 +20,7 @@ class GateOp final : public Operator<CPUContext> {
   caffe2op_mask::GateScratch scratch_;
 };
 
-// GateGradient(X, Z [, threshold] [, noise], d_Y [, d_G]) -> d_X, d_Z [, d_threshold]
+// GateGradient(X, Z [, threshold] [, noise] [, d_Y] [, d_G]) -> d_X, d_Z [, d_threshold]
 class GateGradientOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);
@@ -30,6 +30,8 @@ class GateGradientOp final : public Operator<CPUContext> {
 
  private:
   caffe2op_mask::GateFunction function_;
+  const bool has_threshold_;
+  const bool has_d_y_;
   caffe2op_mask::GateScratch scratch_;
 };
 

@@ -69,7 +69,8 @@ gradient of `Z`, which compares both.
 
 float16 and bfloat16 are computed in float32 and rounded once. Gradients go to `H`, `X` and `Z`;
 that of `Z` is summed, in float64, over what `Z` was broadcast to, and finite where the gate
-saturates. `Y` may be `H` or `X` itself where no gradient is needed.
+saturates. `Y` may be `H` or `X` itself in a net that does not train: gradients read
+both.
 
 Errors: `H` not float16, bfloat16, float32 or float64; `X` of another shape or type; `Z` of another
 type or of a shape that does not broadcast; a `kind` that is none of these; `clip` negative, or

@@ -46,8 +46,8 @@ MaskShape::MaskShape(const OperatorDef& def, Use use)
       CAFFE_ENFORCE(
           std::count(PartNames().begin(), PartNames().end(), part) == 1, def.type(),
           ": argument mode must be ", scores ? "empty" : "mask",
-          ", or shapes of sequence, window, upper, lower, upperdiag, lowerdiag joined by '+', but "
-          "is '",
+          ", or shapes of sequence, window, upper (causal), lower, upperdiag, lowerdiag joined by "
+          "'+', but is '",
           mode, "'.");
       if (!Has(part)) parts_.push_back(part);
     }

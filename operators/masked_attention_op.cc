@@ -46,7 +46,7 @@ AttentionInputs::AttentionInputs(const OperatorDef& def)
       ": argument align must be top_left or bottom_right, but is '", align, "'.");
   CAFFE_ENFORCE(
       softcap_ >= 0 && std::isfinite(softcap_), type_,
-      ": argument softcap must be a number of at least 0, but is ", softcap_, ".");
+      ": argument softcap must be a number of at least 0, but is ", ToString(softcap_), ".");
   bottom_right_ = align == "bottom_right";
 }
 
@@ -102,8 +102,8 @@ void AttentionInputs::Fill(
   in.v = RealData<T>(v);
   using W = Wide<typename KernelReal<T>::type>;
   const double depth = static_cast<double>(std::max<int64_t>(in.depth, 1));
-  in.scale = static_cast<W>(has_scale_ ? scale_ : 1 / std::sqrt(depth));
-  in.softcap = static_cast<W>(softcap_);
+  in.scale = NumberAs<W>(type_, "scale", has_scale_ ? scale_ : 1 / std::sqrt(depth));
+  in.softcap = NumberAs<W>(type_, "softcap", softcap_);
   in.empty_row = scores_.empty_row();
 }
 

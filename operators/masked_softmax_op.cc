@@ -13,11 +13,11 @@ namespace {
 
 // A tensor of scores as rows of its last dim.
 template <typename K>
-Scores<K> RowsOf(const Tensor& x, double scale) {
+Scores<K> RowsOf(const char* op, const Tensor& x, double scale) {
   Scores<K> scores{};
   scores.columns = x.sizes().back();
   scores.rows = Product(x.sizes(), 0, x.dim() - 1);
-  scores.scale = static_cast<Wide<K>>(scale);
+  scores.scale = NumberAs<Wide<K>>(op, "scale", scale);
   return scores;
 }
 
@@ -43,7 +43,7 @@ bool MaskedSoftmaxOp::DoRunWithType() {
       *axis_, ".");
   const ScoreTensors tensors = inputs_.Tensors(this, 1);
   using K = typename KernelReal<T>::type;
-  auto scores = RowsOf<K>(x, inputs_.scale());
+  auto scores = RowsOf<K>("MaskedSoftmax", x, inputs_.scale());
   scores.x = RealData<T>(x);
   const ScoreMask mask = inputs_.Mask(tensors, "X", sizes);
   if (tensors.bias) {
@@ -85,7 +85,7 @@ bool MaskedSoftmaxGradientOp::DoRunWithType() {
   if (x != nullptr) CheckSame("MaskedSoftmaxGradient", "X", *x, "Y", y);
   const ScoreTensors tensors = inputs_.Tensors(this, has_x_ ? 3 : 2);
   using K = typename KernelReal<T>::type;
-  auto scores = RowsOf<K>(y, inputs_.scale());
+  auto scores = RowsOf<K>("MaskedSoftmaxGradient", y, inputs_.scale());
   if (x != nullptr) scores.x = RealData<T>(*x);
   const ScoreMask mask = inputs_.Mask(tensors, "Y", sizes);
   if (tensors.bias) {

@@ -6,7 +6,7 @@
 namespace caffe2 {
 namespace mask {
 
-// MixtureGate(E, Z) -> Y [, G]
+// MixtureGate(E, Z [, bias]) -> Y [, G]
 class MixtureGateOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);
@@ -16,10 +16,11 @@ class MixtureGateOp final : public Operator<CPUContext> {
 
  private:
   const int64_t top_k_;
+  const bool renormalize_;
   caffe2op_mask::MixtureScratch scratch_;
 };
 
-// MixtureGateGradient(E, Z, d_Y [, d_G]) -> d_E, d_Z
+// MixtureGateGradient(E, Z [, bias] [, d_Y] [, d_G]) -> d_E, d_Z
 class MixtureGateGradientOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);
@@ -29,6 +30,9 @@ class MixtureGateGradientOp final : public Operator<CPUContext> {
 
  private:
   const int64_t top_k_;
+  const bool renormalize_;
+  const bool has_bias_;
+  const bool has_d_y_;
   caffe2op_mask::MixtureScratch scratch_;
 };
 

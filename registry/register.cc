@@ -29,6 +29,7 @@
 #include "operators/boolean_unmask_op.h"
 #include "operators/gate_op.h"
 #include "operators/highway_op.h"
+#include "operators/known_arguments.h"
 #include "operators/masked_attention_op.h"
 #include "operators/masked_softmax_op.h"
 #include "operators/mixture_gate_op.h"
@@ -52,44 +53,48 @@ REGISTER_CPU_OPERATOR_WITH_ENGINE(BooleanMaskLengths, MASK, mask::BooleanMaskLen
 REGISTER_CPU_OPERATOR_WITH_ENGINE(BooleanUnmask, MASK, mask::BooleanUnmaskOp);
 REGISTER_CPU_OPERATOR_WITH_ENGINE(SequenceMask, MASK, mask::SequenceMaskOp);
 
-// Names of our own.
-REGISTER_CPU_OPERATOR(BernoulliMask, mask::BernoulliMaskOp);
+// Names of our own. They have a definition's arguments or refuse it.
+#define REGISTER_OWN_OPERATOR(name) \
+  REGISTER_CPU_OPERATOR_CREATOR(name, mask::CreateOfKnownArguments<mask::name##Op>)
+
+REGISTER_OWN_OPERATOR(BernoulliMask);
 OPERATOR_SCHEMA(BernoulliMask).FillUsing(mask::FillBernoulliMaskSchema);
 REGISTER_GRADIENT(BernoulliMask, mask::GetBernoulliMaskGradient);
-REGISTER_CPU_GRADIENT_OPERATOR(BernoulliMaskGradient, mask::BernoulliMaskGradientOp);
+REGISTER_OWN_OPERATOR(BernoulliMaskGradient);
 GRADIENT_OPERATOR_SCHEMA(BernoulliMaskGradient).FillUsing(mask::FillBernoulliMaskGradientSchema);
-REGISTER_CPU_OPERATOR(BooleanMaskJagged, mask::BooleanMaskJaggedOp);
+REGISTER_OWN_OPERATOR(BooleanMaskJagged);
 OPERATOR_SCHEMA(BooleanMaskJagged).FillUsing(mask::FillBooleanMaskJaggedSchema);
 REGISTER_GRADIENT(BooleanMaskJagged, mask::GetBooleanMaskJaggedGradient);
+// With the arguments of an operator that may have any.
 REGISTER_CPU_GRADIENT_OPERATOR(BooleanUnmaskGradient, mask::BooleanUnmaskGradientOp);
 GRADIENT_OPERATOR_SCHEMA(BooleanUnmaskGradient).FillUsing(mask::FillBooleanUnmaskGradientSchema);
-REGISTER_CPU_OPERATOR(Gate, mask::GateOp);
+REGISTER_OWN_OPERATOR(Gate);
 OPERATOR_SCHEMA(Gate).FillUsing(mask::FillGateSchema);
 REGISTER_GRADIENT(Gate, mask::GetGateGradient);
-REGISTER_CPU_GRADIENT_OPERATOR(GateGradient, mask::GateGradientOp);
+REGISTER_OWN_OPERATOR(GateGradient);
 GRADIENT_OPERATOR_SCHEMA(GateGradient).FillUsing(mask::FillGateGradientSchema);
-REGISTER_CPU_OPERATOR(Highway, mask::HighwayOp);
+REGISTER_OWN_OPERATOR(Highway);
 OPERATOR_SCHEMA(Highway).FillUsing(mask::FillHighwaySchema);
 REGISTER_GRADIENT(Highway, mask::GetHighwayGradient);
-REGISTER_CPU_GRADIENT_OPERATOR(HighwayGradient, mask::HighwayGradientOp);
+REGISTER_OWN_OPERATOR(HighwayGradient);
 GRADIENT_OPERATOR_SCHEMA(HighwayGradient).FillUsing(mask::FillHighwayGradientSchema);
-REGISTER_CPU_OPERATOR(MaskedAttention, mask::MaskedAttentionOp);
+REGISTER_OWN_OPERATOR(MaskedAttention);
 OPERATOR_SCHEMA(MaskedAttention).FillUsing(mask::FillMaskedAttentionSchema);
 REGISTER_GRADIENT(MaskedAttention, mask::GetMaskedAttentionGradient);
-REGISTER_CPU_GRADIENT_OPERATOR(MaskedAttentionGradient, mask::MaskedAttentionGradientOp);
+REGISTER_OWN_OPERATOR(MaskedAttentionGradient);
 GRADIENT_OPERATOR_SCHEMA(MaskedAttentionGradient)
     .FillUsing(mask::FillMaskedAttentionGradientSchema);
-REGISTER_CPU_OPERATOR(MaskedSoftmax, mask::MaskedSoftmaxOp);
+REGISTER_OWN_OPERATOR(MaskedSoftmax);
 OPERATOR_SCHEMA(MaskedSoftmax).FillUsing(mask::FillMaskedSoftmaxSchema);
 REGISTER_GRADIENT(MaskedSoftmax, mask::GetMaskedSoftmaxGradient);
-REGISTER_CPU_GRADIENT_OPERATOR(MaskedSoftmaxGradient, mask::MaskedSoftmaxGradientOp);
+REGISTER_OWN_OPERATOR(MaskedSoftmaxGradient);
 GRADIENT_OPERATOR_SCHEMA(MaskedSoftmaxGradient).FillUsing(mask::FillMaskedSoftmaxGradientSchema);
-REGISTER_CPU_OPERATOR(MixtureGate, mask::MixtureGateOp);
+REGISTER_OWN_OPERATOR(MixtureGate);
 OPERATOR_SCHEMA(MixtureGate).FillUsing(mask::FillMixtureGateSchema);
 REGISTER_GRADIENT(MixtureGate, mask::GetMixtureGateGradient);
-REGISTER_CPU_GRADIENT_OPERATOR(MixtureGateGradient, mask::MixtureGateGradientOp);
+REGISTER_OWN_OPERATOR(MixtureGateGradient);
 GRADIENT_OPERATOR_SCHEMA(MixtureGateGradient).FillUsing(mask::FillMixtureGateGradientSchema);
-REGISTER_CPU_OPERATOR(RandomMask, mask::RandomMaskOp);
+REGISTER_OWN_OPERATOR(RandomMask);
 OPERATOR_SCHEMA(RandomMask).FillUsing(mask::FillRandomMaskSchema);
 NO_GRADIENT(RandomMask);
 

@@ -81,6 +81,7 @@ struct GateCase {
   Dims threshold_dims;
   bool has_carry = false;
   bool has_d_g = false;
+  bool has_threshold = false;
 };
 
 class GateKernelTest : public SeededTest {
@@ -118,7 +119,7 @@ class GateKernelTest : public SeededTest {
     const Real type = one.type;
     const int64_t size = Size(one.dims);
     const int64_t gate_size = Size(one.gate_dims);
-    const bool relu = one.function.kind == GateKind::kRelu;
+    const bool relu = one.function.kind == GateKind::kRelu && one.has_threshold;
     const int64_t threshold_size = relu ? Size(one.threshold_dims) : 0;
     const Doubles x = RandomReals(random_, type, size, 3);
     const Doubles carry = RandomReals(random_, type, one.has_carry ? size : 0, 3);
@@ -160,7 +161,9 @@ class GateKernelTest : public SeededTest {
     const double computed = one.function.noisy ? 400 : 40;
     const Doubles ones(x.size(), 6), gate_ones(z.size(), 1);
     out.y.ExpectNear("y", expected.y, ones, computed);
-    out.g.ExpectNear("g", expected.g, relu ? Doubles(z.size(), 6) : gate_ones, computed);
+    out.g.ExpectNear(
+        "g", expected.g, one.function.kind == GateKind::kRelu ? Doubles(z.size(), 6) : gate_ones,
+        computed);
     out.d_x.ExpectNear("d_x", expected.d_x, ones, computed);
     if (one.has_carry) out.d_carry.ExpectNear("d_carry", expected.d_carry, ones, computed);
     out.d_z.ExpectNear("d_z", expected.d_z, expected.d_z_scale, computed);
@@ -196,6 +199,7 @@ class GateKernelTest : public SeededTest {
     GateCase one{FunctionOf(random_, kind), type, dims, gate_dims, threshold_dims};
     one.has_carry = random_() % 3 == 0;
     one.has_d_g = random_() % 2 == 0;
+    one.has_threshold = random_() % 4 != 0;
     SCOPED_TRACE(
         ::testing::Message() << NameOf(type) << ", kind " << static_cast<int>(kind) << ", "
                              << ::testing::PrintToString(gate_dims) << " to "
@@ -238,6 +242,48 @@ TEST_F(GateKernelTest, SumsOverManyRows) {
   ExpectOver({300, 600}, {600}, {1}, types);
   ExpectOver({140000}, {1}, {1}, types);
   ExpectOver({40, 5, 700}, {5, 1}, {5, 1}, types);
+}
+
+// Of g alone: as if x were 1 everywhere, to the bit.
+TEST_F(GateKernelTest, GradientOfGAlone) {
+  for (const Real type : RealTypes()) {
+    for (const GateKind kind : Kinds()) {
+      const int64_t columns = Uniform(random_, 1, 700);
+      const int64_t count = columns * Uniform(random_, 1, 4);
+      const auto size = static_cast<size_t>(count);
+      const Doubles z = RandomReals(random_, type, count, 4),
+                    d_g = RandomReals(random_, type, count, 2);
+      const RealInput x_in(type, Doubles(size, 1)), z_in(type, z), d_g_in(type, d_g),
+          t_in(type, {0.5});
+      GateTensors tensors{};
+      tensors.type = type;
+      tensors.size = count;
+      tensors.gate_size = count;
+      tensors.columns = columns;
+      tensors.x = x_in.data();
+      tensors.z = z_in.data();
+      tensors.gate_at = Broadcast({count}, {count});
+      if (kind == GateKind::kRelu) {
+        tensors.threshold = t_in.data();
+        tensors.threshold_size = 1;
+        tensors.threshold_at = Broadcast({count}, {1});
+      }
+      const GateFunction function = FunctionOf(random_, kind);
+      GateScratch scratch;
+      RealOutput d_x(type, size), d_z(type, size), d_t(type, 1), alone(type, size),
+          t_alone(type, 1);
+      GateGradients gradients{d_g_in.data(), nullptr, d_x.data(), nullptr, d_z.data(), nullptr};
+      if (tensors.threshold != nullptr) gradients.d_threshold = d_t.data();
+      GateGradient(function, tensors, gradients, &scratch, SerialFor);
+      tensors.x = nullptr;
+      gradients.d_x = nullptr;
+      gradients.d_z = alone.data();
+      if (tensors.threshold != nullptr) gradients.d_threshold = t_alone.data();
+      GateGradient(function, tensors, gradients, &scratch, RandomFor(random_, count * 64));
+      EXPECT_EQ(alone.bytes(), d_z.bytes()) << NameOf(type) << " " << static_cast<int>(kind);
+      EXPECT_EQ(t_alone.bytes(), d_t.bytes());
+    }
+  }
 }
 
 // 30 million times the same number: were it added up in float, the sum would stop

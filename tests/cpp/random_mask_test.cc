@@ -58,6 +58,52 @@ class RandomMaskKernelTest : public SeededTest {
     return kept;
   }
 
+  // With lengths and a least: as without, True behind the length, and more masked where there
+  // was too little.
+  void ExpectLimits(double p, int64_t span, int64_t least, int64_t rows, int64_t columns) {
+    SCOPED_TRACE(
+        ::testing::Message() << rows << " x " << columns << ", span " << span << ", p " << p
+                             << ", least " << least);
+    const RandomStream stream = Stream();
+    std::vector<int64_t> lengths(static_cast<size_t>(rows));
+    for (int64_t& length : lengths) length = Uniform(random_, -1, columns + 1);
+    RowLimits limits;
+    limits.real.Add(
+        SequenceFunctor<int64_t>{lengths.data(), RowIndex{1, std::max<int64_t>(rows, 1)}});
+    limits.least = least;
+    const auto draw = [&](const RowLimits* to) {
+      return Drawn(rows * columns, [&](bool* out, ParallelFor parallel_for) {
+        if (span > 0) {
+          RandomMaskSpans(
+              p, span, rows, columns, stream, out, parallel_for, to == nullptr ? RowLimits() : *to);
+          return;
+        }
+        RandomMaskElements(p, rows * columns, stream, out, parallel_for);
+        if (to != nullptr) LimitElements(*to, rows, columns, stream, out, parallel_for);
+      });
+    };
+    const std::vector<bool> without = draw(nullptr);
+    const std::vector<bool> mask = draw(&limits);
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t real = std::clamp<int64_t>(lengths[static_cast<size_t>(row)], 0, columns);
+      int64_t masked = 0;
+      int64_t before = 0;
+      for (int64_t j = 0; j < columns; ++j) {
+        const auto at = static_cast<size_t>(row * columns + j);
+        masked += mask[at] ? 0 : 1;
+        before += j >= real || without[at] ? 0 : 1;
+        ASSERT_TRUE(j < real || mask[at]);
+        ASSERT_FALSE(j < real && !without[at] && mask[at]);
+      }
+      // Spans begin at places of their own; of elements it is exact.
+      const int64_t places = std::max<int64_t>(real - std::min(span, real + 1) + 1, 0);
+      const int64_t enough = span > 0 ? std::min(least, places) : std::min(least, real);
+      EXPECT_GE(masked, enough);
+      EXPECT_TRUE(span > 0 || masked == std::max(before, enough));
+      EXPECT_TRUE(least > 0 || masked == before);
+    }
+  }
+
   // What is masked is at least a span where no end of the row cuts it; returns how often
   // each column is masked.
   std::vector<double> ExpectSpans(double p, int64_t span, int64_t rows, int64_t columns) {
@@ -161,6 +207,16 @@ TEST_F(RandomMaskKernelTest, SpansAreWholeAndEvenlySpread) {
         const std::vector<double> masked = ExpectSpans(p, span, kRows, columns);
         const double deviation = std::sqrt(kRows * p * (1 - p));
         for (const double count : masked) ASSERT_NEAR(count, kRows * p, 5 * deviation);
+      }
+    }
+  }
+}
+
+TEST_F(RandomMaskKernelTest, LimitsOfRows) {
+  for (const int64_t columns : {0, 1, 7, 64, 300}) {
+    for (const int64_t span : {int64_t{0}, int64_t{1}, int64_t{5}, int64_t{1} << 62}) {
+      for (const int64_t least : {int64_t{0}, int64_t{1}, int64_t{9}, int64_t{1} << 62}) {
+        for (const double p : {0.0, 0.1, 0.9, 1.0}) ExpectLimits(p, span, least, 40, columns);
       }
     }
   }

@@ -331,7 +331,7 @@ def draw_gate(random):
     kind = pick(random, ("sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete"))
     args = {"kind": kind} if kind != "sigmoid" or one_in(random, 2) else {}
     outputs = random.randint(1, 3)
-    if kind == "relu":
+    if kind == "relu" and not one_in(random, 4):
         inputs.append(array(random, dtype, smaller(random, inputs[1].shape)))
     if kind == "hard":
         args.update(some_args(random, clip=(0.0, 1.5, 3)))
@@ -352,7 +352,7 @@ def weigh(args, g, x):
 def gate_value(z, threshold, args):
     """g(Z), NaN where Z is."""
     if args.get("kind") == "relu":
-        return np.asarray(np.maximum(0, z - threshold))
+        return np.asarray(np.maximum(0, z if threshold is None else z - threshold))
     if args.get("kind") == "softmax" and z.ndim == 0:
         return np.asarray(1 + (z - z))
     return np.asarray(gate_reference.value(z, threshold, **args))
@@ -413,15 +413,23 @@ def draw_mixture_gate(random):
     args = {}
     if e.shape[1] and one_in(random, 2):
         args["top_k"] = random.randint(1, e.shape[1] + 1)
-    return Case([e, z], args, random.randint(1, 3))
+    args.update(some_args(random, renormalize=(0, 1)))
+    inputs = [e, z]
+    if one_in(random, 2):
+        # So far apart that it alone decides.
+        bias = 2.0 * random.permutation(e.shape[1])
+        inputs.append(bias.astype("float64" if dtype == "float64" else "float32"))
+    return Case(inputs, args, random.randint(1, 3))
 
 
 def judge_mixture_gate(case, outputs):
-    e, z = [wide(one) for one in case.inputs]
+    e, z = [wide(one) for one in case.inputs[:2]]
     if np.isnan(z).any() or np.isposinf(z).any():
         return  # its row is NaN, and what top_k makes of it is nobody's contract
     dtype = str(case.inputs[0].dtype)
-    y, g = gate_reference.mixture_gate(e, z, case.args.get("top_k"))
+    known = {name: case.args[name] for name in ("top_k", "renormalize") if name in case.args}
+    with np.errstate(invalid="ignore"):
+        y, g = gate_reference.mixture_gate(e, z, *case.inputs[2:], **known)
     assert_near("Y", outputs[0], y, dtype, np.abs(e).max(initial=1.0, where=np.isfinite(e)))
     if len(outputs) > 1:
         assert_near("G", outputs[1], g, dtype, 0.1)
@@ -444,15 +452,31 @@ def draw_random_mask(random):
     args = some_args(random, p=(0.0, 1.0, 0.25, 1, 0), unit=("element", "row", "span"))
     if args.get("unit") == "span":
         args.update(some_args(random, span_length=(1, 2, 7, HUGE)))
-    return Case([array(random, pick(random, DTYPES), shape_of(random, 0, 3))], args)
+    inputs = [array(random, pick(random, DTYPES), shape_of(random, 0, 3))]
+    shape = inputs[0].shape
+    if args.get("unit") != "row":
+        args.update(some_args(random, min_masked=(0, 1, 3, HUGE)))
+        if shape and one_in(random, 2):
+            inputs.append(index(random, shape[: random.randint(len(shape))], shape[-1]))
+    return Case(inputs, args)
 
 
 def judge_random_mask(case, outputs):
     mask = outputs[0]
     assert mask.dtype == np.bool_ and mask.shape == case.inputs[0].shape
-    p = case.args.get("p", 0.15)
-    assert p > 0 or mask.all(), "nothing is to be masked"
-    assert p < 1 or not mask.any(), "everything is to be masked"
+    p, least, real = case.args.get("p", 0.15), case.args.get("min_masked", 0), ~np.zeros_like(mask)
+    if len(case.inputs) > 1:
+        lengths = case.inputs[1]
+        real = np.arange(mask.shape[-1]) < lengths.reshape(
+            lengths.shape + (1,) * (mask.ndim - lengths.ndim)
+        )
+        real = np.broadcast_to(real, mask.shape)
+    assert mask[~real].all(), "padding is masked"
+    assert p > 0 or least or mask.all(), "nothing is to be masked"
+    assert p < 1 or not mask[real].any(), "everything is to be masked"
+    if case.args.get("unit", "element") == "element" and mask.ndim:
+        enough = np.minimum(least, real.sum(-1))
+        assert ((~mask).sum(-1) >= enough).all(), "fewer are masked than must be"
     if case.args.get("unit") == "row" and mask.ndim:
         assert (mask.all(-1) | ~mask.any(-1)).all(), "a row is masked in part"
 
@@ -533,14 +557,13 @@ def judge_gate_gradient(case, outputs):
     args = gate_args(case.args)
     if args.get("kind") == "hard_concrete" and not args.get("is_test"):
         return
-    relu = args.get("kind") == "relu"
-    leaves = [leaf(one) for one in inputs[: 3 if relu else 2]]
+    leaves = [leaf(one) for one in inputs[: len(outputs)]]
     d_outputs = [torch.tensor(wide(one)) for one in inputs[len(leaves) :]]
     if not finite([d.numpy() for d in d_outputs]):
         return
 
     def weighed():
-        g = torch_gate(leaves[1], leaves[2] if relu else None, **args)
+        g = torch_gate(leaves[1], leaves[2] if len(leaves) > 2 else None, **args)
         total = (g * leaves[0] * d_outputs[0]).sum()
         return total + (g * d_outputs[1]).sum() if len(d_outputs) > 1 else total
 
@@ -562,14 +585,17 @@ def judge_highway_gradient(case, outputs):
 
 def judge_mixture_gate_gradient(case, outputs):
     leaves = [leaf(one) for one in case.inputs[:2]]
-    d_outputs = [torch.tensor(wide(one)) for one in case.inputs[2:]]
+    bias = case.inputs[2] if case.args.get("has_bias") else None
+    d_outputs = [torch.tensor(wide(one)) for one in case.inputs[2 if bias is None else 3 :]]
     if not finite([d.numpy() for d in d_outputs]) or not finite([wide(case.inputs[1])]):
         return
     e, z = [wide(one) for one in case.inputs[:2]]
-    g = gate_reference.mixture_gate(e, z, case.args.get("top_k"))[1]
+    g = gate_reference.mixture_gate(e, z, bias, case.args.get("top_k"))[1]
 
     def weighed():
         kept = torch.softmax(leaves[1], 1) * torch.tensor(g != 0)
+        if case.args.get("renormalize"):
+            kept = kept / kept.sum(1, keepdim=True)
         rows = reference.product(leaves[0].shape[2:])
         e = leaves[0].reshape(leaves[0].shape[:2] + (rows,))
         total = ((kept[..., None] * e).sum(1) * d_outputs[0].reshape(len(e), rows)).sum()

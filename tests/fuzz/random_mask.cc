@@ -15,10 +15,14 @@ class RandomMasks : public Fuzzed<RandomMaskKernelTest> {
     const double p = probabilities[random_() % 4];
     const int64_t rows = Uniform(random_, 0, 9);
     const int64_t columns = std::min<int64_t>(Count(), 3000);
-    switch (random_() % 4) {
+    switch (random_() % 5) {
       case 0: return ExpectElements(p, Count());
       case 1: ExpectRows(p, rows, columns); return;
       case 2: ExpectSpans(p, int64_t{1} << random_() % 63, rows, columns); return;
+      case 3: {
+        const int64_t span = random_() % 2 == 0 ? 0 : int64_t{1} << random_() % 63;
+        return ExpectLimits(p, span, Uniform(random_, 0, 20), rows, columns);
+      }
       default: return ExpectBernoulli(RealTypes()[random_() % 4], Count());
     }
   }

@@ -26,7 +26,7 @@ def value(z, threshold=None, kind="sigmoid", clip=0, beta=2 / 3, gamma=-0.1, zet
     if kind == "softmax":
         return softmax(z)
     if kind == "relu":
-        return np.maximum(0, z - threshold)
+        return np.maximum(0, z if threshold is None else z - threshold)
     if kind == "hard_concrete":
         assert is_test
         gamma, zeta = np.array([gamma, zeta], "f").astype("float64")  # as arguments are kept
@@ -47,12 +47,16 @@ def highway(h, x, z, **args):
     return [np.asarray(g * h.astype("float64") + (1 - g) * x.astype("float64")).astype(h.dtype)]
 
 
-def mixture_gate(e, z, top_k=None):
+def mixture_gate(e, z, bias=None, top_k=None, renormalize=0):
     """``Y`` and ``G``, one row and one expert at a time."""
     g = softmax(z.astype("float64"))
     for row, logits in zip(g, z):
-        order = sorted(range(len(logits)), key=lambda k: (-logits[k], k))
-        row[order[top_k:] if top_k else []] = 0
+        keys = logits if bias is None else row + bias
+        order = sorted(range(len(keys)), key=lambda k: (-keys[k], k))
+        if top_k:
+            row[order[top_k:]] = 0
+        if renormalize and row.size:
+            row[order[:top_k]] /= row.sum()
     y = np.zeros(e.shape[:1] + e.shape[2:])
     for n, row in enumerate(g):
         for k, weight in enumerate(row):

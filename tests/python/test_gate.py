@@ -10,6 +10,7 @@ import gate_reference
 from op_tester import REALS, Case, assert_same, create, run, run_case, shapes
 from real_tester import (
     BROADCASTS,
+    TOLERANCE,
     RealOperatorTests,
     assert_gradients,
     assert_same_sequence,
@@ -48,7 +49,7 @@ class TestGate(RealOperatorTests):
             args["is_test"] = 1
             args.update(draw(st.sampled_from([{}, {"gamma": -0.5, "zeta": 1.25}])))
         inputs = [draw(normals(dtype, shape)), draw(normals(dtype, draw(broadcast_to(shape)), 1))]
-        if args["kind"] == "relu":
+        if args["kind"] == "relu" and draw(st.booleans()):
             inputs.append(draw(normals(dtype, draw(broadcast_to(inputs[1].shape)), 2)))
         in_place = draw(st.sampled_from([None, 0]))
         return Case(inputs, args, 2 if finite else draw(st.integers(1, 2)), in_place)
@@ -286,3 +287,62 @@ def test_without_g_the_result_is_the_same(data):
     single = run_case("Gate", case._replace(outputs=1))
     both = run_case("Gate", case._replace(outputs=2))
     assert_same(single[0], both[0])
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("x_shape, z_shape", BROADCASTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_of_g_alone(kind, x_shape, z_shape, dtype):
+    """As with a gradient of Y that is 0; but what X holds, NaN too, does not count."""
+    x, z = some_reals(dtype, x_shape, z_shape)
+    d_g = np.cos(np.arange(z.size)).reshape(z_shape).astype(dtype)
+    inputs = [x, z] + ([np.array(0.25, dtype)] if kind == "relu" else [])
+    case = Case(inputs, {"kind": kind}, 3 if kind == "hard_concrete" else 2)
+    rest = [None] * (case.outputs - 2)
+    expected = gradients("Gate", case, [np.zeros_like(x), d_g] + rest)
+    unread = case._replace(inputs=[np.full_like(x, np.nan)] + inputs[1:])
+    actual = gradients("Gate", unread, [None, d_g] + rest)
+    assert sorted(actual) == sorted(expected)
+    assert_same(actual[0], np.zeros_like(x))
+    for i in sorted(expected)[1:]:
+        assert actual[i].dtype == expected[i].dtype
+        # A softmax that is broadcast adds up in float64.
+        bound = TOLERANCE[dtype] if kind == "softmax" else 0
+        np.testing.assert_allclose(actual[i], expected[i], rtol=bound, atol=bound)
+    assert kind not in ("sigmoid", "tanh", "hard") or np.abs(actual[1]).max() > 0
+
+
+def test_gradient_of_g_alone_in_a_net():
+    workspace.FeedBlob("x", np.array([[2, 3]], "f"))
+    workspace.FeedBlob("z", np.array([[0.5]], "f"))
+    net = core.Net("net")
+    _, g = net.Gate(["x", "z"], ["y", "g"])
+    net.AddGradientOperators([net.Sqr(g, "square")])
+    workspace.RunNetOnce(net)
+    s = gate_reference.sigmoid(0.5)
+    np.testing.assert_allclose(workspace.FetchBlob("z_grad"), [[2 * s * s * (1 - s)]], rtol=1e-6)
+    np.testing.assert_array_equal(workspace.FetchBlob("x_grad"), [[0, 0]])
+
+
+def test_a_gradient_of_the_noise_is_none():
+    op = core.CreateOperator("Gate", ["x", "z"], ["y", "g", "noise"], kind="hard_concrete")
+    with pytest.raises(Exception, match="Gate: there must be a gradient of Y or G, but there is"):
+        core.GradientRegistry.GetGradientForOp(op, [None, None, "d_noise"])
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("x_shape, z_shape", BROADCASTS)
+def test_relu_without_a_threshold(x_shape, z_shape, dtype):
+    """Is that with one of 0, to the bit."""
+    x, z = some_reals(dtype, x_shape, z_shape)
+    d_y = np.cos(np.arange(x.size)).reshape(x_shape).astype(dtype)
+    without = Case([x, z], {"kind": "relu"}, 2)
+    zero = Case([x, z, np.zeros((), dtype)], {"kind": "relu"}, 2)
+    for actual, expected in zip(run_case("Gate", without), run_case("Gate", zero)):
+        assert_same(actual, expected)
+    expected = gradients("Gate", zero, [d_y, z])
+    actual = gradients("Gate", without, [d_y, z])
+    assert sorted(actual) == [0, 1]
+    for i in actual:
+        assert_same(actual[i], expected[i])
+    assert_same(gradients("Gate", without, [None, z])[1], gradients("Gate", zero, [None, z])[1])

@@ -50,9 +50,8 @@ CASES = [
     gate("threshold " + SHAPED.format("Z") + "\\[3\\]", F, F, F[:, 0], kind="relu"),
     gate("threshold must be of the type of Z, float32, but is float16", F, F, F.astype("f2"),
          kind="relu"),
-    gate("there must be 3 inputs \\(X, Z, threshold\\) with kind = relu and 2 \\(X, Z\\) with any "
-         "other, but there are 2", kind="relu"),
-    gate("there must be 3 inputs .*, but there are 3", F, F, F),
+    gate("there must be 2 inputs \\(X, Z\\), since a threshold goes with kind = relu, but there are 3",
+         F, F, F),
     gate("there must be at most 2 outputs \\(Y, G\\), since noise goes with kind = hard_concrete, "
          "but there are 3", outputs=3),
     gate("argument kind must be sigmoid, tanh, softmax, relu, hard or hard_concrete, but is "
@@ -84,9 +83,15 @@ CASES = [
                   "shape \\[3, 2\\]", F, F, F, F, kind="hard_concrete"),
     gate_gradient("noise must be of type int64 .* of shape \\[1\\]", F, F, NOISE[:1], F,
                   kind="hard_concrete"),
-    gate_gradient("there must be 4 inputs, or one more where G has a gradient, but there are 3", F,
-                  F, F, kind="relu", outputs=3),
-    gate_gradient("there must be 3 outputs, but there are 2", F, F, F, F, kind="relu"),
+    gate_gradient("there must be 4 inputs, or one more where Y and G both have a gradient, but there "
+                  "are 3", F, F, F, kind="relu", outputs=3),
+    gate_gradient("there must be 3 inputs, or one more where Y and G both .*, but there are 4", F, F,
+                  F, F, has_d_y=0),
+    gate_gradient("there must be 2 outputs, since a threshold goes with kind = relu, but there are 3",
+                  F, F, F, F, outputs=3),
+    gate_gradient("d_G must be of the shape of Z, \\[2\\], but is of shape \\[3, 2\\]", F, F[0], F,
+                  has_d_y=0),
+    gate_gradient("argument has_d_y must be 0 or 1, but is 2", F, F, F, has_d_y=2),
     highway("H " + REAL + "int64", F.astype("int64"), F, F),
     highway("X must be of the shape of H, \\[3, 2\\], but is of shape \\[2\\]", F, F[0], F),
     highway("X must be of the type of H, float32, but is float16", F, F.astype("f2"), F),
@@ -104,6 +109,19 @@ CASES = [
     mixture("argument top_k must be at least 1, but is 0", top_k=0),
     mixture("argument top_k must be at most the 4 experts of Z, but is 5", top_k=5),
     mixture("argument top_k must be an integer, but is the number 1.5", top_k=1.5),
+    mixture("argument renormalize must be 0 or 1, but is 2", renormalize=2),
+    mixture("bias must be of shape \\[4\\] and type float32, but is of shape \\[4\\] and type float64",
+            E, LOGITS, np.zeros(4)),
+    mixture("bias must be of shape \\[4\\] and type float32, but is of shape \\[3\\] .* float32", E,
+            LOGITS, np.zeros(3, "f")),
+    mixture("bias must be of shape \\[4\\] and type float32, but is of shape \\[1, 4\\]", E, LOGITS,
+            LOGITS[:1]),
+    mixture("bias must be of shape \\[4\\] and type float32, but is of .* type float16",
+            E.astype("f2"), LOGITS.astype("f2"), np.zeros(4, "f2")),
+    case("MixtureGateGradient", "there must be 4 inputs, or one more where Y and G both have a "
+         "gradient, but there are 3", E, LOGITS, E[:, 0], has_bias=1, outputs=2),
+    case("MixtureGateGradient", "there must be 3 inputs, or one more .*, but there are 4", E, LOGITS,
+         E[:, 0], LOGITS, has_d_y=0, outputs=2),
     case("MixtureGateGradient", "d_Y must be of shape \\[3, 2\\], as Y is, but is of shape \\[3, "
          "4\\]", E, LOGITS, LOGITS, outputs=2),
     case("MixtureGateGradient", "d_G must be of the shape of Z, \\[3, 4\\], but is of shape \\[3, "
@@ -121,6 +139,18 @@ CASES = [
     random_mask("argument unit must be element, row or span, but is 'column'", unit="column"),
     random_mask("argument span_length goes with unit = span, but unit is element", span_length=3),
     random_mask("argument span_length must be at least 1, but is 0", unit="span", span_length=0),
+    random_mask("argument min_masked must not be negative, but is -1", min_masked=-1),
+    random_mask("lengths and argument min_masked go with unit = element or span, but unit is row",
+                unit="row", min_masked=1),
+    case("RandomMask", "lengths and argument min_masked go with unit = element or span, but unit is "
+         "row", F, np.zeros(3, "i"), unit="row"),
+    case("RandomMask", "lengths must be of type int32 or int64, but is float32", F, F[:, 0]),
+    case("RandomMask", "lengths must have the shape of leading dims of X, \\[3, 2\\], before its "
+         "last, but is of shape \\[2\\]", F, np.zeros(2, "i")),
+    case("RandomMask", "lengths must have the shape of leading dims of X, .* \\[3, 2\\]", F,
+         np.zeros((3, 2), "i")),
+    case("RandomMask", "lengths must have the shape of leading dims of X, \\[\\], .* \\[\\]",
+         np.zeros((), "f"), np.zeros((), "i")),
 ]
 
 

@@ -461,6 +461,51 @@ class TestMixtureOfExperts(object):
         assert gate.shape == (40, 4)
         assert ((gate > 0).sum(1) == (top_k or 4)).all()
 
+    def test_renormalized(self):
+        def reference(b):
+            gate = torch.softmax(dense(b, b["x"], "y_logits"), -1)
+            kept = torch.topk(gate.detach(), 2, dim=-1).indices
+            gate = gate * torch.zeros_like(gate).scatter(-1, kept, 1.0)
+            gate = gate / gate.sum(-1, keepdim=True)
+            told = [dense(b, b["x"], "y_expert_{}".format(k)) for k in range(4)]
+            return (gate[:, :, None] * torch.stack(told, 1)).sum(1)
+
+        check_by_torch(
+            lambda model: brew.mixture_of_experts(
+                model, "x", "y", 6, 3, 4, top_k=2, renormalize=True, bias_rate=0.0
+            ),
+            reference,
+            x=np.random.RandomState(0).randn(40, 6).astype("float32"),
+        )
+
+    def test_routing_bias_balances(self):
+        """Experts that no row would choose are chosen in the end, without a loss that says so."""
+        model = new_model()
+        y = brew.mixture_of_experts(model, "x", "y", 6, 3, 4, top_k=2, bias_rate=0.005)
+        model.AddGradientOperators({str(y): model.net.Copy(y, "d_y")})
+        assert model.GetParams() and "y_bias" not in map(str, model.GetParams())
+        feed(x=np.random.RandomState(1).randn(400, 6).astype("float32"))
+        workspace.RunNetOnce(model.param_init_net)
+        logits_w = 0.5 * np.random.RandomState(2).randn(4, 6)
+        feed(y_logits_w=logits_w.astype("float32"), y_logits_b=np.array([2, 0, 1, -2], "float32"))
+        workspace.CreateNet(model.net)
+
+        def loads():
+            workspace.RunNet(model.net)
+            return (workspace.FetchBlob("y_gate") > 0).sum(0)
+
+        first = loads()
+        # The rate, by the sign of what an expert is short of the mean of 200 rows.
+        expected = 0.005 * np.sign(200 - first)
+        np.testing.assert_allclose(workspace.FetchBlob("y_bias"), expected, rtol=1e-6)
+        assert first.min() < 60
+        for _ in range(300):
+            last = loads()
+        assert last.sum() == 800 and last.min() > 150
+        # Gradients are of what was chosen, by the bias from before it moved.
+        d_b = workspace.FetchBlob("y_expert_3_b_grad")
+        assert np.abs(d_b).max() > 0
+
     def test_experts_of_another_kind_and_a_gate_by_a_context(self):
         def reference(b):
             gate = torch.softmax(dense(b, b["c"], "y_logits"), -1)
@@ -528,6 +573,7 @@ class TestMixtureOfExperts(object):
             ({"top_k": 3}, "top_k must be at most num_experts, 2, but is 3"),
             ({"dim_out": -1}, "dim_out must be positive, but is -1"),
             ({"expert": "convolve"}, "brew has no layer convolve"),
+            ({"bias_rate": -1}, "bias_rate must be a number of at least 0, but is -1"),
         ],
     )
     def test_errors(self, options, message):

@@ -34,9 +34,16 @@ class TestMixtureGate(RealOperatorTests):
         e = draw(normals(dtype, (n, k) + draw(shapes(0, 2))))
         z = draw(normals(dtype, (n, k), 1))
         args = {"top_k": draw(st.integers(1, k))} if draw(st.booleans()) else {}
+        if draw(st.booleans()):
+            args["renormalize"] = draw(st.integers(0, 1))
         if not finite and draw(st.booleans()):
             z = np.round(z)  # so that some are equal
-        return Case([e, z], args, 2 if finite else draw(st.integers(1, 2)))
+        inputs = [e, z]
+        if draw(st.booleans()):
+            # So far apart that what a softmax adds does not matter.
+            bias = 2.0 * np.array(draw(st.permutations(range(k))))
+            inputs.append(bias.astype("float64" if dtype == "float64" else "float32"))
+        return Case(inputs, args, 2 if finite else draw(st.integers(1, 2)))
 
     def inputs_with_gradient(self, case):
         return [0, 1]
@@ -120,3 +127,80 @@ def test_threads(set_threads, shape):  # noqa: F811
         lambda: run_seeded("MixtureGate", case, 1)
         + list(gradients("MixtureGate", case, [d_y, z]).values()),
     )
+
+
+def test_renormalized():
+    """Mixtral's weights: the top k of a softmax over their sum, or a softmax over the top k."""
+    z = np.array([[0.5, 2.0, -1.0, 1.0], [3.0, 0.0, 3.0, 1.0]])
+    e = np.arange(16.0).reshape(2, 4, 2)
+    case = Case([e, z], {"top_k": 2, "renormalize": 1}, 2)
+    y, g = run_case("MixtureGate", case)
+    expected = np.zeros((2, 4))
+    expected[0, [1, 3]] = gate_reference.softmax(z[0, [1, 3]])
+    expected[1, [0, 2]] = 0.5
+    np.testing.assert_allclose(g, expected)
+    np.testing.assert_allclose(y, (expected[..., None] * e).sum(1))
+    # To one alone of those that are kept there is no gradient, and none to what is left out.
+    d_z = gradients("MixtureGate", case, [np.ones((2, 2)), None])[1]
+    assert (d_z[expected == 0] == 0).all() and (d_z[expected != 0] != 0).all()
+    one = case._replace(args={"top_k": 1, "renormalize": 1})
+    assert_same(run_case("MixtureGate", one)[1], np.eye(4)[[1, 0]])
+    assert_same(gradients("MixtureGate", one, [np.ones((2, 2)), None])[1], np.zeros((2, 4)))
+
+
+def test_renormalized_where_the_rest_is_far():
+    """The sum of the weights before would be 0, or have lost what they differ by."""
+    z = np.array([[100.0, -30.0, -31.0, -300.0]], "f")
+    bias = np.array([-np.inf, 0, 0, 0], "f")
+    case = Case([np.ones((1, 4, 1), "f"), z, bias], {"top_k": 2, "renormalize": 1}, 2)
+    for first in (z[0, 0], 1000.0):
+        z[0, 0] = first
+        expected = np.append(0, gate_reference.softmax(np.array([-30.0, -31.0])))
+        g = run_case("MixtureGate", case)[1]
+        np.testing.assert_allclose(g, [np.append(expected, 0)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("renormalize", [0, 1])
+@pytest.mark.parametrize("dtype", REALS)
+def test_bias_chooses_and_does_not_weigh(dtype, renormalize):
+    """What DeepSeek-V3 balances its experts by."""
+    e = np.arange(4.0).reshape(1, 4, 1).astype(dtype)
+    z = np.array([[2.0, 1.0, 0.0, -1.0]], dtype)
+    bias = np.array([0, -0.5, 0, 0.25], "float64" if dtype == "float64" else "float32")
+    s = gate_reference.softmax(z[0].astype("float64"))
+    assert (s + bias).argsort()[:2].tolist() == [1, 2]
+    case = Case([e, z, bias], {"top_k": 2, "renormalize": renormalize}, 2)
+    weights = s * [1, 0, 0, 1]
+    if renormalize:
+        weights /= weights.sum()
+    y, g = run_case("MixtureGate", case)
+    np.testing.assert_allclose(g, [weights], rtol=2e-3 if dtype == "float16" else 1e-6)
+    np.testing.assert_allclose(y, [[3 * weights[3]]], rtol=2e-3 if dtype == "float16" else 1e-6)
+    assert sorted(gradients("MixtureGate", case, [np.ones((1, 1), dtype), None])) == [0, 1]
+    # An infinity keeps always or never; of equal ones the first.
+    bias[:] = [-np.inf, 0, np.inf, np.inf]
+    assert np.flatnonzero(run_case("MixtureGate", case)[1][0]).tolist() == [2, 3]
+    bias[:] = 0
+    assert np.flatnonzero(run_case("MixtureGate", case)[1][0]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize(
+    "args", [{}, {"top_k": 2}, {"top_k": 2, "renormalize": 1}, {"top_k": 1, "bias": True}]
+)
+def test_gradient_of_g_alone(args, dtype):
+    """As with a gradient of Y that is 0; but what the experts say, NaN too, does not count."""
+    args = dict(args)
+    e, z = some_reals(dtype, (3, 4, 5), (3, 4))
+    inputs = [e, z]
+    if args.pop("bias", False):
+        inputs.append(np.arange(4).astype("float64" if dtype == "float64" else "float32"))
+    d_g = np.cos(np.arange(12)).reshape(3, 4).astype(dtype)
+    case = Case(inputs, args, 2)
+    expected = gradients("MixtureGate", case, [np.zeros((3, 5), dtype), d_g])
+    unread = case._replace(inputs=[np.full_like(e, np.nan)] + inputs[1:])
+    actual = gradients("MixtureGate", unread, [None, d_g])
+    assert sorted(actual) == sorted(expected) == [0, 1]
+    assert_same(actual[0], np.zeros_like(e))
+    np.testing.assert_array_equal(actual[1], expected[1])
+    assert np.abs(actual[1]).max() > 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from caffe2.python import core
 
-from op_tester import DTYPES, Case, assert_same, create
+from op_tester import DTYPES, INDICES, Case, assert_same, create
 from real_tester import (
     assert_same_sequence,
     run_seeded,
@@ -15,8 +15,9 @@ from real_tester import (
 UNITS = ("element", "row", "span")
 
 
-def draw(x, seed=1, **args):
-    return run_seeded("RandomMask", Case([x], args), seed)[0]
+def draw(x, seed=1, lengths=None, **args):
+    inputs = [x] if lengths is None else [x, lengths]
+    return run_seeded("RandomMask", Case(inputs, args), seed)[0]
 
 
 def runs_of_false(row):
@@ -100,3 +101,105 @@ def test_threads(set_threads, unit):  # noqa: F811
 def test_no_gradient():
     op = create("RandomMask", Case([None]))
     assert core.GradientRegistry.GetGradientForOp(op, ["output_0_grad"]) == ([], [None])
+
+
+SPAN = {"unit": "span", "span_length": 4}
+COLUMNS = np.arange(40)
+
+
+@pytest.mark.parametrize("dtype", INDICES)
+@pytest.mark.parametrize("args", [{}, {"p": 0.5}, SPAN, dict(SPAN, p=0.6), dict(SPAN, p=1.0)])
+def test_padding_stays(args, dtype):
+    """What stands before a row's length is drawn as without lengths."""
+    x = np.zeros((500, 3, 40), "uint8")
+    limits = np.iinfo(dtype)
+    lengths = np.random.RandomState(1).randint(-2, 45, size=500).astype(dtype)
+    lengths[:2] = [limits.min, limits.max]
+    padding = COLUMNS >= lengths[:, None, None]
+    assert_same(draw(x, lengths=lengths, **args), draw(x, **args) | padding)
+    by_row = np.repeat(lengths[:, None], 3, axis=1)
+    assert_same(draw(x, lengths=by_row, **args), draw(x, **args) | padding)
+    of_all = np.array(7, dtype)
+    assert_same(draw(x, lengths=of_all, **args), draw(x, **args) | (COLUMNS >= 7))
+
+
+@pytest.mark.parametrize("least", [1, 5, 40, 2 ** 62])
+@pytest.mark.parametrize("p", [0.0, 0.05, 0.5, 1.0])
+def test_least_of_elements(p, least):
+    x = np.zeros((2000, 40), "uint8")
+    lengths = np.random.RandomState(1).randint(0, 41, size=2000)
+    mask, drawn = [draw(x, lengths=lengths, p=p, **args) for args in ({"min_masked": least}, {})]
+    assert not (mask & ~drawn).any()  # more are masked, and none fewer
+    masked, enough = (~drawn).sum(1), np.minimum(least, lengths)
+    assert_same((~mask).sum(1), np.maximum(masked, enough))
+    assert mask[COLUMNS >= lengths[:, None]].all()
+
+
+def starts(row):
+    """Where spans that do not overlap begin."""
+    return [begin for begin, _ in runs_of_false(row)]
+
+
+@pytest.mark.parametrize("least", [1, 2, 3])
+@pytest.mark.parametrize("p", [0.0, 0.02, 0.3])
+def test_least_of_spans(p, least):
+    x = np.zeros((4000, 40), "uint8")
+    lengths = np.random.RandomState(1).randint(0, 41, size=4000)
+    args = dict(SPAN, p=p, lengths=lengths)
+    mask, drawn = draw(x, min_masked=least, **args), draw(x, **args)
+    assert not (mask & ~drawn).any()
+    assert mask[COLUMNS >= lengths[:, None]].all()
+    added = (mask != drawn).any(1)
+    assert added.any()
+    for row, before, length, more in zip(mask, drawn, lengths, added):
+        masked = (~row).sum()
+        # Spans begin at places of their own, so that each is one entry more at the least.
+        if length >= 4 + least:
+            assert masked >= (4 + least - 1 if before.all() else 1)
+        elif length < 4:
+            assert not more
+        if more:
+            assert masked > (~before).sum() and masked <= (~before).sum() + 4 * least
+            for begin, end in runs_of_false(row):
+                assert end - begin >= 4 or begin == 0 or end == length
+
+
+def test_least_is_anywhere_with_one_probability():
+    x = np.zeros((100000, 10), "uint8")
+    mask = draw(x, p=0.0, min_masked=3)
+    assert ((~mask).sum(1) == 3).all()
+    bound = 5 * np.sqrt(0.3 * 0.7 / len(x))
+    assert (np.abs((~mask).mean(0) - 0.3) <= bound).all()
+    # Any two of them together, too.
+    pairs = (~mask).T.astype("float64") @ (~mask) / len(x)
+    apart = pairs[~np.eye(10, dtype=bool)]
+    assert (np.abs(apart - 3 / 10 * 2 / 9) <= bound).all()
+    first = draw(x, p=0.0, min_masked=1, unit="span", span_length=4).argmin(1)
+    assert first.max() == 6
+    share = np.bincount(first) / len(x)
+    assert (np.abs(share - 1 / 7) <= 5 * np.sqrt(1 / 7 / len(x))).all()
+
+
+@pytest.mark.parametrize("args", [{"unit": "element"}, SPAN])
+def test_limits_of_nothing_change_nothing(args):
+    x = np.zeros((300, 40), "uint8")
+    whole = np.full(300, 40)
+    for more in ({"min_masked": 0}, {"lengths": whole}, {"lengths": whole, "min_masked": 0}):
+        assert_same(draw(x, **dict(args, **more)), draw(x, **args))
+
+
+@pytest.mark.parametrize("args", [{"unit": "element", "p": 0.01}, dict(SPAN, p=0.01)])
+def test_limits_and_threads(set_threads, args):  # noqa: F811
+    x = np.zeros((7000, 301), "uint8")
+    lengths = np.arange(7000, dtype="int32") % 301
+    same_for_any_threads(
+        set_threads, lambda: [draw(x, lengths=lengths, min_masked=20, **args)]
+    )
+
+
+@pytest.mark.parametrize("args", [{}, {"unit": "span"}])
+def test_limits_of_empty(args):
+    for shape in [(0, 3), (3, 0), (0, 0)]:
+        x = np.zeros(shape, "f")
+        mask = draw(x, lengths=np.ones(shape[0], "int32"), min_masked=2, p=0.0, **args)
+        assert_same(mask, np.ones(shape, bool))

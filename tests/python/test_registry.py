@@ -35,9 +35,9 @@ OWN = {
     "MaskedAttentionGradient": Entry((6, 11), (3, 4), None),
     "MaskedSoftmax": Entry((1, 5), (1, 1), "MaskedSoftmaxGradient"),
     "MaskedSoftmaxGradient": Entry((2, 7), (1, 2), None),
-    "MixtureGate": Entry((2, 2), (1, 2), "MixtureGateGradient", 2),
-    "MixtureGateGradient": Entry((3, 4), (2, 2), None),
-    "RandomMask": Entry((1, 1), (1, 1), None),
+    "MixtureGate": Entry((2, 3), (1, 2), "MixtureGateGradient", 2),
+    "MixtureGateGradient": Entry((3, 5), (2, 2), None),
+    "RandomMask": Entry((1, 2), (1, 1), None),
 }
 ALL = dict(STOCK, **OWN)
 

@@ -17,7 +17,7 @@ struct MixtureResult {
 
 inline MixtureResult MixtureGate(
     const Doubles& e, const Doubles& z, int64_t rows, int64_t experts, int64_t columns,
-    int64_t top_k, const Doubles& d_y, const Doubles& d_g) {
+    int64_t top_k, bool renormalize, const Doubles& bias, const Doubles& d_y, const Doubles& d_g) {
   MixtureResult out;
   out.g = z;
   out.d_z.resize(z.size());
@@ -30,13 +30,22 @@ inline MixtureResult MixtureGate(
   for (size_t n = 0; n < static_cast<size_t>(rows); ++n) {
     double* const g = out.g.data() + n * k_size;
     Softmax(g, experts);
-    const Doubles softmax(g, g + k_size);
+    Doubles softmax(g, g + k_size);
+    Doubles keys(
+        z.begin() + static_cast<int64_t>(n * k_size),
+        z.begin() + static_cast<int64_t>((n + 1) * k_size));
+    for (size_t k = 0; k < bias.size(); ++k) keys[k] = softmax[k] + bias[k];
     std::vector<size_t> order(k_size);
     std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      return z[n * k_size + a] > z[n * k_size + b];
-    });
+    std::stable_sort(
+        order.begin(), order.end(), [&](size_t a, size_t b) { return keys[a] > keys[b]; });
+    long double kept = 0;  // of which double would lose a few of its last bits
+    for (size_t i = 0; i < static_cast<size_t>(top_k); ++i) kept += g[order[i]];
     for (size_t i = static_cast<size_t>(top_k); i < k_size; ++i) g[order[i]] = 0;
+    if (renormalize) {
+      for (size_t k = 0; k < k_size; ++k)
+        softmax[k] = g[k] = g[k] == 0 ? 0 : static_cast<double>(g[k] / kept);
+    }
     Doubles d_weight(k_size);
     Doubles scale(k_size);
     double sum = 0;

@@ -3,6 +3,7 @@
 import inspect
 import operator
 
+import numpy as np
 from caffe2.python import brew, core, workspace
 from caffe2.python.modeling.initializers import ExternalInitializer, Initializer
 
@@ -14,18 +15,28 @@ def operator_arguments(model, op_type, arguments):
     """The arguments of a layer that are its operator's.
 
     Raises TypeError for one that the operator does not have, which Caffe2 would pass over. What a
-    model tells all of its layers, such as ``order``, is dropped instead.
+    model tells all of its layers, such as ``order``, is dropped instead. A number that float32
+    does not hold becomes a text, which operators read as a double.
     """
     known = [argument.name for argument in workspace.C.OpSchema.get(op_type).args]
     kept = {}
     for name, value in arguments.items():
         if name in known or name in _OPTIONS:
-            kept[name] = value
+            kept[name] = _exact(value)
         elif name not in model.arg_scope:
             raise TypeError(
                 "{} has no argument {}; it has {}.".format(op_type, name, ", ".join(known))
             )
     return kept
+
+
+def _exact(value):
+    """A float as a net keeps all of its bits: as a text where float32, its type there, has less."""
+    if not isinstance(value, float):
+        return value
+    with np.errstate(over="ignore"):
+        held = float(np.float32(value))
+    return value if held == value or value != value else repr(float(value))
 
 
 def own_arguments(model, arguments):

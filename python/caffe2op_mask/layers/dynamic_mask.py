@@ -146,6 +146,7 @@ def _draw(net, blob_in, logits, blob_out):
 
 def _add_open(net, logits, blob_out, beta=2 / 3, gamma=-0.1, zeta=1.1, **_):
     """Probability that a gate of hard_concrete is not 0, by its arguments as Gate has them."""
+    beta, gamma, zeta = float(beta), float(gamma), float(zeta)
     # A gate that is not stretched below 0 is always open. An infinite shift would say so, too, but
     # would make NaN of padding, whose logits are -inf.
     shift = -beta * np.log(-gamma / zeta) if gamma else 1e30
