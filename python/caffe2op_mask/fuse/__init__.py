@@ -154,24 +154,24 @@ def _facts_of_runs(graph, init, inputs, report):
         raise ValueError("fuse: {}".format(error))
     if len(inputs) > 1:
         return facts
-    try:
-        larger = _larger_batch(graph, inputs[0])
-        facts.append(Facts(graph, init, larger))
-        inputs.append(larger)
-    except CannotRun as error:
-        report.notes.append("Only the sizes of the inputs were tried: {}".format(error))
+    # RecurrentNetwork trusts its inputs to fit, and time comes before the batch.
+    reason = "a RecurrentNetwork does not check others."
+    if not any(op.type == "RecurrentNetwork" for op in graph.ops):
+        try:
+            larger = _larger_batch(inputs[0])
+            facts.append(Facts(graph, init, larger))
+            inputs.append(larger)
+            return facts
+        except CannotRun as error:
+            reason = str(error)
+    report.notes.append("Only the sizes of the inputs were tried: {}".format(reason))
     return facts
 
 
-def _larger_batch(graph, feeds):
+def _larger_batch(feeds):
     """The feeds, with those of the first dim that most have twice behind themselves."""
-    if any(op.type == "RecurrentNetwork" for op in graph.ops):
-        # It trusts its inputs to fit, and time comes before the batch.
-        raise CannotRun("RecurrentNetwork does not check others.")
     firsts = [array.shape[0] for array in feeds.values() if array.ndim]
-    if not firsts:
-        raise CannotRun("no input has a batch.")
-    batch = max(firsts, key=firsts.count)
+    batch = max(firsts, key=firsts.count) if firsts else None
     return {
         blob: np.concatenate([array, array]) if array.ndim and array.shape[0] == batch else array
         for blob, array in feeds.items()

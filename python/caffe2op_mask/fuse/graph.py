@@ -20,6 +20,11 @@ def argument(op, name, default):
     return default
 
 
+def number_argument(op, name, default):
+    """An argument that is a number, or a text that has all bits of one, as a float."""
+    return float(argument(op, name, default))
+
+
 def list_argument(op, name):
     """An argument of an operator that is a list of numbers, as a tuple; None where it has none."""
     for arg in op.arg:

@@ -5,7 +5,7 @@ from caffe2.proto import caffe2_pb2
 
 from caffe2op_mask.fuse import bands
 from caffe2op_mask.fuse.expressions import both, make, shape_of, squeeze
-from caffe2op_mask.fuse.graph import Value, argument
+from caffe2op_mask.fuse.graph import Value, argument, number_argument
 from caffe2op_mask.fuse.shapes import broadcasts, product
 
 # A fill this low leaves nothing after the softmax, if the largest score that is kept is more than
@@ -231,7 +231,7 @@ class Scores(object):
         self.parts = parts
         self.radius = argument(op, "radius", 10)
         self.diagonal = argument(op, "diagonal", 0)
-        self.scale = argument(op, "scale", 1.0)
+        self.scale = number_argument(op, "scale", 1.0)
         self.empty_row = argument(op, "empty_row", "zero")
         sides = [argument(op, name, -1) for name in ("window_left", "window_right")]
         self.window = [None if side < 0 else side for side in sides]
@@ -638,7 +638,7 @@ class Scores(object):
         """A SequenceMask with `batch`, by a mask for one batch that is broadcast to all."""
         if self.tail:
             raise Declined("a dim of 1 follows its columns")
-        self._take_fill(argument(op, "fill_val", -np.inf))
+        self._take_fill(number_argument(op, "fill_val", -np.inf))
         batch = argument(op, "batch", None) % len(shape)
         of_one = (1,) * (batch + 1) + shape[batch + 1 :]
         kind = int(caffe2_pb2.TensorProto.BOOL)
@@ -721,7 +721,7 @@ class Scores(object):
         triangles = set(parts) & set(_TRIANGLES)
         if triangles and set(self.parts) & set(_TRIANGLES) and diagonal != self.diagonal:
             raise Declined("there is another diagonal, {}".format(self.diagonal))
-        fill = argument(op, "fill_val", 0.0 if is_mask else -np.inf)
+        fill = number_argument(op, "fill_val", 0.0 if is_mask else -np.inf)
         self._take_fill(0.0 if argument(op, "grad", 0) else fill)
         if triangles:
             self.diagonal = diagonal
