@@ -371,6 +371,64 @@ TYPED_TEST(MaskedSoftmaxTest, GradientOfRowsOfEveryLength) {
   }
 }
 
+// A row of one score `first` and of others, all alike, so that the exact result is known
+// of any length.
+TYPED_TEST(MaskedSoftmaxTest, LongRowsAreAsNearAsShortOnes) {
+  using W = Wide<TypeParam>;
+  std::vector<int64_t> lengths{5000, 100000, 1000000};
+  if (std::is_same<TypeParam, float>::value) lengths.insert(lengths.end(), {4000000, 16000000});
+  // The last makes floats of 2^-25, of which sums from 1 lose each whole.
+  for (const double other : {0.0, 3.0, -7.328679}) {
+    for (const int64_t columns : lengths) {
+      SCOPED_TRACE(::testing::Message() << columns << " scores, others " << other);
+      std::vector<TypeParam> x(static_cast<size_t>(columns), reference::Nearest<TypeParam>(other));
+      x[0] = reference::Nearest<TypeParam>(10);
+      const Scores<TypeParam> scores{1, columns, x.data(), 1, nullptr, {}};
+      std::vector<TypeParam> y(x.size());
+      MaskedSoftmax(scores, ScoreMask{}, EmptyRow::kZero, y.data(), SerialFor);
+      const long double e = std::exp(static_cast<long double>(reference::ValueOf(x[1])) - 10);
+      const long double sum = 1 + static_cast<long double>(columns - 1) * e;
+      for (size_t i = 0; i < y.size(); ++i) {
+        const long double exact = (i == 0 ? 1 : e) / sum;
+        const long double tolerance =
+            this->Ulps() * reference::Ulp<W>(exact) + NarrowingError<TypeParam>(exact);
+        const double value = reference::ValueOf(y[i]);
+        ASSERT_LE(std::fabs(value - exact), tolerance)
+            << value << " for " << static_cast<double>(exact) << " at " << i;
+      }
+    }
+  }
+}
+
+// The sum of y dy loses no more of a long row: here all of its products are alike.
+TYPED_TEST(MaskedSoftmaxTest, GradientOfLongRowsIsAsNear) {
+  using W = Wide<TypeParam>;
+  for (const int64_t columns : {int64_t{5000}, int64_t{1000000}, int64_t{4000000}}) {
+    SCOPED_TRACE(columns);
+    const auto count = static_cast<size_t>(columns);
+    const std::vector<TypeParam> y(count, reference::Nearest<TypeParam>(1.3 / 4000000));
+    const std::vector<TypeParam> dy(count, reference::Nearest<TypeParam>(0.7));
+    std::vector<TypeParam> dx(count);
+    const Scores<TypeParam> scores{1, columns, nullptr, 1, nullptr, {}};
+    MaskedSoftmaxGradient<TypeParam>(
+        scores, ScoreMask{}, y.data(), dy.data(), dx.data(), nullptr, SerialFor);
+    const long double p = reference::ValueOf(y[0]);
+    const long double g = reference::ValueOf(dy[0]);
+    const long double dot = static_cast<long double>(columns) * p * g;
+    const long double exact = p * (g - dot);
+    // What the header says of the sum, and three roundings.
+    const long double round = std::numeric_limits<W>::epsilon() / 2.0L;
+    const long double of_sum = std::is_same<W, float>::value ? 0x1p-23L : 0x1p-41L;
+    const long double tolerance = p * (dot * of_sum + 3 * round * (g + dot)) +
+                                  round * std::fabs(exact) + NarrowingError<TypeParam>(exact);
+    for (size_t i = 0; i < count; ++i) {
+      const double value = reference::ValueOf(dx[i]);
+      ASSERT_LE(std::fabs(value - exact), tolerance)
+          << value << " for " << static_cast<double>(exact) << " at " << i;
+    }
+  }
+}
+
 // Sums of many rows are taken in parts, and those of one row at once; neither hangs on
 // who takes them.
 TYPED_TEST(MaskedSoftmaxTest, BiasGradientIsTheSameWhoeverSums) {
