@@ -102,6 +102,20 @@ int64_t RowGrain(int64_t columns) {
   return GrainFor(columns * kCostOfEntry);
 }
 
+// Who runs rows, and who the pieces of one. Long rows that are fewer than their pieces
+// are cut, so that threads share each; others are handed out whole. Both ways give the
+// same bits.
+struct Sharing {
+  ParallelFor rows;
+  ParallelFor pieces;
+};
+
+Sharing SharingOf(int64_t rows, int64_t columns, ParallelFor parallel_for) {
+  constexpr int64_t kLongRow = 4 * kGrainPieces * kPieceEntries;
+  const bool cut = columns >= kLongRow && rows < NumPieces(columns);
+  return cut ? Sharing{SerialFor, parallel_for} : Sharing{parallel_for, SerialFor};
+}
+
 }  // namespace
 
 template <typename T>
@@ -114,9 +128,10 @@ void MaskedSoftmax(
   const Wide<T> empty = empty_row == EmptyRow::kZero  ? 0
                         : empty_row == EmptyRow::kNaN ? std::numeric_limits<Wide<T>>::quiet_NaN()
                                                       : 1 / static_cast<Wide<T>>(columns);
-  parallel_for(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
+  const Sharing sharing = SharingOf(scores.rows, columns, parallel_for);
+  sharing.rows(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
     const RowBuffer<T> buffer(columns, stores);
-    Rows(scores, mask, empty, y, buffer.scratch(), first, last, SerialFor);
+    Rows(scores, mask, empty, y, buffer.scratch(), first, last, sharing.pieces);
     FinishStores(stores);
   });
 }
@@ -133,11 +148,12 @@ void MaskedSoftmaxGradient(
     return;
   }
   const Stores stores = StoresFor(scores.rows * columns * static_cast<int64_t>(sizeof(T)));
+  const Sharing sharing = SharingOf(scores.rows, columns, parallel_for);
   if (dbias == nullptr) {
-    parallel_for(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
+    sharing.rows(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
       const RowBuffer<T> buffer(columns, stores);
       for (int64_t row = first; row < last; ++row) {
-        GradientRow(scores, mask, y, dy, dx, buffer.scratch(), row, nullptr, SerialFor);
+        GradientRow(scores, mask, y, dy, dx, buffer.scratch(), row, nullptr, sharing.pieces);
       }
       FinishStores(stores);
     });
@@ -155,7 +171,7 @@ void MaskedSoftmaxGradient(
   const int64_t repeats = (bias.repeats() + parts - 1) / parts;  // of a part, at most
   const int64_t units = bias.small_rows() * parts;
   std::vector<double> part_sums(static_cast<size_t>(parts > 1 ? units * entries : 0));
-  parallel_for(
+  sharing.rows(
       0, units, std::max<int64_t>(RowGrain<T>(columns * std::max<int64_t>(repeats, 1)), 1),
       [&](int64_t first, int64_t last) {
         const RowBuffer<T> buffer(columns, stores);
