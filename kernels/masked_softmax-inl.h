@@ -39,6 +39,11 @@ struct KeptRow {
   const bool* mask;
 
   int64_t entries() const { return columns.end - columns.begin; }
+
+  // Entries [begin, end) of it.
+  KeptRow Part(int64_t begin, int64_t end) const {
+    return {{columns.begin + begin, columns.begin + end}, mask == nullptr ? nullptr : mask + begin};
+  }
 };
 
 HWY_INLINE KeptRow KeptOf(const ScoreMask& mask, int64_t row, int64_t columns) {
@@ -112,15 +117,72 @@ HWY_INLINE bool IsEmpty(D d, const W* HWY_RESTRICT packed, int64_t entries, W ma
   return true;
 }
 
+// Calls f(piece, begin, end) for each piece of `entries`; of more than one, on any thread.
+template <class F>
+HWY_INLINE void ForEachPiece(int64_t entries, Stores stores, ParallelFor parallel_for, const F& f) {
+  const int64_t pieces = NumPieces(entries);
+  const auto run = [&](int64_t first, int64_t last) HWY_ATTR {
+    for (int64_t piece = first; piece < last; ++piece) {
+      const int64_t begin = piece * kPieceEntries;
+      f(piece, begin, std::min(begin + kPieceEntries, entries));
+    }
+    if (pieces > 1) FinishStores(stores);
+  };
+  if (pieces == 1) {
+    run(0, 1);
+  } else {
+    parallel_for(0, pieces, kGrainPieces, run);
+  }
+}
+
+// Sum of what pieces give, which loses a rounding of it however many they are.
+HWY_INLINE double SumOfPieces(const double* HWY_RESTRICT pieces, int64_t count) {
+  double sum = pieces[0];
+  double lost = 0;
+  for (int64_t i = 1; i < count; ++i) {
+    const double next = sum + pieces[i];
+    lost +=
+        std::fabs(sum) >= std::fabs(pieces[i]) ? sum - next + pieces[i] : pieces[i] - next + sum;
+    sum = next;
+  }
+  // Beside what is infinite, what it lost is NaN.
+  return count == 1 || !std::isfinite(sum) ? sum : sum + lost;
+}
+
+// Sums vectors of float in double.
+class WideSum {
+  using D = hn::ScalableTag<float>;
+  using DD = hn::ScalableTag<double>;
+
+ public:
+  HWY_INLINE WideSum() : low_(hn::Zero(DD())), high_(hn::Zero(DD())) {}
+
+  HWY_INLINE void Add(hn::VFromD<D> v) {
+    // Through memory: the only target of one lane has no halves of a vector.
+    HWY_ALIGN float lanes[hn::MaxLanes(D())];
+    hn::Store(v, D(), lanes);
+    const hn::Rebind<float, DD> half;
+    constexpr int64_t kHalf = hn::MaxLanes(DD());
+    low_ = hn::Add(low_, hn::PromoteTo(DD(), hn::Load(half, lanes)));
+    if (kHalf < LanesOf(D())) {
+      high_ = hn::Add(high_, hn::PromoteTo(DD(), hn::Load(half, lanes + kHalf)));
+    }
+  }
+
+  HWY_INLINE double Total() const {
+    return hn::GetLane(hn::SumOfLanes(DD(), hn::Add(low_, high_)));
+  }
+
+ private:
+  hn::VFromD<DD> low_;
+  hn::VFromD<DD> high_;
+};
+
 // Replaces packed scores by exp(score - max), without the rounding error of the
-// difference, and returns their sum, each lane's with what its additions lost.
-template <class D, typename W>
-HWY_INLINE double ExpAndSum(D d, W* HWY_RESTRICT packed, int64_t entries, W max) {
+// difference, and calls add(exponentials) for each vector.
+template <class D, typename W, class Add>
+HWY_INLINE void ExpEach(D d, W* HWY_RESTRICT packed, int64_t entries, W max, const Add& add) {
   const auto greatest = hn::Set(d, max);
-  // From 1, which no exponential is above, a sum tells in two steps what it lost.
-  const auto one = hn::Set(d, W{1});
-  auto sum = one;
-  auto lost = hn::Zero(d);
   for (int64_t i = 0; i < entries; i += LanesOf(d)) {
     const auto score = hn::Load(d, packed + i);
     const auto x = hn::Sub(score, greatest);
@@ -128,10 +190,36 @@ HWY_INLINE double ExpAndSum(D d, W* HWY_RESTRICT packed, int64_t entries, W max)
     const auto low = hn::Sub(hn::Sub(score, hn::Sub(x, subtracted)), hn::Add(greatest, subtracted));
     const auto e = ExpOf<true>(d, x, low);
     hn::Store(e, d, packed + i);
+    add(e);
+  }
+}
+
+// Replaces the packed scores of a piece of a row, `alone` where it is all of it, by
+// exp(score - max). Returns their sum.
+//
+// A row's sum is at least 1. A piece alone sums each lane with what its additions lost:
+// with N entries a lane and a rounding of u, that is at most N u of the lane, and to
+// sum it up loses N^2 u^2 / 2 of the lane; with the 1s, 2^-26 of the row in 4 lanes of
+// float. Those 1s are as many as pieces: so floats of other pieces are summed in double,
+// where 2^-43 is lost. In double they stay: of a row of 2^40 entries 2^-56 is lost.
+template <class D, class W>
+HWY_INLINE double ExpAndSum(D d, W* HWY_RESTRICT packed, int64_t entries, W max, bool alone) {
+  if constexpr (sizeof(W) == sizeof(float)) {
+    if (!alone) {
+      WideSum sum;
+      ExpEach(d, packed, entries, max, [&](hn::VFromD<D> e) HWY_ATTR { sum.Add(e); });
+      return sum.Total();
+    }
+  }
+  // From 1, which no exponential is above, a sum tells in two steps what it lost.
+  const auto one = hn::Set(d, W{1});
+  auto sum = one;
+  auto lost = hn::Zero(d);
+  ExpEach(d, packed, entries, max, [&](hn::VFromD<D> e) HWY_ATTR {
     const auto next = hn::Add(sum, e);
     lost = hn::Add(lost, hn::Sub(e, hn::Sub(next, sum)));
     sum = next;
-  }
+  });
   HWY_ALIGN W sums[hn::MaxLanes(D())];
   HWY_ALIGN W rests[hn::MaxLanes(D())];
   hn::Store(hn::Sub(sum, one), d, sums);
@@ -141,23 +229,28 @@ HWY_INLINE double ExpAndSum(D d, W* HWY_RESTRICT packed, int64_t entries, W max)
   return total;
 }
 
-// Where a row's output is put together: on the spot or, where it is to be streamed,
-// in scratch, since pieces of a line cannot be.
-template <typename T>
-HWY_INLINE T* BeginRow(const RowScratch<T>& scratch, T* row) {
-  return scratch.stores == Stores::kStreamed ? scratch.row : row;
-}
-
-// Completes a row of which `kept` was written: zeros elsewhere.
-template <typename T>
-HWY_INLINE void FinishRow(
-    const RowScratch<T>& scratch, const Interval& kept, int64_t columns, T* row) {
-  const auto width = static_cast<int64_t>(sizeof(T));
-  auto* const bytes = reinterpret_cast<uint8_t*>(BeginRow(scratch, row));
-  FillBytes(0, kept.begin * width, bytes, Stores::kCached);
-  FillBytes(0, (columns - kept.end) * width, bytes + kept.end * width, Stores::kCached);
-  if (scratch.stores == Stores::kStreamed) {
-    CopyBytes(bytes, columns * width, reinterpret_cast<uint8_t*>(row), scratch.stores);
+// Writes columns [begin, end), no more than a piece, of a row: zeros, but for what
+// write(first, last, to) makes of the columns kept there. What is streamed is put
+// together beforehand, since pieces of a line cannot be streamed.
+template <typename T, class Write>
+HWY_INLINE void WriteColumns(
+    const Interval& kept, int64_t begin, int64_t end, Stores stores, T* row, const Write& write) {
+  HWY_ALIGN T together[kPieceEntries];
+  T* const to = stores == Stores::kStreamed ? together : row + begin;
+  const auto fill = [&](int64_t first, int64_t last) HWY_ATTR {
+    FillBytes(
+        0, (last - first) * static_cast<int64_t>(sizeof(T)),
+        reinterpret_cast<uint8_t*>(to + (first - begin)), Stores::kCached);
+  };
+  const int64_t first = std::clamp(kept.begin, begin, end);
+  const int64_t last = std::clamp(kept.end, first, end);
+  fill(begin, first);
+  write(first, last, to + (first - begin));
+  fill(last, end);
+  if (stores == Stores::kStreamed) {
+    CopyBytes(
+        reinterpret_cast<const uint8_t*>(together), (end - begin) * static_cast<int64_t>(sizeof(T)),
+        reinterpret_cast<uint8_t*>(row + begin), stores);
   }
 }
 
@@ -169,7 +262,7 @@ HWY_INLINE void WriteScaled(
   const auto low_factor = hn::Set(d, low);
   int64_t i = 0;
   const auto scaled = [&]() HWY_ATTR {
-    const auto v = hn::Load(d, packed + i);
+    const auto v = hn::LoadU(d, packed + i);
     return hn::MulAdd(v, high_factor, hn::Mul(v, low_factor));
   };
   for (; i + LanesOf(d) <= entries; i += LanesOf(d)) StoreReal(d, scaled(), out + i);
@@ -184,7 +277,7 @@ HWY_INLINE void WriteScaled(
   const auto factors = hn::Set(d, factor);
   int64_t i = 0;
   const auto scaled = [&]() HWY_ATTR {
-    const auto v = hn::Load(d, packed + i);
+    const auto v = hn::LoadU(d, packed + i);
     // Plus 0 of its sign, so that what is masked stays +0 whatever the factor's.
     return hn::MulAdd(v, factors, hn::CopySign(hn::Zero(d), v));
   };
@@ -192,60 +285,100 @@ HWY_INLINE void WriteScaled(
   if (i < entries) StorePart(d, scaled(), out + i, entries - i);
 }
 
+// The scores of a row, packed by pieces. Returns the greatest that is a number.
+template <class D, typename T, typename W = Wide<T>>
+HWY_INLINE W PackRow(
+    D d, const Scores<T>& scores, int64_t row, const KeptRow& kept, const RowScratch<T>& scratch,
+    ParallelFor parallel_for) {
+  const auto pack = [&](int64_t piece, int64_t begin, int64_t end) HWY_ATTR {
+    const KeptRow part = kept.Part(begin, end);
+    scratch.sums[piece] = double{PackScores(d, scores, row, part, scratch.packed + begin)};
+  };
+  ForEachPiece(kept.entries(), Stores::kCached, parallel_for, pack);
+  double max = scratch.sums[0];
+  for (int64_t i = 1; i < NumPieces(kept.entries()); ++i) max = std::max(max, scratch.sums[i]);
+  return static_cast<W>(max);
+}
+
+// A row of the softmax; an empty one is filled with the pattern `empty`.
+template <typename T>
+HWY_INLINE void SoftmaxRow(
+    const Scores<T>& scores, const KeptRow& kept, uint64_t empty, T* out,
+    const RowScratch<T>& scratch, int64_t row, ParallelFor parallel_for) {
+  using W = Wide<T>;
+  const hn::ScalableTag<W> d;
+  W* const packed = scratch.packed;
+  const int64_t pieces = NumPieces(kept.entries());
+  const W max = PackRow(d, scores, row, kept, scratch, parallel_for);
+  if (IsEmpty(d, packed, kept.entries(), max)) {
+    const auto fill = [&](int64_t /*piece*/, int64_t begin, int64_t end) HWY_ATTR {
+      FillBytes(
+          empty, (end - begin) * static_cast<int64_t>(sizeof(T)),
+          reinterpret_cast<uint8_t*>(out + begin), scratch.stores);
+    };
+    ForEachPiece(scores.columns, scratch.stores, parallel_for, fill);
+    return;
+  }
+  const auto exponentials = [&](int64_t piece, int64_t begin, int64_t end) HWY_ATTR {
+    scratch.sums[piece] = ExpAndSum(d, packed + begin, end - begin, max, pieces == 1);
+  };
+  ForEachPiece(kept.entries(), Stores::kCached, parallel_for, exponentials);
+  double sum = SumOfPieces(scratch.sums, pieces);
+  if (std::isnan(sum)) {
+    // All that is kept is NaN; what is masked among it must not be.
+    const auto nan = hn::Set(d, static_cast<W>(sum));
+    for (int64_t i = 0; i < kept.entries(); i += LanesOf(d)) {
+      const bool* const mask_here = kept.mask == nullptr ? nullptr : kept.mask + i;
+      const int64_t count = std::min(LanesOf(d), kept.entries() - i);
+      hn::Store(Keep(d, nan, hn::Zero(d), mask_here, count), d, packed + i);
+    }
+    sum = 1;
+  }
+  // 1 / sum, of which `low` is what a W cannot hold.
+  const auto inverse = static_cast<W>(1 / sum);
+  const auto low = static_cast<W>(std::fma(-double{inverse}, sum, 1.0) / sum);
+  const auto scaled = [&](int64_t first, int64_t last, T* to) HWY_ATTR {
+    WriteScaled(d, packed + (first - kept.columns.begin), last - first, inverse, low, to);
+  };
+  const auto write = [&](int64_t /*piece*/, int64_t begin, int64_t end) HWY_ATTR {
+    WriteColumns(kept.columns, begin, end, scratch.stores, out, scaled);
+  };
+  ForEachPiece(scores.columns, scratch.stores, parallel_for, write);
+}
+
 // Rows [first, last) of the softmax; an empty one is filled with `empty`.
 template <typename T>
 HWY_INLINE void SoftmaxRows(
     const Scores<T>& scores, const ScoreMask& mask, Wide<T> empty, T* y,
-    const RowScratch<T>& scratch, int64_t first, int64_t last) {
-  using W = Wide<T>;
-  const hn::ScalableTag<W> d;
-  W* const packed = scratch.packed;
+    const RowScratch<T>& scratch, int64_t first, int64_t last, ParallelFor parallel_for) {
+  const hn::ScalableTag<Wide<T>> d;
   T empty_element;
   StorePart(d, hn::Set(d, empty), &empty_element, 1);
   const uint64_t empty_pattern = FillPattern(empty_element);
   for (int64_t row = first; row < last; ++row) {
-    T* const out = y + row * scores.columns;
     const KeptRow kept = KeptOf(mask, row, scores.columns);
     if (row + 1 < last) PrefetchKept(scores.x + (row + 1) * scores.columns, kept.columns);
-    const auto max = PackScores(d, scores, row, kept, packed);
-    if (IsEmpty(d, packed, kept.entries(), max)) {
-      FillBytes(
-          empty_pattern, scores.columns * static_cast<int64_t>(sizeof(T)),
-          reinterpret_cast<uint8_t*>(out), scratch.stores);
-      continue;
-    }
-    double sum = ExpAndSum(d, packed, kept.entries(), max);
-    if (std::isnan(sum)) {
-      // All that is kept is NaN; what is masked among it must not be.
-      const auto nan = hn::Set(d, static_cast<W>(sum));
-      for (int64_t i = 0; i < kept.entries(); i += LanesOf(d)) {
-        const bool* const mask_here = kept.mask == nullptr ? nullptr : kept.mask + i;
-        const int64_t count = std::min(LanesOf(d), kept.entries() - i);
-        hn::Store(Keep(d, nan, hn::Zero(d), mask_here, count), d, packed + i);
-      }
-      sum = 1;
-    }
-    // 1 / sum, of which `low` is what a W cannot hold.
-    const auto inverse = static_cast<W>(1 / sum);
-    const auto low = static_cast<W>(std::fma(-double{inverse}, sum, 1.0) / sum);
-    WriteScaled(
-        d, packed, kept.entries(), inverse, low, BeginRow(scratch, out) + kept.columns.begin);
-    FinishRow(scratch, kept.columns, scores.columns, out);
+    SoftmaxRow(scores, kept, empty_pattern, y + row * scores.columns, scratch, row, parallel_for);
   }
 }
 
 // One row of the gradient; adds ds to `sums`, of one entry a column or of one in
-// all, unless they are null.
+// all, unless they are null. The sum of y dy is off by at most 2^-23 of the sum of
+// |y dy| in rows of more than one piece, and by 2^-13 in those of one, where floats
+// are summed as they are; in double by 2^-41.
 template <typename T>
 HWY_INLINE void SoftmaxGradientRow(
     const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx,
-    const RowScratch<T>& scratch, int64_t row, double* HWY_RESTRICT sums) {
+    const RowScratch<T>& scratch, int64_t row, double* HWY_RESTRICT sums,
+    ParallelFor parallel_for) {
   using W = Wide<T>;
-  const hn::ScalableTag<W> d;
+  using D = hn::ScalableTag<W>;
+  const D d;
   W* const packed = scratch.packed;
   const KeptRow kept = KeptOf(mask, row, scores.columns);
   const int64_t entries = kept.entries();
   const int64_t start = row * scores.columns + kept.columns.begin;
+  const int64_t pieces = NumPieces(entries);
   const auto zero = hn::Zero(d);
   if (row + 1 < scores.rows) {
     PrefetchKept(y + (row + 1) * scores.columns, kept.columns);
@@ -253,38 +386,74 @@ HWY_INLINE void SoftmaxGradientRow(
   }
   bool empty = false;
   if (scores.x != nullptr) {
-    empty = IsEmpty(d, packed, entries, PackScores(d, scores, row, kept, packed));
+    empty = IsEmpty(d, packed, entries, PackRow(d, scores, row, kept, scratch, parallel_for));
   }
-  auto dots = zero;
-  auto total = zero;
-  for (int64_t i = 0; i < entries; i += LanesOf(d)) {
-    const int64_t count = std::min(LanesOf(d), entries - i);
+  const auto load = [&](const T* from, hn::VFromD<D> masked, int64_t i, int64_t end) HWY_ATTR {
+    const int64_t count = std::min(LanesOf(d), end - i);
     const bool* const mask_here = kept.mask == nullptr ? nullptr : kept.mask + i;
-    const auto p = Keep(d, LoadSome(d, y + start + i, count), zero, mask_here, count);
-    const auto g = Keep(d, LoadSome(d, dy + start + i, count), zero, mask_here, count);
-    hn::Store(p, d, packed + i);
-    dots = hn::MulAdd(p, g, dots);
-    total = hn::Add(total, p);
-  }
-  // Without its scores an empty row is told by its probabilities, which are all 0.
-  if (scores.x == nullptr) empty = hn::GetLane(hn::SumOfLanes(d, total)) == 0;
-  const auto dot = hn::SumOfLanes(d, dots);
-  for (int64_t i = 0; i < entries; i += LanesOf(d)) {
-    const int64_t count = std::min(LanesOf(d), entries - i);
-    const bool* const mask_here = kept.mask == nullptr ? nullptr : kept.mask + i;
-    const auto g = Keep(d, LoadSome(d, dy + start + i, count), dot, mask_here, count);
-    const auto ds = hn::Mul(hn::Load(d, packed + i), hn::Sub(g, dot));
-    hn::Store(empty ? zero : Keep(d, ds, zero, mask_here, count), d, packed + i);
-  }
-  if (sums != nullptr) {
-    const bool by_column = scores.bias_rows.column_stride() == 1;
-    for (int64_t i = 0; i < entries; ++i) {
-      sums[by_column ? kept.columns.begin + i : 0] += double{packed[i]};
+    return Keep(d, LoadSome(d, from + start + i, count), masked, mask_here, count);
+  };
+  double* const dots = scratch.sums;
+  double* const totals = scratch.sums + pieces;
+  const auto products = [&](int64_t piece, int64_t begin, int64_t end) HWY_ATTR {
+    auto total = zero;
+    // Calls add(y, dy) for each vector.
+    const auto each = [&](const auto& add) HWY_ATTR {
+      for (int64_t i = begin; i < end; i += LanesOf(d)) {
+        const auto p = load(y, zero, i, end);
+        hn::Store(p, d, packed + i);
+        add(p, load(dy, zero, i, end));
+        total = hn::Add(total, p);
+      }
+    };
+    if constexpr (sizeof(W) == sizeof(float)) {
+      if (pieces > 1) {
+        WideSum sum;
+        each([&](hn::VFromD<D> p, hn::VFromD<D> g) HWY_ATTR { sum.Add(hn::Mul(p, g)); });
+        dots[piece] = sum.Total();
+        totals[piece] = double{hn::GetLane(hn::SumOfLanes(d, total))};
+        return;
+      }
     }
+    auto sum = zero;
+    each([&](hn::VFromD<D> p, hn::VFromD<D> g) HWY_ATTR { sum = hn::MulAdd(p, g, sum); });
+    dots[piece] = double{hn::GetLane(hn::SumOfLanes(d, sum))};
+    totals[piece] = double{hn::GetLane(hn::SumOfLanes(d, total))};
+  };
+  ForEachPiece(entries, Stores::kCached, parallel_for, products);
+  // Without its scores an empty row is told by its probabilities, which are all 0.
+  // None is below it, so that no sum of others is, however many they are.
+  if (scores.x == nullptr) empty = SumOfPieces(totals, pieces) == 0;
+  const auto dot = hn::Set(d, static_cast<W>(SumOfPieces(dots, pieces)));
+  const bool by_column = scores.bias_rows.column_stride() == 1;
+  const auto differences = [&](int64_t piece, int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t i = begin; i < end; i += LanesOf(d)) {
+      const auto ds = hn::Mul(hn::Load(d, packed + i), hn::Sub(load(dy, dot, i, end), dot));
+      const bool* const mask_here = kept.mask == nullptr ? nullptr : kept.mask + i;
+      const int64_t count = std::min(LanesOf(d), end - i);
+      hn::Store(empty ? zero : Keep(d, ds, zero, mask_here, count), d, packed + i);
+    }
+    if (sums == nullptr) return;
+    if (by_column) {
+      double* const to = sums + kept.columns.begin;
+      for (int64_t i = begin; i < end; ++i) to[i] += double{packed[i]};
+    } else {
+      totals[piece] = pieces == 1 ? sums[0] : 0;
+      for (int64_t i = begin; i < end; ++i) totals[piece] += double{packed[i]};
+    }
+  };
+  ForEachPiece(entries, Stores::kCached, parallel_for, differences);
+  if (sums != nullptr && !by_column) {
+    sums[0] = pieces == 1 ? totals[0] : sums[0] + SumOfPieces(totals, pieces);
   }
   T* const out = dx + row * scores.columns;
-  WriteScaled(d, packed, entries, scores.scale, BeginRow(scratch, out) + kept.columns.begin);
-  FinishRow(scratch, kept.columns, scores.columns, out);
+  const auto scaled = [&](int64_t first, int64_t last, T* to) HWY_ATTR {
+    WriteScaled(d, packed + (first - kept.columns.begin), last - first, scores.scale, to);
+  };
+  const auto write = [&](int64_t /*piece*/, int64_t begin, int64_t end) HWY_ATTR {
+    WriteColumns(kept.columns, begin, end, scratch.stores, out, scaled);
+  };
+  ForEachPiece(scores.columns, scratch.stores, parallel_for, write);
 }
 
 // Sums as elements.

@@ -14,19 +14,19 @@ HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {
 namespace HWY_NAMESPACE {
 
-#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                   \
-  void SoftmaxRowsOf##T(                                                              \
-      const Scores<T>& scores, const ScoreMask& mask, Wide<T> empty, T* y,            \
-      const RowScratch<T>& scratch, int64_t first, int64_t last) {                    \
-    SoftmaxRows(scores, mask, empty, y, scratch, first, last);                        \
-  }                                                                                   \
-  void SoftmaxGradientRowOf##T(                                                       \
-      const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, \
-      const RowScratch<T>& scratch, int64_t row, double* sums) {                      \
-    SoftmaxGradientRow(scores, mask, y, dy, dx, scratch, row, sums);                  \
-  }                                                                                   \
-  void NarrowSumsOf##T(const double* sums, int64_t count, T* out) {                   \
-    NarrowSums(sums, count, out);                                                     \
+#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                          \
+  void SoftmaxRowsOf##T(                                                                     \
+      const Scores<T>& scores, const ScoreMask& mask, Wide<T> empty, T* y,                   \
+      const RowScratch<T>& scratch, int64_t first, int64_t last, ParallelFor parallel_for) { \
+    SoftmaxRows(scores, mask, empty, y, scratch, first, last, parallel_for);                 \
+  }                                                                                          \
+  void SoftmaxGradientRowOf##T(                                                              \
+      const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx,        \
+      const RowScratch<T>& scratch, int64_t row, double* sums, ParallelFor parallel_for) {   \
+    SoftmaxGradientRow(scores, mask, y, dy, dx, scratch, row, sums, parallel_for);           \
+  }                                                                                          \
+  void NarrowSumsOf##T(const double* sums, int64_t count, T* out) {                          \
+    NarrowSums(sums, count, out);                                                            \
   }
 
 CAFFE2OP_MASK_SOFTMAX_OF(Float16)
@@ -50,24 +50,24 @@ HWY_AFTER_NAMESPACE();
 namespace caffe2op_mask {
 namespace {
 
-#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                   \
-  HWY_EXPORT(SoftmaxRowsOf##T);                                                       \
-  HWY_EXPORT(SoftmaxGradientRowOf##T);                                                \
-  void Rows(                                                                          \
-      const Scores<T>& scores, const ScoreMask& mask, Wide<T> empty, T* y,            \
-      const RowScratch<T>& scratch, int64_t first, int64_t last) {                    \
-    HWY_DYNAMIC_DISPATCH(SoftmaxRowsOf##T)                                            \
-    (scores, mask, empty, y, scratch, first, last);                                   \
-  }                                                                                   \
-  void GradientRow(                                                                   \
-      const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, \
-      const RowScratch<T>& scratch, int64_t row, double* sums) {                      \
-    HWY_DYNAMIC_DISPATCH(SoftmaxGradientRowOf##T)                                     \
-    (scores, mask, y, dy, dx, scratch, row, sums);                                    \
-  }                                                                                   \
-  HWY_EXPORT(NarrowSumsOf##T);                                                        \
-  void Narrow(const double* sums, int64_t count, T* out) {                            \
-    HWY_DYNAMIC_DISPATCH(NarrowSumsOf##T)(sums, count, out);                          \
+#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                          \
+  HWY_EXPORT(SoftmaxRowsOf##T);                                                              \
+  HWY_EXPORT(SoftmaxGradientRowOf##T);                                                       \
+  void Rows(                                                                                 \
+      const Scores<T>& scores, const ScoreMask& mask, Wide<T> empty, T* y,                   \
+      const RowScratch<T>& scratch, int64_t first, int64_t last, ParallelFor parallel_for) { \
+    HWY_DYNAMIC_DISPATCH(SoftmaxRowsOf##T)                                                   \
+    (scores, mask, empty, y, scratch, first, last, parallel_for);                            \
+  }                                                                                          \
+  void GradientRow(                                                                          \
+      const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx,        \
+      const RowScratch<T>& scratch, int64_t row, double* sums, ParallelFor parallel_for) {   \
+    HWY_DYNAMIC_DISPATCH(SoftmaxGradientRowOf##T)                                            \
+    (scores, mask, y, dy, dx, scratch, row, sums, parallel_for);                             \
+  }                                                                                          \
+  HWY_EXPORT(NarrowSumsOf##T);                                                               \
+  void Narrow(const double* sums, int64_t count, T* out) {                                   \
+    HWY_DYNAMIC_DISPATCH(NarrowSumsOf##T)(sums, count, out);                                 \
   }
 
 CAFFE2OP_MASK_SOFTMAX_OF(Float16)
@@ -81,16 +81,16 @@ template <typename T>
 class RowBuffer {
  public:
   RowBuffer(int64_t columns, Stores stores) {
-    const int64_t room = columns + kLongestVector;
-    memory_ = AlignedBuffer<Wide<T>>(2 * room);
-    scratch_ = {memory_.data(), reinterpret_cast<T*>(memory_.data() + room), stores};
+    constexpr int64_t kLongestVector = 16;  // in floats, of AVX-512
+    const int64_t room = (columns / kLongestVector + 3) * kLongestVector;
+    const int64_t sums = 2 * NumPieces(columns) * static_cast<int64_t>(sizeof(double));
+    memory_ = AlignedBuffer<Wide<T>>(room + sums / static_cast<int64_t>(sizeof(Wide<T>)));
+    scratch_ = {memory_.data(), reinterpret_cast<double*>(memory_.data() + room), stores};
   }
 
   const RowScratch<T>& scratch() const { return scratch_; }
 
  private:
-  static constexpr int64_t kLongestVector = 16;  // in floats, of AVX-512
-
   AlignedBuffer<Wide<T>> memory_;
   RowScratch<T> scratch_;
 };
@@ -100,6 +100,20 @@ template <typename T>
 int64_t RowGrain(int64_t columns) {
   constexpr int64_t kCostOfEntry = 16;
   return GrainFor(columns * kCostOfEntry);
+}
+
+// Who runs rows, and who the pieces of one. Long rows that are fewer than their pieces
+// are cut, so that threads share each; others are handed out whole. Both ways give the
+// same bits.
+struct Sharing {
+  ParallelFor rows;
+  ParallelFor pieces;
+};
+
+Sharing SharingOf(int64_t rows, int64_t columns, ParallelFor parallel_for) {
+  constexpr int64_t kLongRow = 4 * kGrainPieces * kPieceEntries;
+  const bool cut = columns >= kLongRow && rows < NumPieces(columns);
+  return cut ? Sharing{SerialFor, parallel_for} : Sharing{parallel_for, SerialFor};
 }
 
 }  // namespace
@@ -114,9 +128,10 @@ void MaskedSoftmax(
   const Wide<T> empty = empty_row == EmptyRow::kZero  ? 0
                         : empty_row == EmptyRow::kNaN ? std::numeric_limits<Wide<T>>::quiet_NaN()
                                                       : 1 / static_cast<Wide<T>>(columns);
-  parallel_for(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
+  const Sharing sharing = SharingOf(scores.rows, columns, parallel_for);
+  sharing.rows(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
     const RowBuffer<T> buffer(columns, stores);
-    Rows(scores, mask, empty, y, buffer.scratch(), first, last);
+    Rows(scores, mask, empty, y, buffer.scratch(), first, last, sharing.pieces);
     FinishStores(stores);
   });
 }
@@ -133,11 +148,12 @@ void MaskedSoftmaxGradient(
     return;
   }
   const Stores stores = StoresFor(scores.rows * columns * static_cast<int64_t>(sizeof(T)));
+  const Sharing sharing = SharingOf(scores.rows, columns, parallel_for);
   if (dbias == nullptr) {
-    parallel_for(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
+    sharing.rows(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
       const RowBuffer<T> buffer(columns, stores);
       for (int64_t row = first; row < last; ++row) {
-        GradientRow(scores, mask, y, dy, dx, buffer.scratch(), row, nullptr);
+        GradientRow(scores, mask, y, dy, dx, buffer.scratch(), row, nullptr, sharing.pieces);
       }
       FinishStores(stores);
     });
@@ -155,7 +171,7 @@ void MaskedSoftmaxGradient(
   const int64_t repeats = (bias.repeats() + parts - 1) / parts;  // of a part, at most
   const int64_t units = bias.small_rows() * parts;
   std::vector<double> part_sums(static_cast<size_t>(parts > 1 ? units * entries : 0));
-  parallel_for(
+  sharing.rows(
       0, units, std::max<int64_t>(RowGrain<T>(columns * std::max<int64_t>(repeats, 1)), 1),
       [&](int64_t first, int64_t last) {
         const RowBuffer<T> buffer(columns, stores);
@@ -166,7 +182,8 @@ void MaskedSoftmaxGradient(
           const int64_t small_row = unit / parts;
           const int64_t begin = unit % parts * repeats;
           for (int64_t k = begin; k < std::min(begin + repeats, bias.repeats()); ++k) {
-            GradientRow(scores, mask, y, dy, dx, buffer.scratch(), bias.Row(small_row, k), sums);
+            GradientRow(
+                scores, mask, y, dy, dx, buffer.scratch(), bias.Row(small_row, k), sums, SerialFor);
           }
           if (parts == 1) Narrow(sums, entries, dbias + small_row * entries);
         }

@@ -56,11 +56,21 @@ void MaskedSoftmaxGradient(
     const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, T* dbias,
     ParallelFor parallel_for);
 
-// Where kernels put a row together; one for each thread.
+// A row is worked on in pieces of its kept entries, so that what sums lose has a bound,
+// and threads can share it. Its length alone says where it is cut.
+constexpr int64_t kPieceEntries = 4096;
+constexpr int64_t kGrainPieces = 4;  // that are worth a thread
+
+// At least one.
+constexpr int64_t NumPieces(int64_t entries) {
+  return entries <= kPieceEntries ? 1 : (entries + kPieceEntries - 1) / kPieceEntries;
+}
+
+// Where kernels put a row together.
 template <typename T>
 struct RowScratch {
-  Wide<T>* packed;  // the kept entries alone, aligned, with room up to a whole vector
-  T* row;           // one row of the output
+  Wide<T>* packed;  // the kept entries alone, aligned, with room for two vectors more
+  double* sums;     // two for each piece
   Stores stores;    // how the output is written
 };
 

@@ -371,6 +371,167 @@ TYPED_TEST(MaskedSoftmaxTest, GradientOfRowsOfEveryLength) {
   }
 }
 
+// A row of one score `first` and of others, all alike, so that the exact result is known
+// of any length.
+TYPED_TEST(MaskedSoftmaxTest, LongRowsAreAsNearAsShortOnes) {
+  using W = Wide<TypeParam>;
+  std::vector<int64_t> lengths{5000, 100000, 1000000};
+  if (std::is_same<TypeParam, float>::value) lengths.insert(lengths.end(), {4000000, 16000000});
+  // The last makes floats of 2^-25, of which sums from 1 lose each whole.
+  for (const double other : {0.0, 3.0, -7.328679}) {
+    for (const int64_t columns : lengths) {
+      SCOPED_TRACE(::testing::Message() << columns << " scores, others " << other);
+      std::vector<TypeParam> x(static_cast<size_t>(columns), reference::Nearest<TypeParam>(other));
+      x[0] = reference::Nearest<TypeParam>(10);
+      const Scores<TypeParam> scores{1, columns, x.data(), 1, nullptr, {}};
+      std::vector<TypeParam> y(x.size());
+      MaskedSoftmax(scores, ScoreMask{}, EmptyRow::kZero, y.data(), SerialFor);
+      const long double e = std::exp(static_cast<long double>(reference::ValueOf(x[1])) - 10);
+      const long double sum = 1 + static_cast<long double>(columns - 1) * e;
+      for (size_t i = 0; i < y.size(); ++i) {
+        const long double exact = (i == 0 ? 1 : e) / sum;
+        const long double tolerance =
+            this->Ulps() * reference::Ulp<W>(exact) + NarrowingError<TypeParam>(exact);
+        const double value = reference::ValueOf(y[i]);
+        ASSERT_LE(std::fabs(value - exact), tolerance)
+            << value << " for " << static_cast<double>(exact) << " at " << i;
+      }
+    }
+  }
+}
+
+// The sum of y dy loses no more of a long row: here all of its products are alike.
+TYPED_TEST(MaskedSoftmaxTest, GradientOfLongRowsIsAsNear) {
+  using W = Wide<TypeParam>;
+  for (const int64_t columns : {int64_t{5000}, int64_t{1000000}, int64_t{4000000}}) {
+    SCOPED_TRACE(columns);
+    const auto count = static_cast<size_t>(columns);
+    const std::vector<TypeParam> y(count, reference::Nearest<TypeParam>(1.3 / 4000000));
+    const std::vector<TypeParam> dy(count, reference::Nearest<TypeParam>(0.7));
+    std::vector<TypeParam> dx(count);
+    const Scores<TypeParam> scores{1, columns, nullptr, 1, nullptr, {}};
+    MaskedSoftmaxGradient<TypeParam>(
+        scores, ScoreMask{}, y.data(), dy.data(), dx.data(), nullptr, SerialFor);
+    const long double p = reference::ValueOf(y[0]);
+    const long double g = reference::ValueOf(dy[0]);
+    const long double dot = static_cast<long double>(columns) * p * g;
+    const long double exact = p * (g - dot);
+    // What the header says of the sum, and three roundings.
+    const long double round = std::numeric_limits<W>::epsilon() / 2.0L;
+    const long double of_sum = std::is_same<W, float>::value ? 0x1p-23L : 0x1p-41L;
+    const long double tolerance = p * (dot * of_sum + 3 * round * (g + dot)) +
+                                  round * std::fabs(exact) + NarrowingError<TypeParam>(exact);
+    for (size_t i = 0; i < count; ++i) {
+      const double value = reference::ValueOf(dx[i]);
+      ASSERT_LE(std::fabs(value - exact), tolerance)
+          << value << " for " << static_cast<double>(exact) << " at " << i;
+    }
+  }
+}
+
+// Threads share rows that are long and few. It changes no bit, and neither does it that
+// a row stands among so many that each is one thread's.
+TYPED_TEST(MaskedSoftmaxTest, LongRowsAreTheSameWhoeverRunsThem) {
+  constexpr int64_t kColumns = 70001;
+  constexpr int64_t kMany = 20;
+  const std::vector<TypeParam> x = this->RandomReals(kMany * kColumns, 3, Special::kInfinities);
+  const std::vector<TypeParam> dy = this->RandomReals(kMany * kColumns, 2, Special::kNone);
+  const Bytes keep = RandomMask(this->random_, kColumns, {0.9, true});
+  std::vector<int64_t> lengths(kMany, kColumns);
+  lengths[1] = 60001;
+  lengths[2] = 0;
+  lengths[3] = 5000;
+  struct Result {
+    std::vector<TypeParam> y, dx, dbias;
+  };
+  for (const int64_t bias_columns : {int64_t{1}, kColumns}) {
+    const std::vector<TypeParam> bias = this->RandomReals(kMany * bias_columns, 1, Special::kNone);
+    const auto run = [&](int64_t first, int64_t rows, ParallelFor parallel_for) {
+      const Dims dims{rows, kColumns};
+      const Dims bias_dims{rows, bias_columns};
+      const Dims mask_dims{kColumns};
+      const Scores<TypeParam> scores{
+          rows,
+          kColumns,
+          x.data() + first * kColumns,
+          1,
+          bias.data() + first * bias_columns,
+          RowBroadcast(dims.data(), 2, bias_dims.data(), 2)};
+      ScoreMask mask;
+      mask.shape.Add(SequenceFunctor<int64_t>{lengths.data() + first, {}});
+      mask.mask = reinterpret_cast<const bool*>(keep.data());
+      mask.mask_rows = RowBroadcast(dims.data(), 2, mask_dims.data(), 1);
+      const auto count = static_cast<size_t>(rows * kColumns);
+      Result result{
+          std::vector<TypeParam>(count), std::vector<TypeParam>(count),
+          std::vector<TypeParam>(static_cast<size_t>(rows * bias_columns))};
+      MaskedSoftmax(scores, mask, EmptyRow::kUniform, result.y.data(), parallel_for);
+      MaskedSoftmaxGradient(
+          scores, mask, result.y.data(), dy.data() + first * kColumns, result.dx.data(),
+          result.dbias.data(), parallel_for);
+      std::vector<TypeParam> without_bias(count);
+      MaskedSoftmaxGradient<TypeParam>(
+          scores, mask, result.y.data(), dy.data() + first * kColumns, without_bias.data(), nullptr,
+          parallel_for);
+      EXPECT_EQ(ToBytes(without_bias), ToBytes(result.dx));
+      return result;
+    };
+    const Result many = run(0, kMany, ThreadedFor);
+    // Of what one run gave, that of some rows.
+    const auto part = [](const std::vector<TypeParam>& all, int64_t first, int64_t rows) {
+      const auto columns = static_cast<int64_t>(all.size()) / kMany;
+      return ToBytes(std::vector<TypeParam>(
+          all.begin() + first * columns, all.begin() + (first + rows) * columns));
+    };
+    for (const int64_t rows : {1, 3}) {
+      for (const int64_t first : {0, 1, 2, 3}) {
+        SCOPED_TRACE(::testing::Message() << rows << " rows from " << first);
+        for (const ParallelFor parallel_for : {SerialFor, ShuffledFor, ThreadedFor}) {
+          const Result few = run(first, rows, parallel_for);
+          EXPECT_EQ(ToBytes(few.y), part(many.y, first, rows));
+          EXPECT_EQ(ToBytes(few.dx), part(many.dx, first, rows));
+          EXPECT_EQ(ToBytes(few.dbias), part(many.dbias, first, rows));
+        }
+      }
+    }
+  }
+}
+
+// Long rows that are streamed too, in pieces whose ends are no ends of lines.
+TYPED_TEST(MaskedSoftmaxTest, LongRowsAreStreamedAlike) {
+  const auto width = static_cast<int64_t>(sizeof(TypeParam));
+  const int64_t columns = (int64_t{33} << 20) / width + 1;
+  ASSERT_EQ(StoresFor(columns * width), Stores::kStreamed);
+  const std::vector<TypeParam> some = this->RandomReals(1 << 16, 3, Special::kNone);
+  std::vector<TypeParam> x(static_cast<size_t>(columns));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = some[i * 7 % 65521];
+  const std::vector<int64_t> length{columns / 2 + 3};
+  // The kept half alone is not streamed.
+  const auto run = [&](int64_t of, ParallelFor parallel_for) {
+    const Scores<TypeParam> scores{1, of, x.data(), 1, nullptr, {}};
+    ScoreMask mask;
+    mask.shape.Add(SequenceFunctor<int64_t>{length.data(), {}});
+    Guarded<TypeParam> y(static_cast<size_t>(of), 1);
+    Guarded<TypeParam> dx(static_cast<size_t>(of), 1);
+    MaskedSoftmax(scores, mask, EmptyRow::kZero, y.data(), parallel_for);
+    MaskedSoftmaxGradient<TypeParam>(
+        scores, mask, y.data(), x.data(), dx.data(), nullptr, parallel_for);
+    y.ExpectGuards();
+    dx.ExpectGuards();
+    std::vector<TypeParam> both = y.values();
+    both.resize(x.size());
+    const std::vector<TypeParam> gradient = dx.values();
+    both.insert(both.end(), gradient.begin(), gradient.end());
+    both.resize(2 * x.size());
+    return ToBytes(both);
+  };
+  ASSERT_EQ(StoresFor(length[0] * width), Stores::kCached);
+  const Bytes kept_alone = run(length[0], SerialFor);
+  for (const ParallelFor parallel_for : {SerialFor, ThreadedFor}) {
+    EXPECT_TRUE(run(columns, parallel_for) == kept_alone);
+  }
+}
+
 // Sums of many rows are taken in parts, and those of one row at once; neither hangs on
 // who takes them.
 TYPED_TEST(MaskedSoftmaxTest, BiasGradientIsTheSameWhoeverSums) {
