@@ -117,21 +117,20 @@ HWY_INLINE bool IsEmpty(D d, const W* HWY_RESTRICT packed, int64_t entries, W ma
   return true;
 }
 
-// Calls f(piece, begin, end) for each piece of `entries`; of more than one, on any thread.
-template <class F>
+// Calls f(piece, begin, end) for each piece of `entries`. Where none of a tensor's rows has
+// more than one, kCut is false: what f captures then stays in registers.
+template <bool kCut, class F>
 HWY_INLINE void ForEachPiece(int64_t entries, Stores stores, ParallelFor parallel_for, const F& f) {
-  const int64_t pieces = NumPieces(entries);
-  const auto run = [&](int64_t first, int64_t last) HWY_ATTR {
-    for (int64_t piece = first; piece < last; ++piece) {
-      const int64_t begin = piece * kPieceEntries;
-      f(piece, begin, std::min(begin + kPieceEntries, entries));
-    }
-    if (pieces > 1) FinishStores(stores);
-  };
-  if (pieces == 1) {
-    run(0, 1);
+  if constexpr (!kCut) {
+    f(int64_t{0}, int64_t{0}, entries);
   } else {
-    parallel_for(0, pieces, kGrainPieces, run);
+    parallel_for(0, NumPieces(entries), kGrainPieces, [&](int64_t first, int64_t last) HWY_ATTR {
+      for (int64_t piece = first; piece < last; ++piece) {
+        const int64_t begin = piece * kPieceEntries;
+        f(piece, begin, std::min(begin + kPieceEntries, entries));
+      }
+      FinishStores(stores);
+    });
   }
 }
 
@@ -158,15 +157,14 @@ class WideSum {
   HWY_INLINE WideSum() : low_(hn::Zero(DD())), high_(hn::Zero(DD())) {}
 
   HWY_INLINE void Add(hn::VFromD<D> v) {
-    // Through memory: the only target of one lane has no halves of a vector.
-    HWY_ALIGN float lanes[hn::MaxLanes(D())];
-    hn::Store(v, D(), lanes);
-    const hn::Rebind<float, DD> half;
-    constexpr int64_t kHalf = hn::MaxLanes(DD());
-    low_ = hn::Add(low_, hn::PromoteTo(DD(), hn::Load(half, lanes)));
-    if (kHalf < LanesOf(D())) {
-      high_ = hn::Add(high_, hn::PromoteTo(DD(), hn::Load(half, lanes + kHalf)));
-    }
+    const DD dd;
+#if HWY_TARGET == HWY_SCALAR
+    low_ = hn::Add(low_, hn::PromoteTo(dd, v));
+#else
+    const hn::Half<D> half;
+    low_ = hn::Add(low_, hn::PromoteTo(dd, hn::LowerHalf(half, v)));
+    high_ = hn::Add(high_, hn::PromoteTo(dd, hn::UpperHalf(half, v)));
+#endif
   }
 
   HWY_INLINE double Total() const {
@@ -286,7 +284,7 @@ HWY_INLINE void WriteScaled(
 }
 
 // The scores of a row, packed by pieces. Returns the greatest that is a number.
-template <class D, typename T, typename W = Wide<T>>
+template <bool kCut, class D, typename T, typename W = Wide<T>>
 HWY_INLINE W PackRow(
     D d, const Scores<T>& scores, int64_t row, const KeptRow& kept, const RowScratch<T>& scratch,
     ParallelFor parallel_for) {
@@ -294,35 +292,37 @@ HWY_INLINE W PackRow(
     const KeptRow part = kept.Part(begin, end);
     scratch.sums[piece] = double{PackScores(d, scores, row, part, scratch.packed + begin)};
   };
-  ForEachPiece(kept.entries(), Stores::kCached, parallel_for, pack);
+  ForEachPiece<kCut>(kept.entries(), Stores::kCached, parallel_for, pack);
   double max = scratch.sums[0];
-  for (int64_t i = 1; i < NumPieces(kept.entries()); ++i) max = std::max(max, scratch.sums[i]);
+  for (int64_t i = 1; kCut && i < NumPieces(kept.entries()); ++i) {
+    max = std::max(max, scratch.sums[i]);
+  }
   return static_cast<W>(max);
 }
 
 // A row of the softmax; an empty one is filled with the pattern `empty`.
-template <typename T>
+template <bool kCut, typename T>
 HWY_INLINE void SoftmaxRow(
     const Scores<T>& scores, const KeptRow& kept, uint64_t empty, T* out,
     const RowScratch<T>& scratch, int64_t row, ParallelFor parallel_for) {
   using W = Wide<T>;
   const hn::ScalableTag<W> d;
   W* const packed = scratch.packed;
-  const int64_t pieces = NumPieces(kept.entries());
-  const W max = PackRow(d, scores, row, kept, scratch, parallel_for);
+  const int64_t pieces = kCut ? NumPieces(kept.entries()) : 1;
+  const W max = PackRow<kCut>(d, scores, row, kept, scratch, parallel_for);
   if (IsEmpty(d, packed, kept.entries(), max)) {
     const auto fill = [&](int64_t /*piece*/, int64_t begin, int64_t end) HWY_ATTR {
       FillBytes(
           empty, (end - begin) * static_cast<int64_t>(sizeof(T)),
           reinterpret_cast<uint8_t*>(out + begin), scratch.stores);
     };
-    ForEachPiece(scores.columns, scratch.stores, parallel_for, fill);
+    ForEachPiece<kCut>(scores.columns, scratch.stores, parallel_for, fill);
     return;
   }
   const auto exponentials = [&](int64_t piece, int64_t begin, int64_t end) HWY_ATTR {
     scratch.sums[piece] = ExpAndSum(d, packed + begin, end - begin, max, pieces == 1);
   };
-  ForEachPiece(kept.entries(), Stores::kCached, parallel_for, exponentials);
+  ForEachPiece<kCut>(kept.entries(), Stores::kCached, parallel_for, exponentials);
   double sum = SumOfPieces(scratch.sums, pieces);
   if (std::isnan(sum)) {
     // All that is kept is NaN; what is masked among it must not be.
@@ -343,7 +343,7 @@ HWY_INLINE void SoftmaxRow(
   const auto write = [&](int64_t /*piece*/, int64_t begin, int64_t end) HWY_ATTR {
     WriteColumns(kept.columns, begin, end, scratch.stores, out, scaled);
   };
-  ForEachPiece(scores.columns, scratch.stores, parallel_for, write);
+  ForEachPiece<kCut>(scores.columns, scratch.stores, parallel_for, write);
 }
 
 // Rows [first, last) of the softmax; an empty one is filled with `empty`.
@@ -358,7 +358,65 @@ HWY_INLINE void SoftmaxRows(
   for (int64_t row = first; row < last; ++row) {
     const KeptRow kept = KeptOf(mask, row, scores.columns);
     if (row + 1 < last) PrefetchKept(scores.x + (row + 1) * scores.columns, kept.columns);
-    SoftmaxRow(scores, kept, empty_pattern, y + row * scores.columns, scratch, row, parallel_for);
+    T* const out = y + row * scores.columns;
+    if (scores.columns <= kPieceEntries) {
+      SoftmaxRow<false>(scores, kept, empty_pattern, out, scratch, row, parallel_for);
+    } else {
+      SoftmaxRow<true>(scores, kept, empty_pattern, out, scratch, row, parallel_for);
+    }
+  }
+}
+
+// Of a piece of a row.
+struct Products {
+  double dot;    // of y and dy
+  double total;  // of y
+};
+
+// Packs what is kept of y and sums it up; y and dy are the piece's.
+template <class D, typename T, typename W = Wide<T>>
+HWY_INLINE Products PackAndSumProducts(
+    D d, const T* y, const T* dy, const bool* mask, int64_t entries, bool alone,
+    W* HWY_RESTRICT packed) {
+  const auto zero = hn::Zero(d);
+  auto total = zero;
+  const auto each = [&](const auto& add) HWY_ATTR {
+    for (int64_t i = 0; i < entries; i += LanesOf(d)) {
+      const int64_t count = std::min(LanesOf(d), entries - i);
+      const bool* const mask_here = mask == nullptr ? nullptr : mask + i;
+      const auto p = Keep(d, LoadSome(d, y + i, count), zero, mask_here, count);
+      const auto g = Keep(d, LoadSome(d, dy + i, count), zero, mask_here, count);
+      hn::Store(p, d, packed + i);
+      add(p, g);
+      total = hn::Add(total, p);
+    }
+  };
+  double dot = 0;
+  if (alone || sizeof(W) > sizeof(float)) {
+    auto dots = zero;
+    each([&](hn::VFromD<D> p, hn::VFromD<D> g) HWY_ATTR { dots = hn::MulAdd(p, g, dots); });
+    dot = double{hn::GetLane(hn::SumOfLanes(d, dots))};
+  } else if constexpr (sizeof(W) == sizeof(float)) {
+    WideSum dots;
+    each([&](hn::VFromD<D> p, hn::VFromD<D> g) HWY_ATTR { dots.Add(hn::Mul(p, g)); });
+    dot = dots.Total();
+  }
+  return {dot, double{hn::GetLane(hn::SumOfLanes(d, total))}};
+}
+
+// Replaces a piece's packed y by y (dy - dot), 0 where masked or `empty`.
+template <class D, typename T, typename W = Wide<T>>
+HWY_INLINE void PackDifferences(
+    D d, const T* dy, const bool* mask, int64_t entries, W dot_of_row, bool empty,
+    W* HWY_RESTRICT packed) {
+  const auto zero = hn::Zero(d);
+  const auto dot = hn::Set(d, dot_of_row);
+  for (int64_t i = 0; i < entries; i += LanesOf(d)) {
+    const int64_t count = std::min(LanesOf(d), entries - i);
+    const bool* const mask_here = mask == nullptr ? nullptr : mask + i;
+    const auto g = Keep(d, LoadSome(d, dy + i, count), dot, mask_here, count);
+    const auto ds = hn::Mul(hn::Load(d, packed + i), hn::Sub(g, dot));
+    hn::Store(empty ? zero : Keep(d, ds, zero, mask_here, count), d, packed + i);
   }
 }
 
@@ -366,73 +424,44 @@ HWY_INLINE void SoftmaxRows(
 // all, unless they are null. The sum of y dy is off by at most 2^-23 of the sum of
 // |y dy| in rows of more than one piece, and by 2^-13 in those of one, where floats
 // are summed as they are; in double by 2^-41.
-template <typename T>
-HWY_INLINE void SoftmaxGradientRow(
+template <bool kCut, typename T>
+HWY_INLINE void GradientRowOfPieces(
     const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx,
     const RowScratch<T>& scratch, int64_t row, double* HWY_RESTRICT sums,
     ParallelFor parallel_for) {
   using W = Wide<T>;
-  using D = hn::ScalableTag<W>;
-  const D d;
+  const hn::ScalableTag<W> d;
   W* const packed = scratch.packed;
   const KeptRow kept = KeptOf(mask, row, scores.columns);
   const int64_t entries = kept.entries();
   const int64_t start = row * scores.columns + kept.columns.begin;
-  const int64_t pieces = NumPieces(entries);
-  const auto zero = hn::Zero(d);
+  const int64_t pieces = kCut ? NumPieces(entries) : 1;
   if (row + 1 < scores.rows) {
     PrefetchKept(y + (row + 1) * scores.columns, kept.columns);
     PrefetchKept(dy + (row + 1) * scores.columns, kept.columns);
   }
   bool empty = false;
   if (scores.x != nullptr) {
-    empty = IsEmpty(d, packed, entries, PackRow(d, scores, row, kept, scratch, parallel_for));
+    empty = IsEmpty(d, packed, entries, PackRow<kCut>(d, scores, row, kept, scratch, parallel_for));
   }
-  const auto load = [&](const T* from, hn::VFromD<D> masked, int64_t i, int64_t end) HWY_ATTR {
-    const int64_t count = std::min(LanesOf(d), end - i);
-    const bool* const mask_here = kept.mask == nullptr ? nullptr : kept.mask + i;
-    return Keep(d, LoadSome(d, from + start + i, count), masked, mask_here, count);
-  };
   double* const dots = scratch.sums;
   double* const totals = scratch.sums + pieces;
   const auto products = [&](int64_t piece, int64_t begin, int64_t end) HWY_ATTR {
-    auto total = zero;
-    // Calls add(y, dy) for each vector.
-    const auto each = [&](const auto& add) HWY_ATTR {
-      for (int64_t i = begin; i < end; i += LanesOf(d)) {
-        const auto p = load(y, zero, i, end);
-        hn::Store(p, d, packed + i);
-        add(p, load(dy, zero, i, end));
-        total = hn::Add(total, p);
-      }
-    };
-    if constexpr (sizeof(W) == sizeof(float)) {
-      if (pieces > 1) {
-        WideSum sum;
-        each([&](hn::VFromD<D> p, hn::VFromD<D> g) HWY_ATTR { sum.Add(hn::Mul(p, g)); });
-        dots[piece] = sum.Total();
-        totals[piece] = double{hn::GetLane(hn::SumOfLanes(d, total))};
-        return;
-      }
-    }
-    auto sum = zero;
-    each([&](hn::VFromD<D> p, hn::VFromD<D> g) HWY_ATTR { sum = hn::MulAdd(p, g, sum); });
-    dots[piece] = double{hn::GetLane(hn::SumOfLanes(d, sum))};
-    totals[piece] = double{hn::GetLane(hn::SumOfLanes(d, total))};
+    const Products sums_of_piece = PackAndSumProducts(
+        d, y + start + begin, dy + start + begin, kept.Part(begin, end).mask, end - begin,
+        pieces == 1, packed + begin);
+    dots[piece] = sums_of_piece.dot;
+    totals[piece] = sums_of_piece.total;
   };
-  ForEachPiece(entries, Stores::kCached, parallel_for, products);
+  ForEachPiece<kCut>(entries, Stores::kCached, parallel_for, products);
   // Without its scores an empty row is told by its probabilities, which are all 0.
   // None is below it, so that no sum of others is, however many they are.
   if (scores.x == nullptr) empty = SumOfPieces(totals, pieces) == 0;
-  const auto dot = hn::Set(d, static_cast<W>(SumOfPieces(dots, pieces)));
+  const auto dot = static_cast<W>(SumOfPieces(dots, pieces));
   const bool by_column = scores.bias_rows.column_stride() == 1;
   const auto differences = [&](int64_t piece, int64_t begin, int64_t end) HWY_ATTR {
-    for (int64_t i = begin; i < end; i += LanesOf(d)) {
-      const auto ds = hn::Mul(hn::Load(d, packed + i), hn::Sub(load(dy, dot, i, end), dot));
-      const bool* const mask_here = kept.mask == nullptr ? nullptr : kept.mask + i;
-      const int64_t count = std::min(LanesOf(d), end - i);
-      hn::Store(empty ? zero : Keep(d, ds, zero, mask_here, count), d, packed + i);
-    }
+    PackDifferences(
+        d, dy + start + begin, kept.Part(begin, end).mask, end - begin, dot, empty, packed + begin);
     if (sums == nullptr) return;
     if (by_column) {
       double* const to = sums + kept.columns.begin;
@@ -442,7 +471,7 @@ HWY_INLINE void SoftmaxGradientRow(
       for (int64_t i = begin; i < end; ++i) totals[piece] += double{packed[i]};
     }
   };
-  ForEachPiece(entries, Stores::kCached, parallel_for, differences);
+  ForEachPiece<kCut>(entries, Stores::kCached, parallel_for, differences);
   if (sums != nullptr && !by_column) {
     sums[0] = pieces == 1 ? totals[0] : sums[0] + SumOfPieces(totals, pieces);
   }
@@ -453,7 +482,19 @@ HWY_INLINE void SoftmaxGradientRow(
   const auto write = [&](int64_t /*piece*/, int64_t begin, int64_t end) HWY_ATTR {
     WriteColumns(kept.columns, begin, end, scratch.stores, out, scaled);
   };
-  ForEachPiece(scores.columns, scratch.stores, parallel_for, write);
+  ForEachPiece<kCut>(scores.columns, scratch.stores, parallel_for, write);
+}
+
+template <typename T>
+HWY_INLINE void SoftmaxGradientRow(
+    const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx,
+    const RowScratch<T>& scratch, int64_t row, double* HWY_RESTRICT sums,
+    ParallelFor parallel_for) {
+  if (scores.columns <= kPieceEntries) {
+    GradientRowOfPieces<false>(scores, mask, y, dy, dx, scratch, row, sums, parallel_for);
+  } else {
+    GradientRowOfPieces<true>(scores, mask, y, dy, dx, scratch, row, sums, parallel_for);
+  }
 }
 
 // Sums as elements.

@@ -434,9 +434,12 @@ TYPED_TEST(MaskedSoftmaxTest, GradientOfLongRowsIsAsNear) {
 TYPED_TEST(MaskedSoftmaxTest, LongRowsAreTheSameWhoeverRunsThem) {
   constexpr int64_t kColumns = 70001;
   constexpr int64_t kMany = 20;
-  const std::vector<TypeParam> x = this->RandomReals(kMany * kColumns, 3, Special::kInfinities);
+  std::vector<TypeParam> x = this->RandomReals(kMany * kColumns, 3, Special::kInfinities);
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  x[2 * kColumns + 9000] = x[4 * kColumns + 9000] = reference::Nearest<TypeParam>(nan);
   const std::vector<TypeParam> dy = this->RandomReals(kMany * kColumns, 2, Special::kNone);
-  const Bytes keep = RandomMask(this->random_, kColumns, {0.9, true});
+  Bytes keep = RandomMask(this->random_, kColumns, {0.9, true});
+  keep[9000] = 1;
   std::vector<int64_t> lengths(kMany, kColumns);
   lengths[1] = 60001;
   lengths[2] = 0;
@@ -477,6 +480,11 @@ TYPED_TEST(MaskedSoftmaxTest, LongRowsAreTheSameWhoeverRunsThem) {
       return result;
     };
     const Result many = run(0, kMany, ThreadedFor);
+    // A NaN in one piece shows in all that the row keeps, and nothing of what is masked does.
+    for (int64_t j = 0; j < kColumns; ++j) {
+      const double of_nan = reference::ValueOf(many.y[static_cast<size_t>(4 * kColumns + j)]);
+      ASSERT_EQ(std::isnan(of_nan), keep[static_cast<size_t>(j)] != 0) << j;
+    }
     // Of what one run gave, that of some rows.
     const auto part = [](const std::vector<TypeParam>& all, int64_t first, int64_t rows) {
       const auto columns = static_cast<int64_t>(all.size()) / kMany;
