@@ -154,9 +154,14 @@ bool MaskedAttentionOp::DoRunWithOtherType() {
 MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Workspace* ws)
     : Operator<CPUContext>(WithDistinctOutputs(def), ws),
       inputs_(def),
-      has_d_lse_(Arguments(def).Bool("has_d_lse", false)) {
-  inputs_.scores().CheckInputs(
-      def, has_d_lse_ ? "O, LSE, dO, dLSE, Q, K, V" : "O, LSE, dO, Q, K, V", has_d_lse_ ? 7 : 6);
+      has_outputs_(Arguments(def).Bool("has_outputs", true)),
+      has_d_o_(Arguments(def).Bool("has_d_o", true)),
+      has_d_lse_(Arguments(def).Bool("has_d_lse", false)),
+      first_((has_outputs_ ? 2 : 0) + (has_d_o_ ? 1 : 0) + (has_d_lse_ ? 1 : 0)) {
+  std::string names = has_outputs_ ? "O, LSE, " : "";
+  if (has_d_o_) names += "dO, ";
+  if (has_d_lse_) names += "dLSE, ";
+  inputs_.scores().CheckInputs(def, (names + "Q, K, V").c_str(), first_ + 3);
   CAFFE_ENFORCE(
       def.output_size() == (inputs_.scores().has_bias() ? 4 : 3),
       "MaskedAttentionGradient: it has 3 outputs, with a bias 4, but there are ", def.output_size(),
@@ -164,43 +169,58 @@ MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Wor
 }
 
 bool MaskedAttentionGradientOp::RunOnDevice() {
-  return DispatchReal(this, Input(has_d_lse_ ? 4 : 3));
+  return DispatchReal(this, Input(first_));
 }
 
 template <typename T>
 bool MaskedAttentionGradientOp::DoRunWithType() {
   using K = typename KernelReal<T>::type;
   using W = Wide<K>;
-  const int first = has_d_lse_ ? 4 : 3;
-  const auto bound = inputs_.Bind<T>(this, first, first + 3);
-  const auto& in = bound.attention;
-  const Tensor& o = Input(0);
-  const Tensor& d_o = Input(2);
-  const Tensor& q = Input(first);
+  auto bound = inputs_.Bind<T>(this, first_, first_ + 3);
+  auto& in = bound.attention;
+  const Tensor& q = Input(first_);
   const bool has_heads = q.dim() == 4;
   std::vector<int64_t> sizes = q.sizes().vec();
   sizes.back() = in.value_depth;
-  const char* const meaning = has_heads ? "[B, H, Lq, Dv]" : "[B, Lq, Dv]";
-  CheckSizes("MaskedAttentionGradient", "O", o, q, sizes, meaning);
-  CheckSizes("MaskedAttentionGradient", "dO", d_o, q, sizes, meaning);
-  sizes.pop_back();
+  const std::vector<int64_t> rows(sizes.begin(), sizes.end() - 1);
+  const auto real_data = [&](const char* name, const Tensor& tensor) {
+    const char* const meaning = has_heads ? "[B, H, Lq, Dv]" : "[B, Lq, Dv]";
+    CheckSizes("MaskedAttentionGradient", name, tensor, q, sizes, meaning);
+    return RealData<T>(tensor);
+  };
   const auto lse_data = [&](const char* name, const Tensor& lse) {
     CAFFE_ENFORCE(
-        lse.IsType<W>() && lse.sizes() == at::IntArrayRef(sizes), "MaskedAttentionGradient: ", name,
+        lse.IsType<W>() && lse.sizes() == at::IntArrayRef(rows), "MaskedAttentionGradient: ", name,
         " must be of shape ", has_heads ? "[B, H, Lq]" : "[B, Lq]", " and type ",
         TypeName(TypeMeta::Make<W>()), ", but is of shape ", ShapeName(lse.sizes()), " and type ",
         TypeName(lse.dtype()), ".");
     return lse.data<W>();
   };
   AttentionOutputs<K> outputs{};
-  outputs.o = RealData<T>(o);
-  outputs.lse = lse_data("LSE", Input(1));
-  outputs.d_o = RealData<T>(d_o);
-  outputs.d_lse = has_d_lse_ ? lse_data("dLSE", Input(3)) : nullptr;
+  if (has_outputs_) {
+    outputs.o = real_data("O", Input(0));
+    outputs.lse = lse_data("LSE", Input(1));
+  }
+  if (has_d_o_) outputs.d_o = real_data("dO", Input(has_outputs_ ? 2 : 0));
+  if (has_d_lse_) outputs.d_lse = lse_data("dLSE", Input(first_ - 1));
+  // LSE alone knows no values, whatever they are.
+  if (!has_d_o_) in.value_depth = 0;
+  if (!has_outputs_ && in.kv_heads > 0) {
+    sizes.back() = in.value_depth;
+    CheckOutputSize("MaskedAttentionGradient", "LSE", rows, TypeMeta::Make<W>());
+    ReinitializeTensor(&o_, sizes, at::dtype<T>().device(CPU));
+    ReinitializeTensor(&lse_, rows, at::dtype<W>().device(CPU));
+    MaskedAttention(
+        in, MutableRealData<T>(&o_), lse_.mutable_data<W>(), at::get_num_threads(), AtParallelFor);
+    outputs.o = RealData<T>(o_);
+    outputs.lse = lse_.data<W>();
+  }
   AttentionGradient<K> gradient{};
   gradient.dq = MutableRealData<T>(Output(0, q.sizes(), at::dtype<T>()));
-  gradient.dk = MutableRealData<T>(Output(1, Input(first + 1).sizes(), at::dtype<T>()));
-  gradient.dv = MutableRealData<T>(Output(2, Input(first + 2).sizes(), at::dtype<T>()));
+  gradient.dk = MutableRealData<T>(Output(1, Input(first_ + 1).sizes(), at::dtype<T>()));
+  Tensor* const d_v = Output(2, Input(first_ + 2).sizes(), at::dtype<T>());
+  gradient.dv = MutableRealData<T>(d_v);
+  if (!has_d_o_) std::fill_n(d_v->template mutable_data<T>(), d_v->numel(), T{});
   if (const Tensor* const bias = bound.tensors.bias) {
     gradient.dbias = MutableRealData<T>(Output(3, bias->sizes(), at::dtype<T>()));
     std::fill_n(gradient.bias_dims, 4, 1);
@@ -222,7 +242,7 @@ bool MaskedAttentionGradientOp::DoRunWithType() {
 }
 
 bool MaskedAttentionGradientOp::DoRunWithOtherType() {
-  ThrowNotReal("MaskedAttentionGradient", "Q", Input(has_d_lse_ ? 4 : 3));
+  ThrowNotReal("MaskedAttentionGradient", "Q", Input(first_));
 }
 
 void FillMaskedAttentionSchema(OpSchema& schema) {
@@ -275,7 +295,8 @@ included; kept ones do.
 
 Float and double are computed as they are, 16-bit types in float.
 
-The gradient goes to Q, K, V and bias. It needs LSE: a net that trains must name the second output.
+The gradient goes to Q, K, V and bias, from O, LSE or both. It reads LSE: a net that trains should
+name the second output. Where it does not, the gradient runs the forward pass once more.
 
 Errors: Q, K or V not of 4 dims or of 3, all alike, of different types, or of dims that do not fit;
 heads that are not a multiple; a number of inputs that does not fit `mode`, `has_mask` and
@@ -345,14 +366,18 @@ print(workspace.FetchBlob("O")[0, 0].tolist())
 }
 
 void FillMaskedAttentionGradientSchema(OpSchema& schema) {
-  schema.NumInputs(6, 11)
+  schema.NumInputs(4, 11)
       .NumOutputs(3, 4)
       .SetDoc(R"DOC(
 The gradient of MaskedAttention, made by its gradient maker, to Q, K, V and the bias. It computes the
 probabilities again, tile by tile, from LSE, and skips what the forward pass skipped.
 
-Takes the arguments of MaskedAttention, and `has_d_lse`. dLSE is there where LSE has a gradient.
+Takes the arguments of MaskedAttention, and those that say which of its first inputs there are: O and
+LSE where MaskedAttention has named both, else it is computed again; dO and dLSE where they have a
+gradient.
 )DOC")
+      .Arg("has_outputs", "int, 0 or 1 (default 1): there are O and LSE")
+      .Arg("has_d_o", "int, 0 or 1 (default 1): there is a dO")
       .Arg("has_d_lse", "int, 0 or 1 (default 0): there is a dLSE")
       .Input(0, "O", "(Tensor) output of MaskedAttention")
       .Input(1, "LSE", "(Tensor<float or double>) its second output")

@@ -196,24 +196,26 @@ def _torch_attention(q, k, v, bias, keep, scale, softcap, empty_row):
     scores = scale * (_shown(pair, q[..., None, :]) * keys).sum(-1)
     if softcap:
         scores = real(softcap) * torch.tanh(scores / real(softcap))
-    weights, counts = _torch_softmax(
-        scores if bias is None else scores + _shown(keep, bias), keep
-    )
+    logits = scores if bias is None else scores + _shown(keep, bias)
+    weights, counts = _torch_softmax(logits, keep)
+    alive = counts.any(-1, keepdim=True)
     values = _shown(counts[..., None], v[..., None, :, :])
     output = (weights[..., None] * values).sum(-2)
     if empty_row == "uniform":
-        alive = counts.any(-1, keepdim=True)
         output = torch.where(alive, output, v.mean(-2, keepdim=True))
-    return output
+    # Of an empty row it is constant here, as no gradient goes from -inf.
+    lse = torch.logsumexp(_shown(alive, logits.masked_fill(~keep, -np.inf)), -1)
+    return output, lse
 
 
 def _leaf(array):
     return torch.tensor(array, dtype=torch.float64, requires_grad=True)
 
 
-def _backward(output, d_output, leaves):
-    """A dict from input number to gradient."""
-    output.backward(torch.tensor(d_output))
+def _backward(outputs, d_outputs, leaves):
+    """A dict from input number to gradient; outputs whose gradient is None have none."""
+    pairs = [(out, torch.tensor(d)) for out, d in zip(outputs, d_outputs) if d is not None]
+    torch.autograd.backward(*zip(*pairs))
     return {
         i: (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad).numpy()
         for i, leaf in leaves.items()
@@ -229,23 +231,24 @@ def masked_softmax_gradient(d_output, x, *inputs, scale=1.0, empty_row="zero", a
     if extras.bias is not None:
         leaves[len(inputs)] = _leaf(extras.bias)
         logits = logits + _shown(keep, leaves[len(inputs)])
-    return _backward(_torch_softmax(logits, keep)[0], d_output, leaves)
+    return _backward([_torch_softmax(logits, keep)[0]], [d_output], leaves)
 
 
 def masked_attention_gradient(
-    d_output, q, k, v, *inputs, scale=None, softcap=0.0, align="top_left", empty_row="zero", **args
+    d_output, q, k, v, *inputs, scale=None, softcap=0.0, align="top_left", empty_row="zero",
+    d_lse=None, **args
 ):
-    """Gradients of MaskedAttention by the number of the input."""
+    """Gradients of MaskedAttention by the number of the input, from those of O, LSE or both."""
     extras = read_extras(inputs, args)
     keep = torch.tensor(attention_kept(q, k, inputs, align, **args))
     leaves = {i: _leaf(array) for i, array in enumerate((q, k, v))}
     bias = None
     if extras.bias is not None:
         bias = leaves[2 + len(inputs)] = _leaf(extras.bias)
-    output = _torch_attention(
+    outputs = _torch_attention(
         leaves[0], leaves[1], leaves[2], bias, keep, scale_of(q, scale), softcap, empty_row
     )
-    return _backward(output, d_output, leaves)
+    return _backward(outputs, [d_output, d_lse], leaves)
 
 
 REFERENCES = {

@@ -11,6 +11,7 @@ from attention_reference import (
     EMPTY_ROWS,
     REALS,
     as_double,
+    as_type,
     assert_close,
     assert_refused,
     attention_kept,
@@ -34,7 +35,7 @@ from attention_reference import (
     threads,
     wave,
 )
-from op_tester import Case, assert_same
+from op_tester import Case, assert_same, create
 
 OP = "MaskedAttention"
 INF = np.inf
@@ -738,10 +739,63 @@ def test_trains_in_a_net(masked):
         np.testing.assert_allclose(workspace.FetchBlob(name), array, rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_needs_lse():
+def gradients_of(case, d_outputs, dtype="float32"):
+    """Runs a case and its gradient from those of O and LSE, of which one may be None."""
+    run(OP, case, dtype)
+    op = create(OP, case)
+    names = [None if d is None else "d_{}".format(i) for i, d in enumerate(d_outputs)]
+    for name, d in zip(names, d_outputs):
+        if name:
+            workspace.FeedBlob(name, as_type(d, dtype))
+    grad_ops, grads = core.GradientRegistry.GetGradientForOp(op, names)
+    workspace.RunOperatorsOnce(grad_ops)
+    return {i: workspace.FetchTorch(grad).clone() for i, grad in enumerate(grads) if grad}
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("case", [options(name) for name in sorted(MASKS)] + [headless("padded")],
+                         ids=sorted(MASKS) + ["no heads"])
+def test_gradient_without_lse(case, dtype):
+    """A net that does not name LSE gets the same bits."""
+    d_output = wave(case.inputs[0].shape[:-1] + (4,))
+    wanted = gradients_of(case, [d_output, None], dtype)
+    grads = gradients_of(case._replace(outputs=1), [d_output], dtype)
+    assert sorted(grads) == sorted(wanted)
+    for i, grad in grads.items():
+        assert_same(as_double(grad), as_double(wanted[i]))
+
+
+@pytest.mark.parametrize("sizes, args, extras", EMPTY, ids=str)
+def test_empty_gradient_without_lse(sizes, args, extras):
+    case = attention(qkv(**sizes), args, **extras)
+    d_output = np.zeros(expected(OP, case)[0].shape)
+    for i, grad in gradients_of(case._replace(outputs=1), [d_output]).items():
+        assert_same(grad.numpy(), np.zeros(case.inputs[i].shape, "f"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("with_o", [False, True])
+@pytest.mark.parametrize("case", [options(name) for name in sorted(MASKS)] + [headless("padded")],
+                         ids=sorted(MASKS) + ["no heads"])
+def test_gradient_of_lse(case, with_o, dtype):
+    """Alone or beside that of O. Alone, no value has a part in it, be it NaN."""
+    rows = case.inputs[0].shape[:-1]
+    d_output, d_lse = wave(rows + (4,)) if with_o else None, wave(rows, 1.9)
+    exact = [as_double(as_type(array, dtype)) for array in case.inputs]
+    wanted = masked_attention_gradient(d_output, *exact, d_lse=d_lse, **case.args)
+    if not with_o:
+        case.inputs[2] = np.full(case.inputs[2].shape, NAN)
+    grads = gradients_of(case, [d_output, d_lse], dtype)
+    assert sorted(grads) == sorted(wanted)
+    for i, grad in grads.items():
+        assert_close(grad, wanted[i], dtype)
+
+
+def test_sparse_gradient():
     op = core.CreateOperator(OP, ["q", "k", "v"], ["output"])
-    with pytest.raises(Exception, match=r"MaskedAttention: [^\n]*LSE"):
-        core.GradientRegistry.GetGradientForOp(op, ["d_output"])
+    sparse = core.GradientSlice(indices="indices", values="values")
+    with pytest.raises(Exception, match="MaskedAttention: the gradient of O must be dense, but is"):
+        core.GradientRegistry.GetGradientForOp(op, [sparse])
 
 
 @st.composite
