@@ -69,23 +69,32 @@ template <typename T>
 void AttentionInputs::Fill(
     const Tensor& q, const Tensor& k, const Tensor& v, Bound<T>* bound) const {
   CAFFE_ENFORCE(
-      q.dim() == 4, type_, ": Q must be of shape [B, H, Lq, D], but is of shape ",
-      ShapeName(q.sizes()), ".");
+      q.dim() == 4 || q.dim() == 3, type_,
+      ": Q must be of shape [B, H, Lq, D] or [B, Lq, D], but is of shape ", ShapeName(q.sizes()),
+      ".");
+  // Without a dim of heads there is one of them, of Q as of K and V.
+  const bool has_heads = q.dim() == 4;
   auto& in = bound->attention;
   in.batch = q.size(0);
-  in.heads = q.size(1);
-  in.queries = q.size(2);
-  in.depth = q.size(3);
-  CheckSizes(type_, "K", k, q, {in.batch, -1, -1, in.depth}, "[B, Hkv, Lk, D]");
-  in.kv_heads = k.size(1);
-  in.keys = k.size(2);
-  CheckSizes(type_, "V", v, q, {in.batch, in.kv_heads, in.keys, -1}, "[B, Hkv, Lk, Dv] of K");
-  in.value_depth = v.size(3);
+  in.heads = has_heads ? q.size(1) : 1;
+  in.queries = q.size(-2);
+  in.depth = q.size(-1);
+  std::vector<int64_t> sizes = q.sizes().vec();
+  if (has_heads) sizes[1] = -1;
+  sizes.end()[-2] = -1;
+  CheckSizes(type_, "K", k, q, sizes, has_heads ? "[B, Hkv, Lk, D]" : "[B, Lk, D]");
+  in.kv_heads = has_heads ? k.size(1) : 1;
+  in.keys = k.size(-2);
+  sizes = k.sizes().vec();
+  sizes.back() = -1;
+  CheckSizes(type_, "V", v, q, sizes, has_heads ? "[B, Hkv, Lk, Dv] of K" : "[B, Lk, Dv] of K");
+  in.value_depth = v.size(-1);
   CAFFE_ENFORCE(
       in.kv_heads == 0 ? in.heads == 0 : in.heads % in.kv_heads == 0, type_,
       ": the heads of Q must be a multiple of those of K and V, but Q has ", in.heads,
       " and K has ", in.kv_heads, ".");
-  const std::vector<int64_t> sizes{in.batch, in.heads, in.queries, in.keys};
+  sizes = q.sizes().vec();
+  sizes.back() = in.keys;  // those of the scores
   bound->shifts = {};
   in.mask = scores_.Mask(bound->tensors, kScores, sizes);
   if (bottom_right_) {
@@ -121,16 +130,16 @@ bool MaskedAttentionOp::DoRunWithType() {
   const auto bound = inputs_.Bind<T>(this, 0, 3);
   const auto& in = bound.attention;
   using W = Wide<typename KernelReal<T>::type>;
-  const std::vector<int64_t> sizes{in.batch, in.heads, in.queries, in.value_depth};
+  std::vector<int64_t> sizes = Input(0).sizes().vec();
+  sizes.back() = in.value_depth;
+  const std::vector<int64_t> rows(sizes.begin(), sizes.end() - 1);
   CheckOutputSize("MaskedAttention", "O", sizes, TypeMeta::Make<T>());
   if (OutputSize() > 1) {
     // With Dv = 0, O has no entries however many LSE has.
-    CheckOutputSize(
-        "MaskedAttention", "LSE", {in.batch, in.heads, in.queries}, TypeMeta::Make<W>());
+    CheckOutputSize("MaskedAttention", "LSE", rows, TypeMeta::Make<W>());
   }
   Tensor* const o = Output(0, sizes, at::dtype<T>());
-  Tensor* const lse =
-      OutputSize() > 1 ? Output(1, {in.batch, in.heads, in.queries}, at::dtype<W>()) : nullptr;
+  Tensor* const lse = OutputSize() > 1 ? Output(1, rows, at::dtype<W>()) : nullptr;
   if (in.kv_heads == 0) return true;
   MaskedAttention(
       in, MutableRealData<T>(o), lse == nullptr ? nullptr : lse->template mutable_data<W>(),
@@ -145,9 +154,14 @@ bool MaskedAttentionOp::DoRunWithOtherType() {
 MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Workspace* ws)
     : Operator<CPUContext>(WithDistinctOutputs(def), ws),
       inputs_(def),
-      has_d_lse_(Arguments(def).Bool("has_d_lse", false)) {
-  inputs_.scores().CheckInputs(
-      def, has_d_lse_ ? "O, LSE, dO, dLSE, Q, K, V" : "O, LSE, dO, Q, K, V", has_d_lse_ ? 7 : 6);
+      has_outputs_(Arguments(def).Bool("has_outputs", true)),
+      has_d_o_(Arguments(def).Bool("has_d_o", true)),
+      has_d_lse_(Arguments(def).Bool("has_d_lse", false)),
+      first_((has_outputs_ ? 2 : 0) + (has_d_o_ ? 1 : 0) + (has_d_lse_ ? 1 : 0)) {
+  std::string names = has_outputs_ ? "O, LSE, " : "";
+  if (has_d_o_) names += "dO, ";
+  if (has_d_lse_) names += "dLSE, ";
+  inputs_.scores().CheckInputs(def, (names + "Q, K, V").c_str(), first_ + 3);
   CAFFE_ENFORCE(
       def.output_size() == (inputs_.scores().has_bias() ? 4 : 3),
       "MaskedAttentionGradient: it has 3 outputs, with a bias 4, but there are ", def.output_size(),
@@ -155,43 +169,64 @@ MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Wor
 }
 
 bool MaskedAttentionGradientOp::RunOnDevice() {
-  return DispatchReal(this, Input(has_d_lse_ ? 4 : 3));
+  return DispatchReal(this, Input(first_));
 }
 
 template <typename T>
 bool MaskedAttentionGradientOp::DoRunWithType() {
   using K = typename KernelReal<T>::type;
   using W = Wide<K>;
-  const int first = has_d_lse_ ? 4 : 3;
-  const auto bound = inputs_.Bind<T>(this, first, first + 3);
-  const auto& in = bound.attention;
-  const Tensor& o = Input(0);
-  const Tensor& d_o = Input(2);
-  const Tensor& q = Input(first);
-  const std::vector<int64_t> sizes{in.batch, in.heads, in.queries, in.value_depth};
-  CheckSizes("MaskedAttentionGradient", "O", o, q, sizes, "[B, H, Lq, Dv]");
-  CheckSizes("MaskedAttentionGradient", "dO", d_o, q, sizes, "[B, H, Lq, Dv]");
+  auto bound = inputs_.Bind<T>(this, first_, first_ + 3);
+  auto& in = bound.attention;
+  const Tensor& q = Input(first_);
+  const bool has_heads = q.dim() == 4;
+  std::vector<int64_t> sizes = q.sizes().vec();
+  sizes.back() = in.value_depth;
+  const std::vector<int64_t> rows(sizes.begin(), sizes.end() - 1);
+  const auto real_data = [&](const char* name, const Tensor& tensor) {
+    const char* const meaning = has_heads ? "[B, H, Lq, Dv]" : "[B, Lq, Dv]";
+    CheckSizes("MaskedAttentionGradient", name, tensor, q, sizes, meaning);
+    return RealData<T>(tensor);
+  };
   const auto lse_data = [&](const char* name, const Tensor& lse) {
     CAFFE_ENFORCE(
-        lse.IsType<W>() && lse.sizes() == o.sizes().slice(0, 3), "MaskedAttentionGradient: ", name,
-        " must be of shape [B, H, Lq] and type ", TypeName(TypeMeta::Make<W>()),
-        ", but is of shape ", ShapeName(lse.sizes()), " and type ", TypeName(lse.dtype()), ".");
+        lse.IsType<W>() && lse.sizes() == at::IntArrayRef(rows), "MaskedAttentionGradient: ", name,
+        " must be of shape ", has_heads ? "[B, H, Lq]" : "[B, Lq]", " and type ",
+        TypeName(TypeMeta::Make<W>()), ", but is of shape ", ShapeName(lse.sizes()), " and type ",
+        TypeName(lse.dtype()), ".");
     return lse.data<W>();
   };
   AttentionOutputs<K> outputs{};
-  outputs.o = RealData<T>(o);
-  outputs.lse = lse_data("LSE", Input(1));
-  outputs.d_o = RealData<T>(d_o);
-  outputs.d_lse = has_d_lse_ ? lse_data("dLSE", Input(3)) : nullptr;
+  if (has_outputs_) {
+    outputs.o = real_data("O", Input(0));
+    outputs.lse = lse_data("LSE", Input(1));
+  }
+  if (has_d_o_) outputs.d_o = real_data("dO", Input(has_outputs_ ? 2 : 0));
+  if (has_d_lse_) outputs.d_lse = lse_data("dLSE", Input(first_ - 1));
+  // LSE alone knows no values, whatever they are.
+  if (!has_d_o_) in.value_depth = 0;
+  if (!has_outputs_ && in.kv_heads > 0) {
+    sizes.back() = in.value_depth;
+    CheckOutputSize("MaskedAttentionGradient", "LSE", rows, TypeMeta::Make<W>());
+    ReinitializeTensor(&o_, sizes, at::dtype<T>().device(CPU));
+    ReinitializeTensor(&lse_, rows, at::dtype<W>().device(CPU));
+    MaskedAttention(
+        in, MutableRealData<T>(&o_), lse_.mutable_data<W>(), at::get_num_threads(), AtParallelFor);
+    outputs.o = RealData<T>(o_);
+    outputs.lse = lse_.data<W>();
+  }
   AttentionGradient<K> gradient{};
   gradient.dq = MutableRealData<T>(Output(0, q.sizes(), at::dtype<T>()));
-  gradient.dk = MutableRealData<T>(Output(1, Input(first + 1).sizes(), at::dtype<T>()));
-  gradient.dv = MutableRealData<T>(Output(2, Input(first + 2).sizes(), at::dtype<T>()));
+  gradient.dk = MutableRealData<T>(Output(1, Input(first_ + 1).sizes(), at::dtype<T>()));
+  Tensor* const d_v = Output(2, Input(first_ + 2).sizes(), at::dtype<T>());
+  gradient.dv = MutableRealData<T>(d_v);
+  if (!has_d_o_) std::fill_n(d_v->template mutable_data<T>(), d_v->numel(), T{});
   if (const Tensor* const bias = bound.tensors.bias) {
     gradient.dbias = MutableRealData<T>(Output(3, bias->sizes(), at::dtype<T>()));
-    for (int d = 0; d < 4; ++d) {
-      const int of_bias = d - 4 + bias->dim();
-      gradient.bias_dims[d] = of_bias < 0 ? 1 : bias->size(of_bias);
+    std::fill_n(gradient.bias_dims, 4, 1);
+    // Aligned from the back; where scores have no dim of heads, that one stays 1.
+    for (int back = 1; back <= bias->dim(); ++back) {
+      gradient.bias_dims[!has_heads && back == 3 ? 0 : 4 - back] = bias->size(-back);
     }
   }
   if (in.kv_heads == 0) {
@@ -207,7 +242,7 @@ bool MaskedAttentionGradientOp::DoRunWithType() {
 }
 
 bool MaskedAttentionGradientOp::DoRunWithOtherType() {
-  ThrowNotReal("MaskedAttentionGradient", "Q", Input(has_d_lse_ ? 4 : 3));
+  ThrowNotReal("MaskedAttentionGradient", "Q", Input(first_));
 }
 
 void FillMaskedAttentionSchema(OpSchema& schema) {
@@ -215,13 +250,14 @@ void FillMaskedAttentionSchema(OpSchema& schema) {
       .NumOutputs(1, 2)
       .TensorInferenceFunction([](const OperatorDef& def, const std::vector<TensorShape>& in) {
         std::vector<TensorShape> out(2);  // O and LSE, which may not be asked for
-        const bool known = in[0].dims_size() == 4 && in[2].dims_size() == 4;
+        const int rank = in[0].dims_size();
+        const bool known = (rank == 4 || rank == 3) && in[2].dims_size() == rank;
         for (TensorShape& shape : out) {
           shape.set_data_type(in[0].data_type());
           shape.set_unknown_shape(!known);
-          for (int d = 0; known && d < 3; ++d) shape.add_dims(in[0].dims(d));
+          for (int d = 0; known && d < rank - 1; ++d) shape.add_dims(in[0].dims(d));
         }
-        if (known) out[0].add_dims(in[2].dims(3));
+        if (known) out[0].add_dims(in[2].dims(rank - 1));
         if (in[0].data_type() != TensorProto_DataType_DOUBLE) {
           out[1].set_data_type(TensorProto_DataType_FLOAT);
         }
@@ -238,9 +274,13 @@ that time falls with what is kept.
 Heads are grouped: H is a multiple of Hkv, and head h of Q reads head h / (H / Hkv) of K and V. Lq and
 Lk may differ.
 
-What is kept is told as for [MaskedSoftmax](#maskedsoftmax), for scores of `[B, H, Lq, Lk]`: by `mode`
-(lengths are those of keys), by `window_left` and `window_right`, and by a mask, all of which must keep
-an entry. Inputs behind V come in the order lengths, centers, mask, bias. Lengths and centers have the
+Q, K and V of 3 dims, `[B, Lq, D]`, `[B, Lk, D]` and `[B, Lk, Dv]`, have one head, as where heads are
+merged into the batch: H is 1 and its dim is absent everywhere. O is `[B, Lq, Dv]`, LSE `[B, Lq]`, and
+the scores are `[B, Lq, Lk]`.
+
+What is kept is specified as for [MaskedSoftmax](#maskedsoftmax), for scores of `[B, H, Lq, Lk]`: by
+`mode` (lengths are those of keys), by `window_left` and `window_right`, and by a mask, all of which
+must keep an entry. Inputs behind V come in the order lengths, centers, mask, bias. Lengths and centers have the
 shape `[B]`, `[B, H]` or `[B, H, Lq]`, or are a vector of one for each row, `[B * H * Lq]`; mask and
 bias have any shape that broadcasts to the scores.
 
@@ -255,11 +295,12 @@ included; kept ones do.
 
 Float and double are computed as they are, 16-bit types in float.
 
-The gradient goes to Q, K, V and bias. It needs LSE: a net that trains must name the second output.
+The gradient goes to Q, K, V and bias, from O, LSE or both. It reads LSE: a net that trains should
+name the second output. Where it does not, the gradient runs the forward pass once more.
 
-Errors: Q, K or V not of 4 dims, of different types, or of dims that do not fit; heads that are not a
-multiple; a number of inputs that does not fit `mode`, `has_mask` and `has_bias`; an unknown mode,
-`align` or `empty_row`; a negative radius or softcap; a `scale` that is not finite; a side of the
+Errors: Q, K or V not of 4 dims or of 3, all alike, of different types, or of dims that do not fit;
+heads that are not a multiple; a number of inputs that does not fit `mode`, `has_mask` and
+`has_bias`; an unknown mode, `align` or `empty_row`; a negative radius or softcap; a `scale` that is not finite; a side of the
 window below -1; lengths or centers not int32 or int64, or not of the shape of leading dims of the
 scores, nor one for each row; a mask that is not bool, a bias that is not of the type of Q, or either of a shape that does
 not broadcast.
@@ -306,9 +347,9 @@ print(workspace.FetchBlob("O")[0, 0].tolist())
       .Arg("scale", "float (default 1 / sqrt(D)): what Q K^T is multiplied by")
       .Arg("softcap", "float (default 0, none): bound of the scores")
       .Arg("empty_row", "string (default zero): zero, nan or uniform")
-      .Input(0, "Q", "(Tensor<float16, bfloat16, float or double>) `[B, H, Lq, D]`")
-      .Input(1, "K", "(Tensor) `[B, Hkv, Lk, D]`, of Q's type")
-      .Input(2, "V", "(Tensor) `[B, Hkv, Lk, Dv]`, of Q's type")
+      .Input(0, "Q", "(Tensor<float16, bfloat16, float or double>) `[B, H, Lq, D]` or `[B, Lq, D]`")
+      .Input(1, "K", "(Tensor) `[B, Hkv, Lk, D]` or `[B, Lk, D]`, of Q's type")
+      .Input(2, "V", "(Tensor) `[B, Hkv, Lk, Dv]` or `[B, Lk, Dv]`, of Q's type")
       .Input(
           3, "lengths",
           "(Tensor<int32 or int64>) `[B]`, `[B, H]` or `[B, H, Lq]`; the first of the optional "
@@ -316,22 +357,27 @@ print(workspace.FetchBlob("O")[0, 0].tolist())
       .Input(4, "centers", "(Tensor<int32 or int64>) `[B]`, `[B, H]` or `[B, H, Lq]`")
       .Input(5, "mask", "(Tensor<bool>) broadcast to `[B, H, Lq, Lk]`; True keeps")
       .Input(6, "bias", "(Tensor) of Q's type, broadcast to `[B, H, Lq, Lk]`")
-      .Output(0, "O", "(Tensor) `[B, H, Lq, Dv]`, of Q's type")
+      .Output(0, "O", "(Tensor) `[B, H, Lq, Dv]` or `[B, Lq, Dv]`, of Q's type")
       .Output(
           1, "LSE",
-          "(Tensor<float>, double where Q is) `[B, H, Lq]`, logarithm of the sum of exp(s) over "
+          "(Tensor<float>, double where Q is) `[B, H, Lq]` or `[B, Lq]`, logarithm of the sum of "
+          "exp(s) over "
           "what is kept");
 }
 
 void FillMaskedAttentionGradientSchema(OpSchema& schema) {
-  schema.NumInputs(6, 11)
+  schema.NumInputs(4, 11)
       .NumOutputs(3, 4)
       .SetDoc(R"DOC(
 The gradient of MaskedAttention, made by its gradient maker, to Q, K, V and the bias. It computes the
 probabilities again, tile by tile, from LSE, and skips what the forward pass skipped.
 
-Takes the arguments of MaskedAttention, and `has_d_lse`. dLSE is there where LSE has a gradient.
+Takes the arguments of MaskedAttention, and those that say which of its first inputs there are: O and
+LSE where MaskedAttention has named both, else it is computed again; dO and dLSE where they have a
+gradient.
 )DOC")
+      .Arg("has_outputs", "int, 0 or 1 (default 1): there are O and LSE")
+      .Arg("has_d_o", "int, 0 or 1 (default 1): there is a dO")
       .Arg("has_d_lse", "int, 0 or 1 (default 0): there is a dLSE")
       .Input(0, "O", "(Tensor) output of MaskedAttention")
       .Input(1, "LSE", "(Tensor<float or double>) its second output")

@@ -62,7 +62,7 @@ class MaskedAttentionOp final : public Operator<CPUContext> {
   const AttentionInputs inputs_;
 };
 
-// MaskedAttentionGradient(O, LSE, dO [, dLSE], Q, K, V [, lengths] [, centers] [, mask]
+// MaskedAttentionGradient([O, LSE,] [dO,] [dLSE,] Q, K, V [, lengths] [, centers] [, mask]
 //   [, bias]) -> dQ, dK, dV [, dbias]
 class MaskedAttentionGradientOp final : public Operator<CPUContext> {
  public:
@@ -77,7 +77,12 @@ class MaskedAttentionGradientOp final : public Operator<CPUContext> {
 
  private:
   const AttentionInputs inputs_;
+  const bool has_outputs_;
+  const bool has_d_o_;
   const bool has_d_lse_;
+  const int first_;  // which input Q is
+  Tensor o_{CPU};    // O and LSE, where they are no inputs and so computed again
+  Tensor lse_{CPU};
 };
 
 void FillMaskedAttentionSchema(OpSchema& schema);

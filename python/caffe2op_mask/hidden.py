@@ -175,7 +175,7 @@ def _masked_attention(name, op):
     replaced = [(i, np.zeros(shape[:-1] + (1,))) for i, shape in enumerate(shapes)]
     replaced += _bias(op, np.float64)
     lse = _run(op, 1, replaced, [("empty_row", "zero")], ["scale", "softcap"])
-    keys = shapes[1][2]
+    keys = shapes[1][-2]
     return _of_counts(name, lse.shape + (keys,), np.rint(np.exp(lse)).ravel(), keys)
 
 

@@ -100,16 +100,16 @@ def first_position(shape, extras, align="top_left"):
     """Where the first query stands among the keys: one number, or one for each length."""
     if align == "top_left":
         return 0
-    q_rows, k_rows = shape[2:]
+    q_rows, k_rows = shape[-2:]
     if extras.lengths is not None:
         return before_last(np.clip(extras.lengths, 0, k_rows), shape) - q_rows
     return k_rows - q_rows
 
 
 def attention_kept(q, k, inputs, align="top_left", **args):
-    """Which keys each query keeps, [B, H, Lq, Lk]."""
+    """Which keys each query keeps, [B, H, Lq, Lk] or, without heads, [B, Lq, Lk]."""
     extras = read_extras(inputs, args)
-    shape = q.shape[:3] + k.shape[2:3]
+    shape = q.shape[:-1] + k.shape[-2:-1]
     return kept(shape, extras, first_position(shape, extras, align), **args)
 
 
@@ -139,7 +139,9 @@ def masked_softmax(x, *inputs, scale=1.0, empty_row="zero", axis=-1, **args):
 
 
 def per_query_head(keys, q):
-    """K or V with a head for each head of Q."""
+    """K or V with a head for each head of Q; as they are where there are no heads."""
+    if q.ndim == 3:
+        return keys
     return keys.repeat(q.shape[1] // keys.shape[1], axis=1)
 
 
@@ -161,14 +163,14 @@ def masked_attention(
         scores = scores + extras.bias
     weights, lse = softmax(scores, keep, empty_row)
     values = per_query_head(v, q)
-    output = np.empty(q.shape[:3] + v.shape[3:])
-    for row in np.ndindex(*q.shape[:3]):
+    output = np.empty(q.shape[:-1] + v.shape[-1:])
+    for row in np.ndindex(*q.shape[:-1]):
         # A row that is empty averages all values, any other only those that it keeps.
         some = keep[row] | (lse[row] == -np.inf)
-        output[row] = weights[row][some] @ values[row[:2]][some]
+        output[row] = weights[row][some] @ values[row[:-1]][some]
         if lse[row] == -np.inf and empty_row != "uniform":
             # Without keys there are no weights that could be NaN.
-            output[row] = np.nan if empty_row == "nan" and k.shape[2] else 0.0
+            output[row] = np.nan if empty_row == "nan" and k.shape[-2] else 0.0
     return [output, lse]
 
 
@@ -186,31 +188,34 @@ def _torch_softmax(logits, keep):
 
 def _torch_attention(q, k, v, bias, keep, scale, softcap, empty_row):
     """One product for each pair of a query and a key, as what one keeps another may mask."""
-    groups = q.shape[1] // max(k.shape[1], 1)
+    if q.dim() == 4:
+        groups = q.shape[1] // max(k.shape[1], 1)
+        k, v = (keys.repeat_interleave(groups, 1) for keys in (k, v))
     pair = keep[..., None]
-    keys = _shown(pair, k.repeat_interleave(groups, 1)[:, :, None])
-    scores = scale * (_shown(pair, q[:, :, :, None]) * keys).sum(-1)
+    keys = _shown(pair, k[..., None, :, :])
+    scores = scale * (_shown(pair, q[..., None, :]) * keys).sum(-1)
     if softcap:
         scores = real(softcap) * torch.tanh(scores / real(softcap))
-    weights, counts = _torch_softmax(
-        scores if bias is None else scores + _shown(keep, bias), keep
-    )
-    every_value = v.repeat_interleave(groups, 1)
-    values = _shown(counts[..., None], every_value[:, :, None])
+    logits = scores if bias is None else scores + _shown(keep, bias)
+    weights, counts = _torch_softmax(logits, keep)
+    alive = counts.any(-1, keepdim=True)
+    values = _shown(counts[..., None], v[..., None, :, :])
     output = (weights[..., None] * values).sum(-2)
     if empty_row == "uniform":
-        alive = counts.any(-1, keepdim=True)
-        output = torch.where(alive, output, every_value.mean(-2, keepdim=True))
-    return output
+        output = torch.where(alive, output, v.mean(-2, keepdim=True))
+    # Of an empty row it is constant here, as no gradient goes from -inf.
+    lse = torch.logsumexp(_shown(alive, logits.masked_fill(~keep, -np.inf)), -1)
+    return output, lse
 
 
 def _leaf(array):
     return torch.tensor(array, dtype=torch.float64, requires_grad=True)
 
 
-def _backward(output, d_output, leaves):
-    """A dict from input number to gradient."""
-    output.backward(torch.tensor(d_output))
+def _backward(outputs, d_outputs, leaves):
+    """A dict from input number to gradient; outputs whose gradient is None have none."""
+    pairs = [(out, torch.tensor(d)) for out, d in zip(outputs, d_outputs) if d is not None]
+    torch.autograd.backward(*zip(*pairs))
     return {
         i: (torch.zeros_like(leaf) if leaf.grad is None else leaf.grad).numpy()
         for i, leaf in leaves.items()
@@ -226,23 +231,24 @@ def masked_softmax_gradient(d_output, x, *inputs, scale=1.0, empty_row="zero", a
     if extras.bias is not None:
         leaves[len(inputs)] = _leaf(extras.bias)
         logits = logits + _shown(keep, leaves[len(inputs)])
-    return _backward(_torch_softmax(logits, keep)[0], d_output, leaves)
+    return _backward([_torch_softmax(logits, keep)[0]], [d_output], leaves)
 
 
 def masked_attention_gradient(
-    d_output, q, k, v, *inputs, scale=None, softcap=0.0, align="top_left", empty_row="zero", **args
+    d_output, q, k, v, *inputs, scale=None, softcap=0.0, align="top_left", empty_row="zero",
+    d_lse=None, **args
 ):
-    """Gradients of MaskedAttention by the number of the input."""
+    """Gradients of MaskedAttention by the number of the input, from those of O, LSE or both."""
     extras = read_extras(inputs, args)
     keep = torch.tensor(attention_kept(q, k, inputs, align, **args))
     leaves = {i: _leaf(array) for i, array in enumerate((q, k, v))}
     bias = None
     if extras.bias is not None:
         bias = leaves[2 + len(inputs)] = _leaf(extras.bias)
-    output = _torch_attention(
+    outputs = _torch_attention(
         leaves[0], leaves[1], leaves[2], bias, keep, scale_of(q, scale), softcap, empty_row
     )
-    return _backward(output, d_output, leaves)
+    return _backward(outputs, [d_output, d_lse], leaves)
 
 
 REFERENCES = {

@@ -11,6 +11,7 @@ from attention_reference import (
     EMPTY_ROWS,
     REALS,
     as_double,
+    as_type,
     assert_close,
     assert_refused,
     attention_kept,
@@ -34,7 +35,7 @@ from attention_reference import (
     threads,
     wave,
 )
-from op_tester import Case, assert_same
+from op_tester import Case, assert_same, create
 
 OP = "MaskedAttention"
 INF = np.inf
@@ -107,9 +108,64 @@ MASKS = {
 }
 
 
+# Without heads: the dim is absent from Q, K, V, lengths, centers, mask and bias.
+HEADLESS = [array[:, 0] for array in qkv(heads=1, kv_heads=1)]
+ROW_LENGTHS = np.arange(10).reshape(2, 5) * 3 % 9
+HEADLESS_MASKS = {
+    "none": ({}, {}),
+    "causal": ({"mode": "upper"}, {}),
+    "causal from the end": ({"mode": "upper", "align": "bottom_right"}, {}),
+    "window from the end": ({"window_left": 2, "window_right": 0, "align": "bottom_right"}, {}),
+    "padded": ({"mode": "sequence"}, {"lengths": LENGTHS}),
+    "padded by row": ({"mode": "sequence"}, {"lengths": ROW_LENGTHS}),
+    "padded by a vector of rows": ({"mode": "sequence"}, {"lengths": ROW_LENGTHS.ravel()}),
+    "padded and causal from the end": (
+        {"mode": "upper+sequence", "align": "bottom_right"},
+        {"lengths": LENGTHS.astype("int32")},
+    ),
+    "padded by row, from the end": (
+        {"mode": "upper+sequence", "align": "bottom_right"},
+        {"lengths": ROW_LENGTHS},
+    ),
+    "padded by a vector of rows, from the end": (
+        {"mode": "upper+sequence", "align": "bottom_right"},
+        {"lengths": ROW_LENGTHS.ravel()},
+    ),
+    "around centers": ({"mode": "window", "radius": 1}, {"centers": ROW_LENGTHS.ravel()}),
+    "mask": ({}, {"mask": wave((2, 5, 7), 1.3) > -0.2}),
+    "mask of one batch": ({}, {"mask": wave((1, 5, 7), 1.3) > -0.2}),
+    "mask of keys": ({}, {"mask": np.arange(7) % 3 > 0}),
+    "bias": ({}, {"bias": wave((2, 5, 7), 0.4)}),
+    "bias of keys by batch": ({}, {"bias": wave((2, 1, 7), 0.4)}),
+    "bias of rows": ({}, {"bias": wave((5, 1), 0.4)}),
+    "bias of one": ({}, {"bias": np.array(0.4)}),
+    "everything": (
+        {"mode": "sequence+window+upper", "radius": 3, "window_left": 4, "softcap": 2.0,
+         "scale": 0.8, "diagonal": 1, "empty_row": "uniform"},
+        {"lengths": LENGTHS, "centers": np.full((2, 5), 3), "mask": wave((2, 5, 7), 1.3) > -0.2,
+         "bias": wave((2, 1, 7))},
+    ),
+}
+
+
 def options(name):
     args, extras = MASKS[name]
     return attention(QKV, args, **extras)
+
+
+def headless(name):
+    args, extras = HEADLESS_MASKS[name]
+    return attention(HEADLESS, args, **extras)
+
+
+def one_head(case):
+    """A case without heads as one of a single head."""
+    inputs = list(case.inputs)
+    for i, array in enumerate(inputs):
+        real_or_mask = array.dtype.kind in "fb"
+        if array.ndim == (3 if real_or_mask else 2):
+            inputs[i] = array[:, None]
+    return case._replace(inputs=inputs)
 
 
 def equal_values(keep):
@@ -156,6 +212,18 @@ class TestOracle(object):
                 losses.append((masked_attention(*inputs, **case.args)[0] * d_output).sum())
             np.testing.assert_allclose(losses[0] - losses[1], 2 * (grad * step).sum(), atol=1e-13)
 
+    @pytest.mark.parametrize("name", sorted(HEADLESS_MASKS))
+    def test_without_heads_is_one_head(self, name):
+        case, same = headless(name), one_head(headless(name))
+        d_output = wave((2, 5, 4))
+        for one, other in zip(expected(OP, case), expected(OP, same)):
+            np.testing.assert_array_equal(one, other[:, 0])
+        grads = masked_attention_gradient(d_output, *case.inputs, **case.args)
+        others = masked_attention_gradient(d_output[:, None], *same.inputs, **same.args)
+        assert sorted(grads) == sorted(others)
+        for i, grad in grads.items():
+            np.testing.assert_array_equal(grad, others[i].reshape(grad.shape))
+
     @pytest.mark.parametrize(
         "align, lengths, columns",
         [
@@ -183,6 +251,20 @@ def test_masks(name, dtype):
     check_both(OP, options(name), dtype)
 
 
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("name", sorted(HEADLESS_MASKS))
+def test_without_heads(name, dtype):
+    """3 dims: the values and gradients of the oracle, and the bits of a dim of one head."""
+    case, same = headless(name), one_head(headless(name))
+    check_both(OP, case, dtype)
+    for one, other in zip(run(OP, case, dtype), run(OP, same, dtype)):
+        assert_same(as_double(one), as_double(other)[:, 0])
+    d_output = wave((2, 5, 4))
+    grads = run_gradient(OP, case, d_output, dtype)
+    for i, grad in run_gradient(OP, same, d_output[:, None], dtype).items():
+        assert_same(as_double(grads[i]), as_double(grad).reshape(grads[i].shape))
+
+
 @pytest.mark.parametrize("name", ["none", "padded and causal", "everything"])
 def test_without_lse(name):
     """One output is enough where nothing is trained, and is the same."""
@@ -190,15 +272,18 @@ def test_without_lse(name):
     assert_same(run(OP, both._replace(outputs=1))[0].numpy(), run(OP, both)[0].numpy())
 
 
-def test_shapes_that_a_net_is_told():
+@pytest.mark.parametrize("heads, kv_heads", [([4], [2]), ([], [])], ids=["heads", "no heads"])
+def test_inferred_shapes(heads, kv_heads):
     """Of one output or two."""
-    dims = {"q": [2, 4, 5, 3], "k": [2, 2, 7, 3], "v": [2, 2, 7, 6]}
+    dims = {"q": [2] + heads + [5, 3], "k": [2] + kv_heads + [7, 3], "v": [2] + kv_heads + [7, 6]}
     for outputs in (["o"], ["o", "lse"]):
         net = core.Net("net")
         net.MaskedAttention(["q", "k", "v"], outputs)
-        told, _ = workspace.InferShapesAndTypes([net], dims)
-        shapes = {"o": [2, 4, 5, 6], "lse": [2, 4, 5]}
-        assert {name: told[name] for name in outputs} == {name: shapes[name] for name in outputs}
+        inferred, _ = workspace.InferShapesAndTypes([net], dims)
+        shapes = {"o": [2] + heads + [5, 6], "lse": [2] + heads + [5]}
+        assert {name: inferred[name] for name in outputs} == {
+            name: shapes[name] for name in outputs
+        }
 
 
 def test_nothing_to_write():
@@ -476,6 +561,14 @@ def test_numbers_that_some_keep(which, dtype, poison):
         assert not np.isfinite(as_double(grad)[~finite]).any()
 
 
+@pytest.mark.parametrize("sizes", [(0, 5, 7), (2, 0, 7), (2, 5, 0)], ids=str)
+def test_empty_tensors_without_heads(sizes):
+    batch, q_rows, k_rows = sizes
+    first = [array[:, 0] for array in qkv(batch, 1, 1, q_rows, k_rows)]
+    bias = wave((batch, 1, k_rows))
+    check_both(OP, attention(first, {"mode": "sequence"}, lengths=np.full(batch, 3), bias=bias))
+
+
 EMPTY = [
     (dict(batch=0), {}, {}),
     (dict(batch=0), {"mode": "sequence"}, {"lengths": np.zeros(0, "int32")}),
@@ -646,10 +739,63 @@ def test_trains_in_a_net(masked):
         np.testing.assert_allclose(workspace.FetchBlob(name), array, rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_needs_lse():
+def gradients_of(case, d_outputs, dtype="float32"):
+    """Runs a case and its gradient from those of O and LSE, of which one may be None."""
+    run(OP, case, dtype)
+    op = create(OP, case)
+    names = [None if d is None else "d_{}".format(i) for i, d in enumerate(d_outputs)]
+    for name, d in zip(names, d_outputs):
+        if name:
+            workspace.FeedBlob(name, as_type(d, dtype))
+    grad_ops, grads = core.GradientRegistry.GetGradientForOp(op, names)
+    workspace.RunOperatorsOnce(grad_ops)
+    return {i: workspace.FetchTorch(grad).clone() for i, grad in enumerate(grads) if grad}
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("case", [options(name) for name in sorted(MASKS)] + [headless("padded")],
+                         ids=sorted(MASKS) + ["no heads"])
+def test_gradient_without_lse(case, dtype):
+    """A net that does not name LSE gets the same bits."""
+    d_output = wave(case.inputs[0].shape[:-1] + (4,))
+    wanted = gradients_of(case, [d_output, None], dtype)
+    grads = gradients_of(case._replace(outputs=1), [d_output], dtype)
+    assert sorted(grads) == sorted(wanted)
+    for i, grad in grads.items():
+        assert_same(as_double(grad), as_double(wanted[i]))
+
+
+@pytest.mark.parametrize("sizes, args, extras", EMPTY, ids=str)
+def test_empty_gradient_without_lse(sizes, args, extras):
+    case = attention(qkv(**sizes), args, **extras)
+    d_output = np.zeros(expected(OP, case)[0].shape)
+    for i, grad in gradients_of(case._replace(outputs=1), [d_output]).items():
+        assert_same(grad.numpy(), np.zeros(case.inputs[i].shape, "f"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("with_o", [False, True])
+@pytest.mark.parametrize("case", [options(name) for name in sorted(MASKS)] + [headless("padded")],
+                         ids=sorted(MASKS) + ["no heads"])
+def test_gradient_of_lse(case, with_o, dtype):
+    """Alone or beside that of O. Alone, no value has a part in it, be it NaN."""
+    rows = case.inputs[0].shape[:-1]
+    d_output, d_lse = wave(rows + (4,)) if with_o else None, wave(rows, 1.9)
+    exact = [as_double(as_type(array, dtype)) for array in case.inputs]
+    wanted = masked_attention_gradient(d_output, *exact, d_lse=d_lse, **case.args)
+    if not with_o:
+        case.inputs[2] = np.full(case.inputs[2].shape, NAN)
+    grads = gradients_of(case, [d_output, d_lse], dtype)
+    assert sorted(grads) == sorted(wanted)
+    for i, grad in grads.items():
+        assert_close(grad, wanted[i], dtype)
+
+
+def test_sparse_gradient():
     op = core.CreateOperator(OP, ["q", "k", "v"], ["output"])
-    with pytest.raises(Exception, match=r"MaskedAttention: [^\n]*LSE"):
-        core.GradientRegistry.GetGradientForOp(op, ["d_output"])
+    sparse = core.GradientSlice(indices="indices", values="values")
+    with pytest.raises(Exception, match="MaskedAttention: the gradient of O must be dense, but is"):
+        core.GradientRegistry.GetGradientForOp(op, [sparse])
 
 
 @st.composite
@@ -658,7 +804,9 @@ def cases(draw):
     batch, kv_heads, group = (draw(st.integers(1, 2)) for _ in range(3))
     q_rows, k_rows = draw(st.integers(1, 4)), draw(st.integers(1, 5))
     size, v_size = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    shape = (batch, kv_heads * group, q_rows, k_rows)
+    shape, kv_shape = (batch, kv_heads * group, q_rows, k_rows), (batch, kv_heads)
+    if draw(st.booleans()):  # without heads
+        shape, kv_shape = (batch, q_rows, k_rows), (batch,)
     args, extras = draw(mask_options(shape, min_prefix=1))
     if draw(st.booleans()):
         args["scale"] = draw(quarters(1))
@@ -669,9 +817,9 @@ def cases(draw):
     first = [
         draw(drawn(quarters(2), sizes))
         for sizes in (
-            shape[:3] + (size,),
-            (batch, kv_heads, k_rows, size),
-            (batch, kv_heads, k_rows, v_size),
+            shape[:-1] + (size,),
+            kv_shape + (k_rows, size),
+            kv_shape + (k_rows, v_size),
         )
     ]
     return attention(first, args, **extras)
@@ -703,9 +851,21 @@ VAST = np.zeros(0, "float16").reshape(1, 1, 2 ** 61, 0)
 ERRORS = score_errors([Q, K, V], "Q, K, V", "the scores") + [
     (list(inputs), args, message)
     for inputs, args, message in [
-        ((Q[0], K, V), {}, "Q .*\\[4, 5, 3\\]"),
-        ((Q, K[0], V), {}, "K .*\\[2, 7, 3\\]"),
-        ((Q, K, V[0]), {}, "V .*\\[2, 7, 6\\]"),
+        ((Q[0, 0], K[0, 0], V[0, 0]), {},
+         "Q must be of shape \\[B, H, Lq, D\\] or \\[B, Lq, D\\], but is of shape \\[5, 3\\]"),
+        ((Q[None], K, V), {}, "Q must be .*, but is of shape \\[1, 2, 4, 5, 3\\]"),
+        ((Q[:, 0], K, V), {},
+         "K must be of shape \\[B, Lk, D\\], but is of shape \\[2, 2, 7, 3\\] where Q is of "
+         "shape \\[2, 5, 3\\]"),
+        ((Q[:, 0], K[:, 0], V), {}, "V must be of shape \\[B, Lk, Dv\\] of K, .*\\[2, 2, 7, 6\\]"),
+        ((Q[:, 0], K[:1, 0], V[:, 0]), {}, "K must .*\\[1, 7, 3\\]"),
+        ((Q[:, 0], K[:, 0], V[:, 0, :6]), {}, "V must .*\\[2, 6, 6\\]"),
+        ((Q[:, 0], K[:, 0], V[:, 0], np.ones((2, 1, 5, 7), bool)), {"has_mask": 1},
+         "mask must be of a shape that broadcasts to that of the scores, \\[2, 5, 7\\]"),
+        ((Q[:, 0], K[:, 0], V[:, 0], np.ones((2, 1, 5), "int32")), {"mode": "sequence"},
+         "lengths must have the shape of leading dims of the scores, \\[2, 5, 7\\]"),
+        ((Q, K[0], V), {}, "K must be of shape \\[B, Hkv, Lk, D\\].*\\[2, 7, 3\\]"),
+        ((Q, K, V[0]), {}, "V must be of shape \\[B, Hkv, Lk, Dv\\].*\\[2, 7, 6\\]"),
         ((Q.astype("int32"), K, V), {}, "Q must be of type .*, but is int32"),
         ((Q, K.astype("float64"), V), {}, "K .*float32.*float64"),
         ((Q, K, V.astype("float16")), {}, "V .*float32.*float16"),
@@ -731,6 +891,15 @@ ERRORS = score_errors([Q, K, V], "Q, K, V", "the scores") + [
 @pytest.mark.parametrize("inputs, args, message", ERRORS, ids=["{2}".format(*e) for e in ERRORS])
 def test_error(inputs, args, message):
     assert_refused(OP, Case(inputs, args, 2), message)
+
+
+@pytest.mark.parametrize("dims, meaning", [(2, "B, H, Lq"), (1, "B, Lq")])
+def test_gradient_of_another_lse(dims, meaning):
+    """The gradient operator names the shape that belongs to the rank of Q."""
+    q = np.ones((2,) * dims + (5, 3), "f")
+    inputs = [q, np.ones((2,) * dims + (4,), "f"), q, q, q, q]
+    message = r"LSE must be of shape \[{}\] and type float32, but is".format(meaning)
+    assert_refused("MaskedAttentionGradient", Case(inputs, {}, 3), message)
 
 
 @pytest.mark.parametrize("count", [0, 2, 8])

@@ -168,12 +168,13 @@ def test_masked_softmax_hides(data):
     assert_counted(ask("MaskedSoftmax", case), np.broadcast_to(keep, shape))
 
 
+@pytest.mark.parametrize("heads, kv_heads", [((2,), (1,)), ((), ())], ids=["heads", "no heads"])
 @given(st.data(), st.sampled_from(["top_left", "bottom_right"]), st.sampled_from([1, 2]))
-def test_masked_attention_hides(data, align, outputs):
-    shape = (2, 2, 3, 5)
+def test_masked_attention_hides(heads, kv_heads, data, align, outputs):
+    shape = (2,) + heads + (3, 5)
     args, extras = data.draw(mask_options(shape, min_prefix=1))
     args = dict(args, align=align, softcap=2.0, scale=3.0)
-    dims = (2, 2, 3, 4), (2, 1, 5, 4), (2, 1, 5, 1)
+    dims = (2,) + heads + (3, 4), (2,) + kv_heads + (5, 4), (2,) + kv_heads + (5, 1)
     q, k, v = (np.full(sizes, np.nan, "float16") for sizes in dims)
     extras = {name: x.astype("float16") if name == "bias" else x for name, x in extras.items()}
     case = make_case([q, k, v], args, outputs, **extras)

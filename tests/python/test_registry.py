@@ -32,7 +32,7 @@ OWN = {
     "Highway": Entry((3, 3), (1, 1), "HighwayGradient", 3),
     "HighwayGradient": Entry((4, 4), (3, 3), None),
     "MaskedAttention": Entry((3, 7), (1, 2), "MaskedAttentionGradient", 3),
-    "MaskedAttentionGradient": Entry((6, 11), (3, 4), None),
+    "MaskedAttentionGradient": Entry((4, 11), (3, 4), None),
     "MaskedSoftmax": Entry((1, 5), (1, 1), "MaskedSoftmaxGradient"),
     "MaskedSoftmaxGradient": Entry((2, 7), (1, 2), None),
     "MixtureGate": Entry((2, 3), (1, 2), "MixtureGateGradient", 2),

@@ -59,8 +59,9 @@ def masked_attention(
     """Attention over what a mask keeps: softmax(scale * Q K^T + bias) V.
 
     blob_in    [Q, K, V]: ``[B, H, Lq, D]``, ``[B, Hkv, Lk, D]`` and ``[B, Hkv, Lk, Dv]``, with H a
-               multiple of Hkv; float16, bfloat16, float or double
-    blob_out   ``[B, H, Lq, Dv]``, of the type of Q
+               multiple of Hkv, or all three without the dim of heads; float16, bfloat16, float or
+               double
+    blob_out   ``[B, H, Lq, Dv]`` or ``[B, Lq, Dv]``, of the type of Q
     lengths    of keys: int32 or int64, ``[B]``, ``[B, H]`` or ``[B, H, Lq]``
     centers    of windows on the keys: the same
     mask       bool, broadcast to ``[B, H, Lq, Lk]``: True is kept
