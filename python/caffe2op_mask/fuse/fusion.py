@@ -287,12 +287,12 @@ class _MaskedAttention(Fusion):
         arguments = dict(scores.arguments(), scale=scores.scale * factor)
         self.ops = emitter.ops + [self._make(self.type, blobs, outputs, **arguments)]
         if products.flips:
-            axes = [0, 1, 3, 2]
+            axes = [0, 1, 3, 2] if len(shape_of(facts, q)) == 4 else [0, 2, 1]
             self._behind(self._make("Transpose", [result.blob], [result.blob], axes=axes))
         if rank == 3 and lead is not None:
             self._behind(self._make("MergeDim", [result.blob], [result.blob]))
-        elif rank < 4:
-            dims = [1] if rank == 3 else [0, 1]
+        elif rank == 2:
+            dims = [0] if lead is None else [0, 1]
             self._behind(self._make("Squeeze", [result.blob], [result.blob], dims=dims))
 
 
@@ -311,23 +311,24 @@ def _lead(facts, scores, factors, sides):
 
 
 def _check_factors(shapes):
-    """Checks that factors of rank 4 have one batch, and K and V the heads of Q, or one."""
+    """Checks that factors have one batch, and K and V the heads of Q, or one."""
     q, k, v = shapes
-    fits = q[0] == k[0] == v[0] and k[1] == v[1] and k[1] in (1, q[1]) and k[2] == v[2]
-    if not fits or q[3] != k[3]:
+    fits = q[0] == k[0] == v[0] and k[-2] == v[-2] and q[-1] == k[-1]
+    if len(q) == 4:
+        fits = fits and k[1] == v[1] and k[1] in (1, q[1])
+    if not fits:
         raise Declined("Q {}, K {}, V {} are not [B, H, L, D] or [B, L, D]".format(*shapes))
 
 
 def _side(facts, name, one, rank, lead):
-    """A mask, bias, lengths or centers of scores of a rank for those of [B, H, Lq, Lk]."""
+    """A mask, bias, lengths or centers of scores of a rank for those with `lead` before the rows."""
     shape = shape_of(facts, one)
     by_row = name in ("lengths", "centers")
     if rank == 2 and by_row:
-        return expand_dims(facts, expand_dims(facts, one, 0), 0)
-    if rank != 3 or len(shape) < (2 if by_row and lead is None else 1 if by_row else 3):
+        one = expand_dims(facts, one, 0)
+        return one if lead is None else expand_dims(facts, one, 0)
+    if rank != 3 or lead is None or len(shape) < (1 if by_row else 3):
         return one
-    if lead is None:
-        return expand_dims(facts, one, 1)
     if shape[0] == 1 and not by_row or shape[0] != product(lead):
         return one  # it broadcasts, or is one for each row
     return split_heads(facts, one, lead)

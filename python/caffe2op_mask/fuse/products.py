@@ -194,14 +194,15 @@ class Products(object):
 
 
 def with_heads(facts, one, lead):
-    """A factor of rank 2 to 4 as one of rank 4; `lead` are batch and heads, None: no heads."""
+    """A factor of rank 2 to 4 as one of rank 4 for batch and heads `lead`; of rank 3 where it is None."""
     shape = shape_of(facts, one)
     if len(shape) == 4:
         return one
     if len(shape) == 2:
-        return expand_dims(facts, expand_dims(facts, one, 0), 0)
+        one = expand_dims(facts, one, 0)
+        return one if lead is None else expand_dims(facts, one, 0)
     if lead is None:
-        return expand_dims(facts, one, 1)
+        return one
     if shape[0] != product(lead):
         raise Declined("{} are not the heads of {}".format(shape, lead))
     # The net itself may have merged the heads into the batch.
