@@ -8,11 +8,12 @@ from caffe2.python import core
 
 from caffe2op_mask.checks import check_counts, is_shape
 from caffe2op_mask.fuse import proof, steps
+from caffe2op_mask.fuse.declined import Declined
 from caffe2op_mask.fuse.facts import CannotRun, Facts
 from caffe2op_mask.fuse.fusion import fusions_at
 from caffe2op_mask.fuse.graph import Graph, sub_nets
 from caffe2op_mask.fuse.report import Fused, LeftAlone, Proof, Report
-from caffe2op_mask.fuse.scores import SOFTMAX, Declined
+from caffe2op_mask.fuse.scores import SOFTMAX
 
 __all__ = ["Fused", "LeftAlone", "Proof", "Report", "fuse"]
 
@@ -309,6 +310,4 @@ def _inputs(inputs):
             "fuse: inputs must be a dict from blobs to arrays, or a list of some, but is "
             "{!r}.".format(inputs)
         )
-    return [
-        {str(blob): np.asarray(array) for blob, array in feeds.items()} for feeds in several
-    ]
+    return [{str(blob): np.asarray(array) for blob, array in feeds.items()} for feeds in several]

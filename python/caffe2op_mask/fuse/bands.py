@@ -8,9 +8,7 @@ import numpy as np
 Band = collections.namedtuple("Band", "left right")
 
 # Operators whose result is of type bool.
-BOOLEAN = frozenset(
-    "And EQ GE GT GivenTensorBoolFill IsNaN LE LT NE Not Or RandomMask Xor".split()
-)
+BOOLEAN = frozenset("And EQ GE GT GivenTensorBoolFill IsNaN LE LT NE Not Or RandomMask Xor".split())
 
 
 def every_row_keeps(keep):

@@ -3,7 +3,7 @@
 import collections
 
 from caffe2op_mask.fuse.graph import Value
-from caffe2op_mask.fuse.shapes import broadcast, product
+from caffe2op_mask.fuse.shapes import broadcast
 
 # An operator to add: its type, what it reads (values or other expressions), its arguments as sorted
 # pairs, and the shape of what it makes, or None.

@@ -3,6 +3,7 @@
 from caffe2.proto import caffe2_pb2
 from caffe2.python import utils, workspace
 
+from caffe2op_mask.fuse.declined import Declined, known_shape
 from caffe2op_mask.fuse.expressions import (
     Emitter,
     expand_dims,
@@ -13,7 +14,7 @@ from caffe2op_mask.fuse.expressions import (
 )
 from caffe2op_mask.fuse.graph import Value
 from caffe2op_mask.fuse.products import Products, with_heads
-from caffe2op_mask.fuse.scores import Declined, Scores, known_shape
+from caffe2op_mask.fuse.scores import Scores
 from caffe2op_mask.fuse.shapes import product
 
 

@@ -1,9 +1,11 @@
 """Finds the two products of attention around a Softmax, and their factors as Q, K and V."""
 
+from caffe2op_mask.fuse.declined import Declined, check_readers, known_shape
 from caffe2op_mask.fuse.expressions import expand_dims, shape_of, split_heads, swap_last, transpose
 from caffe2op_mask.fuse.graph import Value, argument, list_argument
-from caffe2op_mask.fuse.scores import VIEWS, Declined, check_readers, is_identity, known_shape
+from caffe2op_mask.fuse.scores import is_identity
 from caffe2op_mask.fuse.shapes import product
+from caffe2op_mask.fuse.views import VIEWS
 
 _PRODUCTS = ("BatchMatMul", "MatMul")
 

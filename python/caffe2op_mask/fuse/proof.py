@@ -95,9 +95,7 @@ def compared(before, after):
     """Blobs to compare of two nets: (outputs, gradients)."""
     graphs = [Graph(net) for net in (before, after)]
     alike = {blob for blob in graphs[0].blobs if all(graph.is_written(blob) for graph in graphs)}
-    gradients = {
-        name + "_grad" for name in graphs[0].found() + list(before.external_input)
-    } & alike
+    gradients = {name + "_grad" for name in graphs[0].found() + list(before.external_input)} & alike
     outputs = set(graphs[0].outputs()) & alike - gradients
     return sorted(outputs), sorted(gradients)
 

@@ -126,9 +126,7 @@ def _of_tile(op, shapes):
     axis = argument(op, "axis", 0)
     if len(shapes) > 1 or not -rank <= axis < rank or tiles < 0:
         return None
-    return tuple(
-        size * tiles if dim == axis % rank else size for dim, size in enumerate(shapes[0])
-    )
+    return tuple(size * tiles if dim == axis % rank else size for dim, size in enumerate(shapes[0]))
 
 
 def _of_reshape(shape, array):
