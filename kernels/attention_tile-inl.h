@@ -70,7 +70,10 @@ HWY_INLINE void PrepareScores(
       // Highway's tanh(NaN) is a number.
       const auto t = hn::IfThenElse(hn::IsNaN(score), score, hn::Tanh(d, hn::Mul(score, inverse)));
       hn::Store(hn::Mul(cap, t), d, row + j);
-      if (slopes != nullptr) hn::Store(hn::NegMulAdd(t, t, one), d, slopes + r * tile.stride + j);
+      if (slopes == nullptr) continue;
+      // Of a masked NaN, too, the slope is a number: it is multiplied by 0.
+      const auto slope = hn::IfThenZeroElse(hn::IsNaN(t), hn::NegMulAdd(t, t, one));
+      hn::Store(slope, d, slopes + r * tile.stride + j);
     }
   }
   if (tile.bias != nullptr || tile.mask != nullptr) {

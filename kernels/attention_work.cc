@@ -28,8 +28,10 @@ AttentionWork<T>::AttentionWork(const Attention<T>& attention) : attention_(atte
   tile_.bias = attention.bias == nullptr ? nullptr : tile_bias_.data();
   tile_.bias_stride = attention.bias_rows.column_stride();
   wide_q_ = RoomToWiden<T>(rows * attention.depth);
-  wide_k_ = RoomToWiden<T>(keys * attention.depth);
-  wide_v_ = RoomToWiden<T>(keys * attention.value_depth);
+  const bool masked = attention.mask.mask != nullptr;
+  wide_k_ = RoomToWiden<T>(keys * attention.depth, masked);
+  wide_v_ = RoomToWiden<T>(keys * attention.value_depth, masked);
+  key_kept_.resize(masked ? static_cast<size_t>(keys) : 0);
   packed_ = AlignedBuffer<W>(PackedSize(keys, std::max(attention.depth, attention.value_depth)));
 }
 
@@ -129,6 +131,30 @@ const Wide<T>* AttentionWork<T>::v() {
   return Widened(
       attention_.v + (unit_ * attention_.keys + first_key_) * depth, tile_.columns * depth,
       wide_v_.data());
+}
+
+template <typename T>
+const Wide<T>* AttentionWork<T>::Clear(const W* rows, int64_t depth, W* buffer) {
+  if (tile_.mask == nullptr) return rows;
+  const int64_t columns = tile_.columns;
+  uint8_t* const kept = key_kept_.data();
+  std::fill_n(kept, columns, uint8_t{0});
+  for (size_t r = 0; r < static_cast<size_t>(rows_); ++r) {
+    const Interval in_row = tile_kept_[r];
+    // Any byte but 0 is true, and is no bool of C++.
+    const auto* const mask = reinterpret_cast<const uint8_t*>(tile_mask_[r]);
+    for (int64_t j = in_row.begin; j < in_row.end; ++j) kept[j] |= mask[j];
+  }
+  // Run by run, so that what is kept is not read for it.
+  for (int64_t begin = 0, end = 0; begin < columns; begin = end) {
+    const bool is_kept = kept[begin] != 0;
+    while (end < columns && (kept[end] != 0) == is_kept) ++end;
+    if (is_kept || AllFinite(rows + begin * depth, (end - begin) * depth)) continue;
+    if (rows != buffer) std::copy_n(rows, columns * depth, buffer);
+    rows = buffer;
+    std::fill_n(buffer + begin * depth, (end - begin) * depth, W{0});
+  }
+  return rows;
 }
 
 template class AttentionWork<Float16>;

@@ -49,10 +49,10 @@ const Wide<T>* Widened(const T* from, int64_t count, Wide<T>* buffer) {
   }
 }
 
-// Room for `count` widened entries, none where they need not be.
+// Room for `count` widened entries, none where they need not be, nor be `changed`.
 template <typename T>
-AlignedBuffer<Wide<T>> RoomToWiden(int64_t count) {
-  return AlignedBuffer<Wide<T>>(std::is_same<T, Wide<T>>::value ? 0 : count);
+AlignedBuffer<Wide<T>> RoomToWiden(int64_t count, bool changed = false) {
+  return AlignedBuffer<Wide<T>>(std::is_same<T, Wide<T>>::value && !changed ? 0 : count);
 }
 
 // One thread's tile: up to kTileQueries rows of a unit by up to kTileKeys keys.
@@ -92,10 +92,14 @@ class AttentionWork {
   const ScoreTile<T>& tile() const { return tile_; }
   int64_t stride() const { return tile_.stride; }
 
-  // The tile's rows of q, k and v, widened.
+  // The tile's rows of q and v, widened.
   const W* q() const { return q_; }
-  const W* k() const { return k_; }
   const W* v();
+
+  // The tile's rows of k and v, widened, to be weighed and summed up over the keys: zeros
+  // for keys that the mask keeps in none of the tile's rows, where they are not finite.
+  const W* SummedK() { return Clear(k_, attention_.depth, wide_k_.data()); }
+  const W* SummedV() { return Clear(v(), attention_.value_depth, wide_v_.data()); }
 
  protected:
   // products[i, j] = alpha * (a[i] times rows[j]) for the tile's rows and keys, of
@@ -103,6 +107,9 @@ class AttentionWork {
   void Products(W alpha, const W* a, const W* rows, int64_t depth, W* products);
 
  private:
+  // `rows` of k or v, where they lie or, with what is cleared, in `buffer`.
+  const W* Clear(const W* rows, int64_t depth, W* buffer);
+
   const Attention<T>& attention_;
 
   int64_t unit_ = 0;
@@ -118,6 +125,7 @@ class AttentionWork {
   std::vector<Interval> tile_kept_;
   std::vector<const bool*> tile_mask_;
   std::vector<const T*> tile_bias_;
+  std::vector<uint8_t> key_kept_;  // not 0 where a row of the tile keeps the key
   AlignedBuffer<W> scores_;
   const W* q_ = nullptr;
   const W* k_ = nullptr;
@@ -148,8 +156,8 @@ void ForEachTask(
 }
 
 // Attention entry by entry, in the plainest way, for the few rows where a product of
-// matrices will not do: there, 0 times a masked NaN is NaN. Rows are counted over all
-// units.
+// matrices will not do: there, 0 times a masked NaN is NaN, as of a key that other rows of
+// a tile keep. Rows are counted over all units.
 
 template <typename T>
 Wide<T> Entry(const T* from) {

@@ -36,8 +36,8 @@ class Forward : public AttentionWork<T> {
       const ScoreTile<T>& tile = this->Scores();
       SoftmaxTile(tile, max_.data(), sum_.data(), started ? output : nullptr, depth);
       TileProduct(
-          rows, depth, tile.columns, 1, {tile.scores, tile.stride, 1}, this->v(), depth, started,
-          output, depth);
+          rows, depth, tile.columns, 1, {tile.scores, tile.stride, 1}, this->SummedV(), depth,
+          started, output, depth);
       started = true;
     });
     const bool finite = started && AllFinite(output, rows * depth);
@@ -78,8 +78,9 @@ class Forward : public AttentionWork<T> {
     }
   }
 
-  // The row's output from what it keeps alone. Scores are summed up in another order than in
-  // a tile, and so are large ones rounded: they are weighed by their own greatest and sum.
+  // The row's output from what it keeps alone, where its sums met what is not finite: mostly a
+  // key that it keeps, or that other rows of its tile do. Scores are summed up in another order
+  // than in a tile, and so are large ones rounded: they are weighed by their own greatest and sum.
   void WeighEntries(int64_t row, W* out) const {
     const Attention<T>& in = this->attention();
     const int64_t depth = in.value_depth;

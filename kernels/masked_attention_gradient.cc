@@ -133,8 +133,8 @@ class Backward : public AttentionWork<T> {
     const ScoreTile<T>& tile = this->tile();
     const int64_t depth = this->attention().depth;
     TileProduct(
-        tile.rows, depth, tile.columns, 1, {ds, tile.stride, 1}, this->k(), depth, true, dq_.data(),
-        depth);
+        tile.rows, depth, tile.columns, 1, {ds, tile.stride, 1}, this->SummedK(), depth, true,
+        dq_.data(), depth);
   }
 
   // Adds ds^T q to the tile's rows of dk.
@@ -295,7 +295,8 @@ class Gradients {
     FinishKeys(unit, begin, end, dk.data(), dv.data());
   }
 
-  // Writes dq of the rows.
+  // Writes dq of the rows. A row whose sums met what is not finite, mostly a key that it keeps or
+  // that other rows of its tile do, is summed up again from what it keeps alone.
   void FinishQueries(Backward<T>* work) const {
     for (int64_t r = 0; r < work->rows(); ++r) {
       const int64_t row = work->first_row() + r;
@@ -327,7 +328,8 @@ class Gradients {
     }
   }
 
-  // The sums of one key from the rows that keep it alone.
+  // The sums of one key from the rows that keep it alone, where its sums met a row that is not
+  // finite.
   void SumEntries(int64_t unit, int64_t key, W* dk, W* dv) const {
     std::fill_n(dk, in_.depth, W{0});
     std::fill_n(dv, in_.value_depth, W{0});

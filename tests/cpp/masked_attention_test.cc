@@ -424,6 +424,71 @@ TYPED_TEST(MaskedAttentionTest, WhatIsMaskedHasNoEffect) {
   }
 }
 
+// Keys that no row of a tile keeps are zeros to its sums where they are not finite: the same
+// bits come of them as of zeros. Rows that are computed again entry by entry round otherwise.
+TYPED_TEST(MaskedAttentionTest, KeysThatNoRowKeepsAreAsZeros) {
+  const Sizes sizes{2, 2, 2, 70, 300, 24, 33};
+  for (const Dims& dims : {Dims{2, 1, 1, 300}, Dims{70, 300}, Dims{2, 4, 70, 300}}) {
+    for (const int kind : {0, 1, 2, 3}) {
+      const bool causal = kind % 2 != 0;
+      SCOPED_TRACE(::testing::Message() << ::testing::PrintToString(dims) << ", kind " << kind);
+      Case<TypeParam> c = this->DrawNumbers(sizes);
+      c.softcap = kind < 2 ? 0 : 2;
+      c.empty_row = this->OneIn(2) ? EmptyRow::kZero : EmptyRow::kNaN;
+      if (causal) c.shape.functor.Add(UpperFunctor{200, RowPosition{{1, sizes.queries}}});
+      this->AddMask(dims, &c);
+      std::vector<bool> kept_key(300);
+      for (size_t key = 0; key < 300; ++key) kept_key[key] = key < 210 && !this->OneIn(4);
+      for (size_t i = 0; i < c.mask.size(); ++i) {
+        // A byte that is not 0 is true.
+        c.mask[i] = kept_key[i % 300] && !(dims[0] != 2 && this->OneIn(3)) ? 4 : 0;
+      }
+      const auto fill = [&](const auto& value) {
+        for (const auto& [values, depth] :
+             {std::make_pair(&c.k, sizes.depth), std::make_pair(&c.v, sizes.value_depth)}) {
+          for (size_t i = 0; i < values->size(); ++i) {
+            if (!kept_key[i / static_cast<size_t>(depth) % 300]) (*values)[i] = value();
+          }
+        }
+      };
+      for (const int64_t threads : {1, 7}) {
+        fill([] { return TypeParam{}; });
+        const Bytes expected = RunBoth(c, threads, SerialFor).AllBytes();
+        fill([&] { return this->DrawSpecial(); });
+        const Bytes got = RunBoth(c, threads, SerialFor).AllBytes();
+        EXPECT_TRUE(got == expected) << threads << " threads";
+      }
+    }
+  }
+}
+
+// And so they are where other tiles' rows keep them.
+TYPED_TEST(MaskedAttentionTest, KeysThatOtherTilesKeepAreAsZeros) {
+  const Sizes sizes{1, 1, 1, 128, 40, 16, 24};
+  Case<TypeParam> c = this->DrawNumbers(sizes);
+  this->AddMask({128, 40}, &c);
+  for (size_t i = 0; i < c.mask.size(); ++i) {
+    c.mask[i] = i % 40 != 3 && i % 40 != 20 ? !this->OneIn(5) : i / 40 >= 64;
+  }
+  const auto run = [&](double value) {
+    for (const size_t key : std::vector<size_t>{3, 20}) {
+      std::fill_n(&c.k[key * 16], 16, reference::Nearest<TypeParam>(value));
+      std::fill_n(&c.v[key * 24], 24, reference::Nearest<TypeParam>(value));
+    }
+    return RunBoth(c, 1, SerialFor);
+  };
+  const Results<TypeParam> zeros = run(0);
+  const Results<TypeParam> nan = run(this->kNaN);
+  const auto first = [](const std::vector<TypeParam>& values) {
+    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    return ToBytes(std::vector<TypeParam>(values.begin(), middle));
+  };
+  EXPECT_TRUE(first(nan.o) == first(zeros.o));
+  EXPECT_TRUE(first(nan.dq) == first(zeros.dq));
+  EXPECT_TRUE(std::isnan(reference::ValueOf(nan.o.back())));
+  EXPECT_TRUE(std::isnan(reference::ValueOf(nan.dq.back())));
+}
+
 TYPED_TEST(MaskedAttentionTest, WhatIsKeptAndNotFiniteShows) {
   for (int time = 0; time < 150 && !this->HasFailure(); ++time) {
     SCOPED_TRACE(time);
