@@ -19,8 +19,8 @@ class GradientMaker : public GradientMakerBase {
   std::string I(int i);
 
   // Appends the gradients of outputs Y, which is first, and G, which may be second, so far as
-  // there are any, to the inputs of the gradient operator. Returns what it must be told of
-  // that, besides the operator's own arguments.
+  // there are any, to the inputs of the gradient operator. Returns the arguments that say which
+  // there are, besides the operator's own.
   std::vector<Argument> AddGradientsOfYAndG(std::vector<std::string>* inputs);
 };
 
