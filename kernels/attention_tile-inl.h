@@ -253,10 +253,27 @@ HWY_INLINE bool FiniteAll(const W* in, int64_t count) {
   const hn::ScalableTag<W> d;
   // x - x is 0 for what is finite, else NaN; NaN stays in a sum.
   auto rest = hn::Zero(d);
-  for (int64_t j = 0; j < count; j += LanesOf(d)) {
-    const auto v = LoadSome(d, in + j, std::min(LanesOf(d), count - j));
+  // Four sums, none of which waits for another.
+  auto rest1 = rest;
+  auto rest2 = rest;
+  auto rest3 = rest;
+  const int64_t lanes = LanesOf(d);
+  int64_t j = 0;
+  for (; j + 4 * lanes <= count; j += 4 * lanes) {
+    const auto v0 = hn::LoadU(d, in + j);
+    const auto v1 = hn::LoadU(d, in + j + lanes);
+    const auto v2 = hn::LoadU(d, in + j + 2 * lanes);
+    const auto v3 = hn::LoadU(d, in + j + 3 * lanes);
+    rest = hn::Add(rest, hn::Sub(v0, v0));
+    rest1 = hn::Add(rest1, hn::Sub(v1, v1));
+    rest2 = hn::Add(rest2, hn::Sub(v2, v2));
+    rest3 = hn::Add(rest3, hn::Sub(v3, v3));
+  }
+  for (; j < count; j += lanes) {
+    const auto v = LoadSome(d, in + j, std::min(lanes, count - j));
     rest = hn::Add(rest, hn::Sub(v, v));
   }
+  rest = hn::Add(hn::Add(rest, rest1), hn::Add(rest2, rest3));
   return hn::AllFalse(d, hn::IsNaN(rest));
 }
 

@@ -135,8 +135,9 @@ const Wide<T>* AttentionWork<T>::v() {
 
 template <typename T>
 const Wide<T>* AttentionWork<T>::Clear(const W* rows, int64_t depth, W* buffer) {
-  if (tile_.mask == nullptr) return rows;
   const int64_t columns = tile_.columns;
+  if (tile_.mask == nullptr || AllFinite(rows, columns * depth)) return rows;
+  if (rows != buffer) std::copy_n(rows, columns * depth, buffer);
   uint8_t* const kept = key_kept_.data();
   std::fill_n(kept, columns, uint8_t{0});
   for (size_t r = 0; r < static_cast<size_t>(rows_); ++r) {
@@ -145,16 +146,10 @@ const Wide<T>* AttentionWork<T>::Clear(const W* rows, int64_t depth, W* buffer) 
     const auto* const mask = reinterpret_cast<const uint8_t*>(tile_mask_[r]);
     for (int64_t j = in_row.begin; j < in_row.end; ++j) kept[j] |= mask[j];
   }
-  // Run by run, so that what is kept is not read for it.
-  for (int64_t begin = 0, end = 0; begin < columns; begin = end) {
-    const bool is_kept = kept[begin] != 0;
-    while (end < columns && (kept[end] != 0) == is_kept) ++end;
-    if (is_kept || AllFinite(rows + begin * depth, (end - begin) * depth)) continue;
-    if (rows != buffer) std::copy_n(rows, columns * depth, buffer);
-    rows = buffer;
-    std::fill_n(buffer + begin * depth, (end - begin) * depth, W{0});
+  for (int64_t j = 0; j < columns; ++j) {
+    if (kept[j] == 0) std::fill_n(buffer + j * depth, depth, W{0});
   }
-  return rows;
+  return buffer;
 }
 
 template class AttentionWork<Float16>;
