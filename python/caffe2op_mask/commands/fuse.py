@@ -19,7 +19,7 @@ examples:
 import argparse
 
 import caffe2op_mask
-from caffe2op_mask.commands import UserError, files
+from caffe2op_mask.commands import UserError, files, nets
 
 
 def shape(argument):
@@ -49,16 +49,7 @@ def share(argument):
 def add_arguments(parser):
     parser.add_argument("net", metavar="IN", help="NetDef; text if it ends in .pbtxt or .prototxt")
     parser.add_argument("fused", metavar="OUT", help="where the fused net goes")
-    parser.add_argument("--init", metavar="INIT", help="the NetDef that fills parameters")
-    parser.add_argument(
-        "--feed",
-        dest="feeds",
-        metavar="NAME=FILE.npy",
-        type=files.blob_and_path,
-        action="append",
-        default=[],
-        help="a blob that the net reads, and an array for it",
-    )
+    nets.add_arguments(parser)
     parser.add_argument(
         "--feed-set",
         dest="feed_sets",

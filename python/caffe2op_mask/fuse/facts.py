@@ -23,8 +23,8 @@ _MOST_ENTRIES = 1 << 24
 
 # Operators whose outputs follow from their inputs alone and that are at home in constants.
 _DETERMINISTIC = frozenset(
-    "Abs Add And Cast Ceil Clip Concat Conditional ConstantFill Copy Cos Div EQ Exp Expand ExpandDims Flatten "
-    "Floor GE GT Gather GivenTensorBoolFill GivenTensorDoubleFill GivenTensorFill "
+    "Abs Add And Cast Ceil Clip Concat Conditional ConstantFill Copy Cos Div EQ Exp Expand "
+    "ExpandDims Flatten Floor GE GT Gather GivenTensorBoolFill GivenTensorDoubleFill GivenTensorFill "
     "GivenTensorInt64Fill GivenTensorIntFill LE LT Load Log Max Min Mul NE Negative Not Or Pow "
     "NumpyTile Range ReduceMax ReduceMin ReduceSum Reshape Round Scale ScatterAssign Shape Sign Sin "
     "Size Slice Split Sqr Sqrt Squeeze Sub Sum Tile Transpose Where Xor".split()

@@ -52,9 +52,10 @@ def mixture_of_experts(
     named. The routing bias, ``<blob_out>_bias``, is a parameter that no optimizer changes; a net
     that is not to move it, as for prediction, has a bias_rate of 0. Returns blob_out.
 
-    Raises ValueError for a size that is not positive, a bias_rate that is negative, a top_k above num_experts, an expert that
-    brew does not know and another number of blobs, TypeError for a size that is no integer and an
-    expert that is no layer. The operator, MixtureGate, checks types and shapes when it runs.
+    Raises ValueError for a size that is not positive, a bias_rate that is negative, a top_k above
+    num_experts, an expert that brew does not know and another number of blobs, TypeError for a size
+    that is no integer and an expert that is no layer. The operator, MixtureGate, checks types and
+    shapes when it runs.
 
     Source: Jacobs, Jordan, Nowlan and Hinton 1991; Shazeer et al. 2017 (top_k, balance); Jiang et
     al. 2024 (renormalize); Wang et al. 2024 (bias_rate).
