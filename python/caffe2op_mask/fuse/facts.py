@@ -151,6 +151,10 @@ class Facts(object):
         first = array.flat[0]
         return float(first) if (array == first).all() else None
 
+    def as_init_fills(self, value):
+        """What a report says of a number that the net finds, which `number` knows."""
+        return "'{}' is {:g}, as init fills it".format(value.blob, self.number(value))
+
     def lowest(self, value):
         """The least entry that a value had in a run, or that a constant has; None where not known."""
         if value not in self._lowest:

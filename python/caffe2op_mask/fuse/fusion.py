@@ -12,7 +12,7 @@ from caffe2op_mask.fuse.expressions import (
     squeeze,
     values_of,
 )
-from caffe2op_mask.fuse.graph import Value
+from caffe2op_mask.fuse.graph import SCALES, Value
 from caffe2op_mask.fuse.products import Products, with_heads
 from caffe2op_mask.fuse.scores import Scores
 from caffe2op_mask.fuse.shapes import product
@@ -72,7 +72,7 @@ def _fusions(scores, taken):
         indices = set(declined.indices) | scores.indices
         if products is not None and products.are_there and not scores.found:
             indices |= products.indices
-        if graph.type(scores.x) in Scores.MASKS + ("Scale", "Mul", "Div"):
+        if graph.type(scores.x) in Scores.MASKS + SCALES:
             indices.add(scores.x.writer)
         declined.indices = indices - scores.chain
         raise

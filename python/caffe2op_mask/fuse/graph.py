@@ -8,6 +8,9 @@ from caffe2.proto import caffe2_pb2
 # the net found there. Blobs may be written again, in place or not; values never are.
 Value = collections.namedtuple("Value", "blob writer")
 
+# Operators that may multiply by one number.
+SCALES = ("Scale", "Mul", "Div")
+
 
 def argument(op, name, default):
     """An argument of an operator, as a number or string, or the default."""

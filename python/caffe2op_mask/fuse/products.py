@@ -2,7 +2,7 @@
 
 from caffe2op_mask.fuse.declined import Declined, check_readers, known_shape
 from caffe2op_mask.fuse.expressions import expand_dims, shape_of, split_heads, swap_last, transpose
-from caffe2op_mask.fuse.graph import Value, argument, list_argument
+from caffe2op_mask.fuse.graph import SCALES, Value, argument, list_argument
 from caffe2op_mask.fuse.scores import is_identity
 from caffe2op_mask.fuse.shapes import product
 from caffe2op_mask.fuse.views import VIEWS
@@ -151,15 +151,14 @@ class Products(object):
         readers = self.scores.indices | self.indices
         while graph.is_only_read_by(value, readers | passed):
             kind, index = graph.type(value), value.writer
-            if kind in ("Scale", "Mul", "Div"):
+            if kind in SCALES:
                 factor, x, constant = self._number_of(index)
                 if factor is None:
                     break
                 scale *= factor
                 passed.add(index)
                 if constant is not None and constant.writer is None:
-                    number = facts.number(constant)
-                    notes.append("'{}' is {:g}, as init fills it".format(constant.blob, number))
+                    notes.append(facts.as_init_fills(constant))
                 elif constant is not None:
                     if graph.is_only_read_by(constant, passed):
                         passed.add(constant.writer)

@@ -6,7 +6,7 @@ from caffe2.proto import caffe2_pb2
 from caffe2op_mask.fuse import bands, choices, sequence, sums, views
 from caffe2op_mask.fuse.declined import Declined, check_readers, from_the_end, known_shape
 from caffe2op_mask.fuse.expressions import both, make, shape_of
-from caffe2op_mask.fuse.graph import Value, argument, number_argument
+from caffe2op_mask.fuse.graph import SCALES, Value, argument, number_argument
 from caffe2op_mask.fuse.limits import LOW, VANISHES
 from caffe2op_mask.fuse.shapes import broadcasts, product
 
@@ -14,7 +14,6 @@ from caffe2op_mask.fuse.shapes import broadcasts, product
 _NOT_LOW = -1e3
 
 SOFTMAX = ("Softmax", "MaskedSoftmax")
-_SCALES = ("Scale", "Mul", "Div")
 _BOOL = (int(caffe2_pb2.TensorProto.BOOL), "bool", "BOOL")
 _MASKED_SOFTMAX = frozenset(
     "axis diagonal empty_row has_bias has_mask mode radius scale window_left window_right".split()
@@ -87,7 +86,7 @@ class Scores(object):
         self.additive = None  # a finite triangle: (its bias, its value, Band, the most it adds)
         self.chain = set()  # of `indices`, what made constants and sizes
         self._take = dict(_TAKE)
-        self._take.update((name, Scores._take_scale) for name in _SCALES)
+        self._take.update((name, Scores._take_scale) for name in SCALES)
         if regroups:
             self._take.update((name, views.take_view) for name in views.VIEWS)
         if self.graph.ops[softmax].type == "MaskedSoftmax":
@@ -265,7 +264,7 @@ class Scores(object):
         value = self.x
         if self.is_no_mask(value):
             return
-        passed = self.MASKS + _SCALES + views.VIEWS + ("Sub", "Copy", "Alias", "Cast", "Dropout")
+        passed = self.MASKS + SCALES + views.VIEWS + ("Sub", "Copy", "Alias", "Cast", "Dropout")
         while self.is_finite and self.graph.type(value) in passed:
             if self.graph.type(value) in self.MASKS + ("Sub",):
                 raise Declined(
@@ -301,9 +300,8 @@ class Scores(object):
     def take_constant(self, constant):
         """A constant that only this has read goes as well; a number of another net is noted."""
         if constant.writer is None:
-            number = self.facts.number(constant)
-            if number is not None:
-                note = "'{}' is {:g}, as init fills it".format(constant.blob, number)
+            if self.facts.number(constant) is not None:
+                note = self.facts.as_init_fills(constant)
                 if note not in self.notes:
                     self.notes.append(note)
         elif self.graph.is_only_read_by(constant, self.indices):

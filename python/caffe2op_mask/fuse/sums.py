@@ -5,7 +5,7 @@ import numpy as np
 from caffe2op_mask.fuse import bands
 from caffe2op_mask.fuse.declined import Declined, known_shape
 from caffe2op_mask.fuse.expressions import make
-from caffe2op_mask.fuse.graph import argument
+from caffe2op_mask.fuse.graph import SCALES, argument
 from caffe2op_mask.fuse.limits import LOW, VANISHES
 from caffe2op_mask.fuse.shapes import broadcasts, product
 
@@ -78,7 +78,7 @@ def _looks_like_scores(scores, order):
     return (
         not scores.facts.is_constant(x),
         kind in ("BatchMatMul", "MatMul"),
-        kind in ("SequenceMask", "Where", "Add", "ATen", "Scale", "Mul", "Div"),
+        kind in ("SequenceMask", "Where", "Add", "ATen") + SCALES,
         scores.facts.is_constant(bias),
     )
 
