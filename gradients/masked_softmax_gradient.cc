@@ -7,7 +7,11 @@ namespace mask {
 
 std::vector<OperatorDef> GetMaskedSoftmaxGradient::GetGradientDefs() {
   const ArgumentHelper arguments(def_);
-  std::vector<std::string> inputs{O(0), GO(0)};
+  std::vector<std::string> inputs{O(0)};
+  std::vector<Argument> added = AddGradientsOfYAndG(&inputs);
+  if (def_.output_size() > 1 && !GradOut(1).IsEmpty()) {
+    added.push_back(MakeArgument<int>("has_d_lse", 1));
+  }
   if (arguments.GetSingleArgument<std::string>("empty_row", "zero") != "zero") {
     inputs.push_back(I(0));
   }
@@ -16,7 +20,7 @@ std::vector<OperatorDef> GetMaskedSoftmaxGradient::GetGradientDefs() {
   if (arguments.GetSingleArgument<bool>("has_bias", false)) {
     outputs.push_back(GI(def_.input_size() - 1));
   }
-  return SingleGradientDef("MaskedSoftmaxGradient", "", inputs, outputs);
+  return SingleGradientDef("MaskedSoftmaxGradient", "", inputs, outputs, added);
 }
 
 }  // namespace mask

@@ -176,9 +176,9 @@ class WideSum {
   hn::VFromD<DD> high_;
 };
 
-// Replaces packed scores by exp(score - max), without the rounding error of the
-// difference, and calls add(exponentials) for each vector.
-template <class D, typename W, class Add>
+// Calls add(exp(score - max)) for each vector of packed scores, without the rounding error
+// of the difference. They replace the scores, unless those are kept.
+template <bool kKeepScores, class D, typename W, class Add>
 HWY_INLINE void ExpEach(D d, W* HWY_RESTRICT packed, int64_t entries, W max, const Add& add) {
   const auto greatest = hn::Set(d, max);
   for (int64_t i = 0; i < entries; i += LanesOf(d)) {
@@ -187,25 +187,25 @@ HWY_INLINE void ExpEach(D d, W* HWY_RESTRICT packed, int64_t entries, W max, con
     const auto subtracted = hn::Sub(x, score);
     const auto low = hn::Sub(hn::Sub(score, hn::Sub(x, subtracted)), hn::Add(greatest, subtracted));
     const auto e = ExpOf<true>(d, x, low);
-    hn::Store(e, d, packed + i);
+    if constexpr (!kKeepScores) hn::Store(e, d, packed + i);
     add(e);
   }
 }
 
-// Replaces the packed scores of a piece of a row, `alone` where it is all of it, by
-// exp(score - max). Returns their sum.
+// Sum of exp(score - max) over a piece of a row, `alone` where it is all of it. They replace
+// its packed scores, unless those are kept.
 //
 // A row's sum is at least 1. A piece alone sums each lane with what its additions lost:
 // with N entries a lane and a rounding of u, that is at most N u of the lane, and to
 // sum it up loses N^2 u^2 / 2 of the lane; with the 1s, 2^-26 of the row in 4 lanes of
 // float. Those 1s are as many as pieces: so floats of other pieces are summed in double,
 // where 2^-43 is lost. In double they stay: of a row of 2^40 entries 2^-56 is lost.
-template <class D, class W>
+template <bool kKeepScores, class D, class W>
 HWY_INLINE double ExpAndSum(D d, W* HWY_RESTRICT packed, int64_t entries, W max, bool alone) {
   if constexpr (sizeof(W) == sizeof(float)) {
     if (!alone) {
       WideSum sum;
-      ExpEach(d, packed, entries, max, [&](hn::VFromD<D> e) HWY_ATTR { sum.Add(e); });
+      ExpEach<kKeepScores>(d, packed, entries, max, [&](hn::VFromD<D> e) HWY_ATTR { sum.Add(e); });
       return sum.Total();
     }
   }
@@ -213,7 +213,7 @@ HWY_INLINE double ExpAndSum(D d, W* HWY_RESTRICT packed, int64_t entries, W max,
   const auto one = hn::Set(d, W{1});
   auto sum = one;
   auto lost = hn::Zero(d);
-  ExpEach(d, packed, entries, max, [&](hn::VFromD<D> e) HWY_ATTR {
+  ExpEach<kKeepScores>(d, packed, entries, max, [&](hn::VFromD<D> e) HWY_ATTR {
     const auto next = hn::Add(sum, e);
     lost = hn::Add(lost, hn::Sub(e, hn::Sub(next, sum)));
     sum = next;
@@ -227,17 +227,18 @@ HWY_INLINE double ExpAndSum(D d, W* HWY_RESTRICT packed, int64_t entries, W max,
   return total;
 }
 
-// Writes columns [begin, end), no more than a piece, of a row: zeros, but for what
-// write(first, last, to) makes of the columns kept there. What is streamed is put
+// Writes columns [begin, end), no more than a piece, of a row: the fill pattern `masked`, but
+// for what write(first, last, to) makes of the columns kept there. What is streamed is put
 // together beforehand, since pieces of a line cannot be streamed.
 template <typename T, class Write>
 HWY_INLINE void WriteColumns(
-    const Interval& kept, int64_t begin, int64_t end, Stores stores, T* row, const Write& write) {
+    const Interval& kept, int64_t begin, int64_t end, uint64_t masked, Stores stores, T* row,
+    const Write& write) {
   HWY_ALIGN T together[kPieceEntries];
   T* const to = stores == Stores::kStreamed ? together : row + begin;
   const auto fill = [&](int64_t first, int64_t last) HWY_ATTR {
     FillBytes(
-        0, (last - first) * static_cast<int64_t>(sizeof(T)),
+        masked, (last - first) * static_cast<int64_t>(sizeof(T)),
         reinterpret_cast<uint8_t*>(to + (first - begin)), Stores::kCached);
   };
   const int64_t first = std::clamp(kept.begin, begin, end);
@@ -265,6 +266,18 @@ HWY_INLINE void WriteScaled(
   };
   for (; i + LanesOf(d) <= entries; i += LanesOf(d)) StoreReal(d, scaled(), out + i);
   if (i < entries) StorePart(d, scaled(), out + i, entries - i);
+}
+
+// Packed scores less `max` and `log_sum` as elements: their logarithms of the softmax.
+template <class D, typename T, typename W>
+HWY_INLINE void WriteLogs(
+    D d, const W* HWY_RESTRICT packed, int64_t entries, W max, W log_sum, T* HWY_RESTRICT out) {
+  const auto greatest = hn::Set(d, max);
+  const auto log_of_sum = hn::Set(d, log_sum);
+  for (int64_t i = 0; i < entries; i += LanesOf(d)) {
+    const auto v = hn::Sub(hn::Sub(hn::LoadU(d, packed + i), greatest), log_of_sum);
+    StoreSome(d, v, out + i, std::min(LanesOf(d), entries - i));
+  }
 }
 
 // Packed entries times `factor` as elements. There is no `low` of 0: times what has
@@ -300,81 +313,114 @@ HWY_INLINE W PackRow(
   return static_cast<W>(max);
 }
 
-// A row of the softmax; an empty one is filled with the pattern `empty`.
+// What a row is filled with: each entry of an empty one, and what is masked.
+struct RowFill {
+  uint64_t empty;
+  uint64_t masked;
+};
+
+// A row of the softmax.
 template <bool kCut, typename T>
 HWY_INLINE void SoftmaxRow(
-    const Scores<T>& scores, const KeptRow& kept, uint64_t empty, T* out,
-    const RowScratch<T>& scratch, int64_t row, ParallelFor parallel_for) {
+    const Scores<T>& scores, const KeptRow& kept, const RowFill& row_fill,
+    const SoftmaxRowsOut<T>& rows_out, const RowScratch<T>& scratch, int64_t row,
+    ParallelFor parallel_for) {
   using W = Wide<T>;
+  constexpr W kInfinity = std::numeric_limits<W>::infinity();
+  const bool log = rows_out.form == SoftmaxForm::kLog;
+  T* const out = rows_out.y + row * scores.columns;
   const hn::ScalableTag<W> d;
   W* const packed = scratch.packed;
   const int64_t pieces = kCut ? NumPieces(kept.entries()) : 1;
-  const W max = PackRow<kCut>(d, scores, row, kept, scratch, parallel_for);
+  W max = PackRow<kCut>(d, scores, row, kept, scratch, parallel_for);
   if (IsEmpty(d, packed, kept.entries(), max)) {
     const auto fill = [&](int64_t /*piece*/, int64_t begin, int64_t end) HWY_ATTR {
       FillBytes(
-          empty, (end - begin) * static_cast<int64_t>(sizeof(T)),
+          row_fill.empty, (end - begin) * static_cast<int64_t>(sizeof(T)),
           reinterpret_cast<uint8_t*>(out + begin), scratch.stores);
     };
     ForEachPiece<kCut>(scores.columns, scratch.stores, parallel_for, fill);
+    if (rows_out.lse != nullptr) rows_out.lse[row] = -kInfinity;
     return;
   }
   const auto exponentials = [&](int64_t piece, int64_t begin, int64_t end) HWY_ATTR {
-    scratch.sums[piece] = ExpAndSum(d, packed + begin, end - begin, max, pieces == 1);
+    W* const of_piece = packed + begin;
+    scratch.sums[piece] = log ? ExpAndSum<true>(d, of_piece, end - begin, max, pieces == 1)
+                              : ExpAndSum<false>(d, of_piece, end - begin, max, pieces == 1);
   };
   ForEachPiece<kCut>(kept.entries(), Stores::kCached, parallel_for, exponentials);
   double sum = SumOfPieces(scratch.sums, pieces);
+  if (rows_out.lse != nullptr) rows_out.lse[row] = static_cast<W>(double{max} + std::log(sum));
   if (std::isnan(sum)) {
     // All that is kept is NaN; what is masked among it must not be.
     const auto nan = hn::Set(d, static_cast<W>(sum));
+    const auto masked = hn::Set(d, log ? -kInfinity : 0);
     for (int64_t i = 0; i < kept.entries(); i += LanesOf(d)) {
       const bool* const mask_here = kept.mask == nullptr ? nullptr : kept.mask + i;
       const int64_t count = std::min(LanesOf(d), kept.entries() - i);
-      hn::Store(Keep(d, nan, hn::Zero(d), mask_here, count), d, packed + i);
+      hn::Store(Keep(d, nan, masked, mask_here, count), d, packed + i);
     }
+    max = 0;
     sum = 1;
+  }
+  const auto write_row = [&](const auto& write_kept) HWY_ATTR {
+    const auto write = [&](int64_t /*piece*/, int64_t begin, int64_t end) HWY_ATTR {
+      WriteColumns(kept.columns, begin, end, row_fill.masked, scratch.stores, out, write_kept);
+    };
+    ForEachPiece<kCut>(scores.columns, scratch.stores, parallel_for, write);
+  };
+  if (log) {
+    const auto log_sum = static_cast<W>(std::log(sum));
+    write_row([&](int64_t first, int64_t last, T* to) HWY_ATTR {
+      WriteLogs(d, packed + (first - kept.columns.begin), last - first, max, log_sum, to);
+    });
+    return;
   }
   // 1 / sum, of which `low` is what a W cannot hold.
   const auto inverse = static_cast<W>(1 / sum);
   const auto low = static_cast<W>(std::fma(-double{inverse}, sum, 1.0) / sum);
-  const auto scaled = [&](int64_t first, int64_t last, T* to) HWY_ATTR {
+  write_row([&](int64_t first, int64_t last, T* to) HWY_ATTR {
     WriteScaled(d, packed + (first - kept.columns.begin), last - first, inverse, low, to);
-  };
-  const auto write = [&](int64_t /*piece*/, int64_t begin, int64_t end) HWY_ATTR {
-    WriteColumns(kept.columns, begin, end, scratch.stores, out, scaled);
-  };
-  ForEachPiece<kCut>(scores.columns, scratch.stores, parallel_for, write);
+  });
 }
 
-// Rows [first, last) of the softmax; an empty one is filled with `empty`.
+// The pattern that fills with a number.
+template <typename T>
+HWY_INLINE uint64_t PatternOf(Wide<T> number) {
+  const hn::ScalableTag<Wide<T>> d;
+  T element;
+  StorePart(d, hn::Set(d, number), &element, 1);
+  return FillPattern(element);
+}
+
+// Rows [first, last) of the softmax.
 template <typename T>
 HWY_INLINE void SoftmaxRows(
-    const Scores<T>& scores, const ScoreMask& mask, Wide<T> empty, T* y,
+    const Scores<T>& scores, const ScoreMask& mask, const SoftmaxRowsOut<T>& out,
     const RowScratch<T>& scratch, int64_t first, int64_t last, ParallelFor parallel_for) {
-  const hn::ScalableTag<Wide<T>> d;
-  T empty_element;
-  StorePart(d, hn::Set(d, empty), &empty_element, 1);
-  const uint64_t empty_pattern = FillPattern(empty_element);
+  using W = Wide<T>;
+  const W masked = out.form == SoftmaxForm::kLog ? -std::numeric_limits<W>::infinity() : 0;
+  const RowFill row_fill{PatternOf<T>(out.empty), PatternOf<T>(masked)};
   for (int64_t row = first; row < last; ++row) {
     const KeptRow kept = KeptOf(mask, row, scores.columns);
     if (row + 1 < last) PrefetchKept(scores.x + (row + 1) * scores.columns, kept.columns);
-    T* const out = y + row * scores.columns;
     if (scores.columns <= kPieceEntries) {
-      SoftmaxRow<false>(scores, kept, empty_pattern, out, scratch, row, parallel_for);
+      SoftmaxRow<false>(scores, kept, row_fill, out, scratch, row, parallel_for);
     } else {
-      SoftmaxRow<true>(scores, kept, empty_pattern, out, scratch, row, parallel_for);
+      SoftmaxRow<true>(scores, kept, row_fill, out, scratch, row, parallel_for);
     }
   }
 }
 
 // Of a piece of a row.
 struct Products {
-  double dot;    // of y and dy
-  double total;  // of y
+  double dot;    // of p and dy, or, of logarithms, the sum of dy
+  double total;  // of p
 };
 
-// Packs what is kept of y and sums it up; y and dy are the piece's.
-template <class D, typename T, typename W = Wide<T>>
+// Packs what is kept of the softmax p, which is y or, of logarithms, exp(y), and sums it up; y
+// and dy are the piece's.
+template <bool kLog, class D, typename T, typename W = Wide<T>>
 HWY_INLINE Products PackAndSumProducts(
     D d, const T* y, const T* dy, const bool* mask, int64_t entries, bool alone,
     W* HWY_RESTRICT packed) {
@@ -384,7 +430,9 @@ HWY_INLINE Products PackAndSumProducts(
     for (int64_t i = 0; i < entries; i += LanesOf(d)) {
       const int64_t count = std::min(LanesOf(d), entries - i);
       const bool* const mask_here = mask == nullptr ? nullptr : mask + i;
-      const auto p = Keep(d, LoadSome(d, y + i, count), zero, mask_here, count);
+      auto p = LoadSome(d, y + i, count);
+      if constexpr (kLog) p = ExpOf<true>(d, p, zero);
+      p = Keep(d, p, zero, mask_here, count);
       const auto g = Keep(d, LoadSome(d, dy + i, count), zero, mask_here, count);
       hn::Store(p, d, packed + i);
       add(p, g);
@@ -394,18 +442,20 @@ HWY_INLINE Products PackAndSumProducts(
   double dot = 0;
   if (alone || sizeof(W) > sizeof(float)) {
     auto dots = zero;
-    each([&](hn::VFromD<D> p, hn::VFromD<D> g) HWY_ATTR { dots = hn::MulAdd(p, g, dots); });
+    each([&](hn::VFromD<D> p, hn::VFromD<D> g)
+             HWY_ATTR { dots = kLog ? hn::Add(dots, g) : hn::MulAdd(p, g, dots); });
     dot = double{hn::GetLane(hn::SumOfLanes(d, dots))};
   } else if constexpr (sizeof(W) == sizeof(float)) {
     WideSum dots;
-    each([&](hn::VFromD<D> p, hn::VFromD<D> g) HWY_ATTR { dots.Add(hn::Mul(p, g)); });
+    each([&](hn::VFromD<D> p, hn::VFromD<D> g) HWY_ATTR { dots.Add(kLog ? g : hn::Mul(p, g)); });
     dot = dots.Total();
   }
   return {dot, double{hn::GetLane(hn::SumOfLanes(d, total))}};
 }
 
-// Replaces a piece's packed y by y (dy - dot), 0 where masked or `empty`.
-template <class D, typename T, typename W = Wide<T>>
+// Replaces a piece's packed p by p (dy - dot) or, of logarithms, dy - p dot, 0 where masked or
+// `empty`.
+template <bool kLog, class D, typename T, typename W = Wide<T>>
 HWY_INLINE void PackDifferences(
     D d, const T* dy, const bool* mask, int64_t entries, W dot_of_row, bool empty,
     W* HWY_RESTRICT packed) {
@@ -415,7 +465,8 @@ HWY_INLINE void PackDifferences(
     const int64_t count = std::min(LanesOf(d), entries - i);
     const bool* const mask_here = mask == nullptr ? nullptr : mask + i;
     const auto g = Keep(d, LoadSome(d, dy + i, count), dot, mask_here, count);
-    const auto ds = hn::Mul(hn::Load(d, packed + i), hn::Sub(g, dot));
+    const auto p = hn::Load(d, packed + i);
+    const auto ds = kLog ? hn::NegMulAdd(p, dot, g) : hn::Mul(p, hn::Sub(g, dot));
     hn::Store(empty ? zero : Keep(d, ds, zero, mask_here, count), d, packed + i);
   }
 }
@@ -424,12 +475,14 @@ HWY_INLINE void PackDifferences(
 // all, unless they are null. The sum of y dy is off by at most 2^-23 of the sum of
 // |y dy| in rows of more than one piece, and by 2^-13 in those of one, where floats
 // are summed as they are; in double by 2^-41.
-template <bool kCut, typename T>
+template <bool kCut, bool kLog, typename T>
 HWY_INLINE void GradientRowOfPieces(
-    const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx,
+    const Scores<T>& scores, const ScoreMask& mask, const SoftmaxOutputs<T>& outputs, T* dx,
     const RowScratch<T>& scratch, int64_t row, double* HWY_RESTRICT sums,
     ParallelFor parallel_for) {
   using W = Wide<T>;
+  const T* const y = outputs.y;
+  const T* const dy = outputs.d_y;
   const hn::ScalableTag<W> d;
   W* const packed = scratch.packed;
   const KeptRow kept = KeptOf(mask, row, scores.columns);
@@ -447,7 +500,7 @@ HWY_INLINE void GradientRowOfPieces(
   double* const dots = scratch.sums;
   double* const totals = scratch.sums + pieces;
   const auto products = [&](int64_t piece, int64_t begin, int64_t end) HWY_ATTR {
-    const Products sums_of_piece = PackAndSumProducts(
+    const Products sums_of_piece = PackAndSumProducts<kLog>(
         d, y + start + begin, dy + start + begin, kept.Part(begin, end).mask, end - begin,
         pieces == 1, packed + begin);
     dots[piece] = sums_of_piece.dot;
@@ -457,10 +510,11 @@ HWY_INLINE void GradientRowOfPieces(
   // Without its scores an empty row is told by its probabilities, which are all 0.
   // None is below it, so that no sum of others is, however many they are.
   if (scores.x == nullptr) empty = SumOfPieces(totals, pieces) == 0;
-  const auto dot = static_cast<W>(SumOfPieces(dots, pieces));
+  auto dot = static_cast<W>(SumOfPieces(dots, pieces));
+  if (outputs.d_lse != nullptr) dot -= outputs.d_lse[row];
   const bool by_column = scores.bias_rows.column_stride() == 1;
   const auto differences = [&](int64_t piece, int64_t begin, int64_t end) HWY_ATTR {
-    PackDifferences(
+    PackDifferences<kLog>(
         d, dy + start + begin, kept.Part(begin, end).mask, end - begin, dot, empty, packed + begin);
     if (sums == nullptr) return;
     if (by_column) {
@@ -480,20 +534,28 @@ HWY_INLINE void GradientRowOfPieces(
     WriteScaled(d, packed + (first - kept.columns.begin), last - first, scores.scale, to);
   };
   const auto write = [&](int64_t /*piece*/, int64_t begin, int64_t end) HWY_ATTR {
-    WriteColumns(kept.columns, begin, end, scratch.stores, out, scaled);
+    WriteColumns(kept.columns, begin, end, 0, scratch.stores, out, scaled);
   };
   ForEachPiece<kCut>(scores.columns, scratch.stores, parallel_for, write);
 }
 
 template <typename T>
 HWY_INLINE void SoftmaxGradientRow(
-    const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx,
+    const Scores<T>& scores, const ScoreMask& mask, const SoftmaxOutputs<T>& outputs, T* dx,
     const RowScratch<T>& scratch, int64_t row, double* HWY_RESTRICT sums,
     ParallelFor parallel_for) {
-  if (scores.columns <= kPieceEntries) {
-    GradientRowOfPieces<false>(scores, mask, y, dy, dx, scratch, row, sums, parallel_for);
+  const auto of_form = [&](auto log) HWY_ATTR {
+    constexpr bool kLog = decltype(log)::value;
+    if (scores.columns <= kPieceEntries) {
+      GradientRowOfPieces<false, kLog>(scores, mask, outputs, dx, scratch, row, sums, parallel_for);
+    } else {
+      GradientRowOfPieces<true, kLog>(scores, mask, outputs, dx, scratch, row, sums, parallel_for);
+    }
+  };
+  if (outputs.form == SoftmaxForm::kLog) {
+    of_form(std::true_type());
   } else {
-    GradientRowOfPieces<true>(scores, mask, y, dy, dx, scratch, row, sums, parallel_for);
+    of_form(std::false_type());
   }
 }
 

@@ -14,19 +14,19 @@ HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {
 namespace HWY_NAMESPACE {
 
-#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                          \
-  void SoftmaxRowsOf##T(                                                                     \
-      const Scores<T>& scores, const ScoreMask& mask, Wide<T> empty, T* y,                   \
-      const RowScratch<T>& scratch, int64_t first, int64_t last, ParallelFor parallel_for) { \
-    SoftmaxRows(scores, mask, empty, y, scratch, first, last, parallel_for);                 \
-  }                                                                                          \
-  void SoftmaxGradientRowOf##T(                                                              \
-      const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx,        \
-      const RowScratch<T>& scratch, int64_t row, double* sums, ParallelFor parallel_for) {   \
-    SoftmaxGradientRow(scores, mask, y, dy, dx, scratch, row, sums, parallel_for);           \
-  }                                                                                          \
-  void NarrowSumsOf##T(const double* sums, int64_t count, T* out) {                          \
-    NarrowSums(sums, count, out);                                                            \
+#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                            \
+  void SoftmaxRowsOf##T(                                                                       \
+      const Scores<T>& scores, const ScoreMask& mask, const SoftmaxRowsOut<T>& out,            \
+      const RowScratch<T>& scratch, int64_t first, int64_t last, ParallelFor parallel_for) {   \
+    SoftmaxRows(scores, mask, out, scratch, first, last, parallel_for);                        \
+  }                                                                                            \
+  void SoftmaxGradientRowOf##T(                                                                \
+      const Scores<T>& scores, const ScoreMask& mask, const SoftmaxOutputs<T>& outputs, T* dx, \
+      const RowScratch<T>& scratch, int64_t row, double* sums, ParallelFor parallel_for) {     \
+    SoftmaxGradientRow(scores, mask, outputs, dx, scratch, row, sums, parallel_for);           \
+  }                                                                                            \
+  void NarrowSumsOf##T(const double* sums, int64_t count, T* out) {                            \
+    NarrowSums(sums, count, out);                                                              \
   }
 
 CAFFE2OP_MASK_SOFTMAX_OF(Float16)
@@ -42,6 +42,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -50,24 +51,24 @@ HWY_AFTER_NAMESPACE();
 namespace caffe2op_mask {
 namespace {
 
-#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                          \
-  HWY_EXPORT(SoftmaxRowsOf##T);                                                              \
-  HWY_EXPORT(SoftmaxGradientRowOf##T);                                                       \
-  void Rows(                                                                                 \
-      const Scores<T>& scores, const ScoreMask& mask, Wide<T> empty, T* y,                   \
-      const RowScratch<T>& scratch, int64_t first, int64_t last, ParallelFor parallel_for) { \
-    HWY_DYNAMIC_DISPATCH(SoftmaxRowsOf##T)                                                   \
-    (scores, mask, empty, y, scratch, first, last, parallel_for);                            \
-  }                                                                                          \
-  void GradientRow(                                                                          \
-      const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx,        \
-      const RowScratch<T>& scratch, int64_t row, double* sums, ParallelFor parallel_for) {   \
-    HWY_DYNAMIC_DISPATCH(SoftmaxGradientRowOf##T)                                            \
-    (scores, mask, y, dy, dx, scratch, row, sums, parallel_for);                             \
-  }                                                                                          \
-  HWY_EXPORT(NarrowSumsOf##T);                                                               \
-  void Narrow(const double* sums, int64_t count, T* out) {                                   \
-    HWY_DYNAMIC_DISPATCH(NarrowSumsOf##T)(sums, count, out);                                 \
+#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                            \
+  HWY_EXPORT(SoftmaxRowsOf##T);                                                                \
+  HWY_EXPORT(SoftmaxGradientRowOf##T);                                                         \
+  void Rows(                                                                                   \
+      const Scores<T>& scores, const ScoreMask& mask, const SoftmaxRowsOut<T>& out,            \
+      const RowScratch<T>& scratch, int64_t first, int64_t last, ParallelFor parallel_for) {   \
+    HWY_DYNAMIC_DISPATCH(SoftmaxRowsOf##T)                                                     \
+    (scores, mask, out, scratch, first, last, parallel_for);                                   \
+  }                                                                                            \
+  void GradientRow(                                                                            \
+      const Scores<T>& scores, const ScoreMask& mask, const SoftmaxOutputs<T>& outputs, T* dx, \
+      const RowScratch<T>& scratch, int64_t row, double* sums, ParallelFor parallel_for) {     \
+    HWY_DYNAMIC_DISPATCH(SoftmaxGradientRowOf##T)                                              \
+    (scores, mask, outputs, dx, scratch, row, sums, parallel_for);                             \
+  }                                                                                            \
+  HWY_EXPORT(NarrowSumsOf##T);                                                                 \
+  void Narrow(const double* sums, int64_t count, T* out) {                                     \
+    HWY_DYNAMIC_DISPATCH(NarrowSumsOf##T)(sums, count, out);                                   \
   }
 
 CAFFE2OP_MASK_SOFTMAX_OF(Float16)
@@ -120,26 +121,30 @@ Sharing SharingOf(int64_t rows, int64_t columns, ParallelFor parallel_for) {
 
 template <typename T>
 void MaskedSoftmax(
-    const Scores<T>& scores, const ScoreMask& mask, EmptyRow empty_row, T* y,
-    ParallelFor parallel_for) {
+    const Scores<T>& scores, const ScoreMask& mask, EmptyRow empty_row, SoftmaxForm form, T* y,
+    Wide<T>* lse, ParallelFor parallel_for) {
   const int64_t columns = scores.columns;
+  if (columns == 0 && lse != nullptr) {
+    std::fill_n(lse, scores.rows, -std::numeric_limits<Wide<T>>::infinity());
+  }
   if (scores.rows == 0 || columns == 0) return;
   const Stores stores = StoresFor(scores.rows * columns * static_cast<int64_t>(sizeof(T)));
   const Wide<T> empty = empty_row == EmptyRow::kZero  ? 0
                         : empty_row == EmptyRow::kNaN ? std::numeric_limits<Wide<T>>::quiet_NaN()
                                                       : 1 / static_cast<Wide<T>>(columns);
+  const SoftmaxRowsOut<T> out{form, form == SoftmaxForm::kLog ? std::log(empty) : empty, y, lse};
   const Sharing sharing = SharingOf(scores.rows, columns, parallel_for);
   sharing.rows(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
     const RowBuffer<T> buffer(columns, stores);
-    Rows(scores, mask, empty, y, buffer.scratch(), first, last, sharing.pieces);
+    Rows(scores, mask, out, buffer.scratch(), first, last, sharing.pieces);
     FinishStores(stores);
   });
 }
 
 template <typename T>
 void MaskedSoftmaxGradient(
-    const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, T* dbias,
-    ParallelFor parallel_for) {
+    const Scores<T>& scores, const ScoreMask& mask, const SoftmaxOutputs<T>& outputs, T* dx,
+    T* dbias, ParallelFor parallel_for) {
   const int64_t columns = scores.columns;
   if (scores.rows == 0 || columns == 0) {
     // Rows without columns may be more than can be gone through.
@@ -153,7 +158,7 @@ void MaskedSoftmaxGradient(
     sharing.rows(0, scores.rows, RowGrain<T>(columns), [&](int64_t first, int64_t last) {
       const RowBuffer<T> buffer(columns, stores);
       for (int64_t row = first; row < last; ++row) {
-        GradientRow(scores, mask, y, dy, dx, buffer.scratch(), row, nullptr, sharing.pieces);
+        GradientRow(scores, mask, outputs, dx, buffer.scratch(), row, nullptr, sharing.pieces);
       }
       FinishStores(stores);
     });
@@ -183,7 +188,8 @@ void MaskedSoftmaxGradient(
           const int64_t begin = unit % parts * repeats;
           for (int64_t k = begin; k < std::min(begin + repeats, bias.repeats()); ++k) {
             GradientRow(
-                scores, mask, y, dy, dx, buffer.scratch(), bias.Row(small_row, k), sums, SerialFor);
+                scores, mask, outputs, dx, buffer.scratch(), bias.Row(small_row, k), sums,
+                SerialFor);
           }
           if (parts == 1) Narrow(sums, entries, dbias + small_row * entries);
         }
@@ -197,10 +203,11 @@ void MaskedSoftmaxGradient(
   }
 }
 
-#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                           \
-  template void MaskedSoftmax(const Scores<T>&, const ScoreMask&, EmptyRow, T*, ParallelFor); \
-  template void MaskedSoftmaxGradient(                                                        \
-      const Scores<T>&, const ScoreMask&, const T*, const T*, T*, T*, ParallelFor);
+#define CAFFE2OP_MASK_SOFTMAX_OF(T)                                                          \
+  template void MaskedSoftmax(                                                               \
+      const Scores<T>&, const ScoreMask&, EmptyRow, SoftmaxForm, T*, Wide<T>*, ParallelFor); \
+  template void MaskedSoftmaxGradient(                                                       \
+      const Scores<T>&, const ScoreMask&, const SoftmaxOutputs<T>&, T*, T*, ParallelFor);
 
 CAFFE2OP_MASK_SOFTMAX_OF(Float16)
 CAFFE2OP_MASK_SOFTMAX_OF(BFloat16)

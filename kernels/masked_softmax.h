@@ -35,26 +35,44 @@ struct Scores {
 // What a row becomes that has nothing kept, or whose kept scores are all -inf.
 enum class EmptyRow { kZero, kNaN, kUniform };
 
+// What is written: the softmax or its logarithm.
+enum class SoftmaxForm { kPlain, kLog };
+
 // y[r, j] = exp(score - max) / sum over what is kept, 0 where masked. The scores are
 // rounded to Wide<T>, once where the target can. Of their exact softmax, whatever their
 // size and number, y is within 2 ulp of float, within 3 on a target without fused
 // multiply-add, within 8 ulp of double, and then rounded to T. A kept NaN or +inf makes
 // NaN of all that its row keeps. `y` is `x` or does not overlap it.
+//
+// kLog writes score - max - log(sum), -inf where masked, and of an empty row the logarithm
+// of what kPlain writes. It is within 2 ulp of the exact value, or within 2^-24 of it (8
+// and 2^-50 of double). lse[r] = max + log(sum), unless `lse` is null: -inf of an empty
+// row, NaN where kPlain writes NaN.
 template <typename T>
 void MaskedSoftmax(
-    const Scores<T>& scores, const ScoreMask& mask, EmptyRow empty_row, T* y,
-    ParallelFor parallel_for);
+    const Scores<T>& scores, const ScoreMask& mask, EmptyRow empty_row, SoftmaxForm form, T* y,
+    Wide<T>* lse, ParallelFor parallel_for);
 
-// Gradients of the above from its output: with ds = y (dy - sum of y dy), what is
-// masked and empty rows 0, dx = scale ds and dbias = ds summed over what each entry
-// of the bias served. Sums are the same whoever runs the pieces. scores.x may be
-// null if empty rows are zero: otherwise they are told from it and the bias. Of the
-// bias only bias_rows is read then; dbias may be null. `dx` is `dy` or does not
-// overlap any input.
+// What a gradient of the softmax is made of: its output, and the gradients of its
+// output and of its LSE. `d_lse` may be null.
+template <typename T>
+struct SoftmaxOutputs {
+  SoftmaxForm form;
+  const T* y;
+  const T* d_y;
+  const Wide<T>* d_lse = nullptr;
+};
+
+// Gradients of the above: with p the softmax, ds = p (d_y - sum of p d_y + d_lse), or, of
+// kLog, d_y - p (sum of d_y - d_lse); of what is masked and of empty rows 0. dx = scale ds,
+// and dbias = ds summed over what each entry of the bias served. Sums are the same whoever
+// runs the pieces. scores.x may be null if empty rows are zero: otherwise they are
+// recognised by it and the bias. Of the bias only bias_rows is read then; dbias may be
+// null. `dx` is `d_y` or does not overlap any input.
 template <typename T>
 void MaskedSoftmaxGradient(
-    const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, T* dbias,
-    ParallelFor parallel_for);
+    const Scores<T>& scores, const ScoreMask& mask, const SoftmaxOutputs<T>& outputs, T* dx,
+    T* dbias, ParallelFor parallel_for);
 
 // A row is worked on in pieces of its kept entries, so that what sums lose has a bound,
 // and threads can share it. Its length alone says where it is cut.
@@ -72,6 +90,15 @@ struct RowScratch {
   Wide<T>* packed;  // the kept entries alone, aligned, with room for two vectors more
   double* sums;     // two for each piece
   Stores stores;    // how the output is written
+};
+
+// What rows of a softmax become.
+template <typename T>
+struct SoftmaxRowsOut {
+  SoftmaxForm form;
+  Wide<T> empty;  // each entry of an empty row
+  T* y;
+  Wide<T>* lse;
 };
 
 }  // namespace caffe2op_mask

@@ -1,5 +1,8 @@
 #include "operators/masked_softmax_op.h"
 
+#include <algorithm>
+#include <string>
+
 #include "operators/check.h"
 #include "operators/element_types.h"
 #include "operators/parallel.h"
@@ -10,6 +13,10 @@ namespace mask {
 using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
 
 namespace {
+
+SoftmaxForm ReadForm(const OperatorDef& def) {
+  return Arguments(def).Bool("log", false) ? SoftmaxForm::kLog : SoftmaxForm::kPlain;
+}
 
 // A tensor of scores as rows of its last dim.
 template <typename K>
@@ -24,7 +31,10 @@ Scores<K> RowsOf(const char* op, const Tensor& x, double scale) {
 }  // namespace
 
 MaskedSoftmaxOp::MaskedSoftmaxOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), inputs_(def), axis_(Arguments(def).OptionalInt("axis")) {
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
+      inputs_(def),
+      axis_(Arguments(def).OptionalInt("axis")),
+      form_(ReadForm(def)) {
   inputs_.CheckInputs(def, "X", 1);
 }
 
@@ -43,6 +53,7 @@ bool MaskedSoftmaxOp::DoRunWithType() {
       *axis_, ".");
   const ScoreTensors tensors = inputs_.Tensors(this, 1);
   using K = typename KernelReal<T>::type;
+  using W = Wide<K>;
   auto scores = RowsOf<K>("MaskedSoftmax", x, inputs_.scale());
   scores.x = RealData<T>(x);
   const ScoreMask mask = inputs_.Mask(tensors, "X", sizes);
@@ -50,8 +61,16 @@ bool MaskedSoftmaxOp::DoRunWithType() {
     scores.bias_rows = inputs_.BiasRows(*tensors.bias, "X", sizes, x.dtype());
     scores.bias = RealData<T>(*tensors.bias);
   }
+  W* lse = nullptr;
+  if (OutputSize() > 1) {
+    // X without columns has no entries, however many its rows are.
+    const auto rows = sizes.slice(0, sizes.size() - 1);
+    CheckOutputSize("MaskedSoftmax", "LSE", rows, TypeMeta::Make<W>());
+    lse = Output(1, rows, at::dtype<W>())->template mutable_data<W>();
+  }
   Tensor* const y = Output(0, sizes, at::dtype<T>());
-  MaskedSoftmax(scores, mask, inputs_.empty_row(), MutableRealData<T>(y), AtParallelFor);
+  MaskedSoftmax(
+      scores, mask, inputs_.empty_row(), form_, MutableRealData<T>(y), lse, AtParallelFor);
   return true;
 }
 
@@ -62,8 +81,16 @@ bool MaskedSoftmaxOp::DoRunWithOtherType() {
 MaskedSoftmaxGradientOp::MaskedSoftmaxGradientOp(const OperatorDef& def, Workspace* ws)
     : Operator<CPUContext>(WithDistinctOutputs(def), ws),
       inputs_(def),
-      has_x_(inputs_.empty_row() != EmptyRow::kZero) {
-  inputs_.CheckInputs(def, has_x_ ? "Y, dY, X" : "Y, dY", has_x_ ? 3 : 2);
+      form_(ReadForm(def)),
+      has_d_y_(Arguments(def).Bool("has_d_y", true)),
+      has_d_lse_(Arguments(def).Bool("has_d_lse", false)),
+      has_x_(inputs_.empty_row() != EmptyRow::kZero),
+      first_(1 + (has_d_y_ ? 1 : 0) + (has_d_lse_ ? 1 : 0) + (has_x_ ? 1 : 0)) {
+  std::string names = "Y";
+  if (has_d_y_) names += ", dY";
+  if (has_d_lse_) names += ", dLSE";
+  if (has_x_) names += ", X";
+  inputs_.CheckInputs(def, names.c_str(), first_);
   CAFFE_ENFORCE(
       def.output_size() == 1 || inputs_.has_bias(),
       "MaskedSoftmaxGradient: without a bias it has 1 output, but there are ", def.output_size(),
@@ -77,14 +104,25 @@ bool MaskedSoftmaxGradientOp::RunOnDevice() {
 template <typename T>
 bool MaskedSoftmaxGradientOp::DoRunWithType() {
   const Tensor& y = Input(0);
-  const Tensor& dy = Input(1);
-  const Tensor* const x = has_x_ ? &Input(2) : nullptr;
+  int next = 1;
+  const Tensor* const dy = has_d_y_ ? &Input(next++) : nullptr;
+  const Tensor* const d_lse = has_d_lse_ ? &Input(next++) : nullptr;
+  const Tensor* const x = has_x_ ? &Input(next++) : nullptr;
   const auto sizes = y.sizes();
   CAFFE_ENFORCE(y.dim() >= 1, "MaskedSoftmaxGradient: Y must have at least 1 dim, but has none.");
-  CheckSame("MaskedSoftmaxGradient", "dY", dy, "Y", y);
+  if (dy != nullptr) CheckSame("MaskedSoftmaxGradient", "dY", *dy, "Y", y);
   if (x != nullptr) CheckSame("MaskedSoftmaxGradient", "X", *x, "Y", y);
-  const ScoreTensors tensors = inputs_.Tensors(this, has_x_ ? 3 : 2);
   using K = typename KernelReal<T>::type;
+  using W = Wide<K>;
+  const auto rows = sizes.slice(0, sizes.size() - 1);
+  if (d_lse != nullptr) {
+    CAFFE_ENFORCE(
+        d_lse->IsType<W>() && d_lse->sizes() == rows,
+        "MaskedSoftmaxGradient: dLSE must be of shape ", ShapeName(rows), " and type ",
+        TypeName(TypeMeta::Make<W>()), ", but is of shape ", ShapeName(d_lse->sizes()),
+        " and type ", TypeName(d_lse->dtype()), ".");
+  }
+  const ScoreTensors tensors = inputs_.Tensors(this, next);
   auto scores = RowsOf<K>("MaskedSoftmaxGradient", y, inputs_.scale());
   if (x != nullptr) scores.x = RealData<T>(*x);
   const ScoreMask mask = inputs_.Mask(tensors, "Y", sizes);
@@ -92,14 +130,20 @@ bool MaskedSoftmaxGradientOp::DoRunWithType() {
     scores.bias_rows = inputs_.BiasRows(*tensors.bias, "Y", sizes, y.dtype());
     scores.bias = RealData<T>(*tensors.bias);
   }
-  const auto* const y_data = RealData<T>(y);
-  const auto* const dy_data = RealData<T>(dy);
-  Tensor* const dx = Output(0, sizes, at::dtype<T>());
+  SoftmaxOutputs<K> outputs{form_, RealData<T>(y), nullptr};
+  if (dy != nullptr) outputs.d_y = RealData<T>(*dy);
+  if (d_lse != nullptr) outputs.d_lse = d_lse->data<W>();
+  K* const dx = MutableRealData<T>(Output(0, sizes, at::dtype<T>()));
+  if (dy == nullptr) {
+    // A gradient of zeros, which the kernel may overwrite.
+    std::fill_n(reinterpret_cast<T*>(dx), y.numel(), T{});
+    outputs.d_y = dx;
+  }
   Tensor* const dbias =
       OutputSize() > 1 ? Output(1, tensors.bias->sizes(), at::dtype<T>()) : nullptr;
   MaskedSoftmaxGradient(
-      scores, mask, y_data, dy_data, MutableRealData<T>(dx),
-      dbias == nullptr ? nullptr : MutableRealData<T>(dbias), AtParallelFor);
+      scores, mask, outputs, dx, dbias == nullptr ? nullptr : MutableRealData<T>(dbias),
+      AtParallelFor);
   return true;
 }
 
@@ -109,9 +153,16 @@ bool MaskedSoftmaxGradientOp::DoRunWithOtherType() {
 
 void FillMaskedSoftmaxSchema(OpSchema& schema) {
   schema.NumInputs(1, 5)
-      .NumOutputs(1)
+      .NumOutputs(1, 2)
       .AllowInplace({{0, 0}})
-      .IdenticalTypeAndShapeOfInput(0)
+      .TensorInferenceFunction([](const OperatorDef& def, const std::vector<TensorShape>& in) {
+        std::vector<TensorShape> out(static_cast<size_t>(def.output_size()), in[0]);
+        if (out.size() > 1) {
+          if (out[1].dims_size() > 0) out[1].mutable_dims()->RemoveLast();
+          if (out[1].data_type() != TensorProto::DOUBLE) out[1].set_data_type(TensorProto::FLOAT);
+        }
+        return out;
+      })
       .SetDoc(R"DOC(
 Softmax over the last axis of X, of what a mask keeps: `Y[.., j]` is exp(s_j) divided by the sum of
 exp(s) over the kept entries of the row, with scores s = scale * X + bias. Masked entries are exactly
@@ -145,10 +196,16 @@ A row of which nothing is kept, or whose kept scores are all -inf, becomes what 
 zeros, NaN, or 1 / n for all its n entries. Its gradient is 0. A kept NaN or +inf makes NaN of all
 that its row keeps.
 
-Float and double are computed as they are, 16-bit types in float. The result is within 2 ulp (of
-float) of the exact softmax of the scores, and rounded to the type of X. Y may be X.
+With `log`, Y is the logarithm of all this: s_j - max - log(sum), -inf where masked, and of an empty
+row -inf, NaN or -log(n). LSE, if it is named, is the log-sum-exp of each row's kept scores, -inf of
+an empty row and NaN where the row has NaN.
 
-The gradient goes to X and to bias.
+Float and double are computed as they are, 16-bit types in float. The result is within 2 ulp (of
+float) of the exact softmax of the scores, and rounded to the type of X; a logarithm is within 2 ulp
+or 2^-24. Y may be X.
+
+The gradient goes to X and to bias, from Y, LSE or both. What Y and its gradient are where masked does
+not matter.
 
 Errors: an X without dims or of another type; an `axis` that is not the last; a number of inputs that
 does not fit `mode`, `has_mask` and `has_bias`; an unknown mode or `empty_row`; a negative radius; a
@@ -192,6 +249,7 @@ print(np.round(workspace.FetchBlob("causal").astype(float), 6).tolist())
       .Arg("scale", "float (default 1): what X is multiplied by")
       .Arg("empty_row", "string (default zero): zero, nan or uniform")
       .Arg("axis", "int: the last axis of X, if it is given")
+      .Arg("log", "int, 0 or 1 (default 0): Y is the logarithm of the softmax")
       .Input(0, "X", "(Tensor<float16, bfloat16, float or double>) `[.., n]`")
       .Input(
           1, "lengths",
@@ -200,27 +258,35 @@ print(np.round(workspace.FetchBlob("causal").astype(float), 6).tolist())
       .Input(2, "centers", "(Tensor<int32 or int64>) leading dims of X, or one for each row")
       .Input(3, "mask", "(Tensor<bool>) broadcast to X; True keeps")
       .Input(4, "bias", "(Tensor) of the type of X, broadcast to it; added to the scores")
-      .Output(0, "Y", "(Tensor) of X's shape and type");
+      .Output(0, "Y", "(Tensor) of X's shape and type")
+      .Output(
+          1, "LSE",
+          "(Tensor<float or double>) `[..]`, optional: log-sum-exp of each row; double for double");
 }
 
 void FillMaskedSoftmaxGradientSchema(OpSchema& schema) {
-  schema.NumInputs(2, 7)
+  schema.NumInputs(2, 8)
       .NumOutputs(1, 2)
       .AllowInplace({{1, 0}})
       .SetDoc(R"DOC(
 The gradient of MaskedSoftmax, made by its gradient maker, to X and to the bias:
-dX = scale * Y * (dY - sum of Y dY) over what is kept, 0 elsewhere; dbias is the same without the
-scale, summed over what each entry of the bias served.
+dX = scale * Y * (dY - sum of Y dY + dLSE) over what is kept, 0 elsewhere; dbias is the same without
+the scale, summed over what each entry of the bias served. With `log`, dX is
+scale * (dY - exp(Y) * (sum of dY - dLSE)).
 
-Takes the arguments of MaskedSoftmax. X is there unless `empty_row` is zero.
+Takes the arguments of MaskedSoftmax. dY and dLSE are there where they have a gradient, X unless
+`empty_row` is zero. dX may be dY.
 )DOC")
+      .Arg("has_d_y", "int, 0 or 1 (default 1): there is a dY")
+      .Arg("has_d_lse", "int, 0 or 1 (default 0): there is a dLSE")
       .Input(0, "Y", "(Tensor) output of MaskedSoftmax")
       .Input(1, "dY", "(Tensor) of Y's shape and type")
-      .Input(2, "X", "(Tensor) of Y's shape and type; behind it the optional inputs")
-      .Input(3, "lengths", "(Tensor<int32 or int64>) as for MaskedSoftmax")
-      .Input(4, "centers", "(Tensor<int32 or int64>) as for MaskedSoftmax")
-      .Input(5, "mask", "(Tensor<bool>) as for MaskedSoftmax")
-      .Input(6, "bias", "(Tensor) as for MaskedSoftmax")
+      .Input(2, "dLSE", "(Tensor<float or double>) of LSE's shape and type")
+      .Input(3, "X", "(Tensor) of Y's shape and type; behind it the optional inputs")
+      .Input(4, "lengths", "(Tensor<int32 or int64>) as for MaskedSoftmax")
+      .Input(5, "centers", "(Tensor<int32 or int64>) as for MaskedSoftmax")
+      .Input(6, "mask", "(Tensor<bool>) as for MaskedSoftmax")
+      .Input(7, "bias", "(Tensor) as for MaskedSoftmax")
       .Output(0, "dX", "(Tensor) of Y's shape and type")
       .Output(1, "dbias", "(Tensor) of the bias's shape and type");
 }

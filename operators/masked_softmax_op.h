@@ -9,7 +9,7 @@
 namespace caffe2 {
 namespace mask {
 
-// MaskedSoftmax(X [, lengths] [, centers] [, mask] [, bias]) -> Y
+// MaskedSoftmax(X [, lengths] [, centers] [, mask] [, bias]) -> Y [, LSE]
 class MaskedSoftmaxOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);
@@ -24,11 +24,12 @@ class MaskedSoftmaxOp final : public Operator<CPUContext> {
  private:
   const ScoreInputs inputs_;
   const std::optional<int64_t> axis_;
+  const caffe2op_mask::SoftmaxForm form_;
 };
 
-// MaskedSoftmaxGradient(Y, dY [, X] [, lengths] [, centers] [, mask] [, bias])
+// MaskedSoftmaxGradient(Y [, dY] [, dLSE] [, X] [, lengths] [, centers] [, mask] [, bias])
 //   -> dX [, dbias]
-// X comes where empty rows are not zeros: there they are told from their scores.
+// X comes where empty rows are not zeros: there their scores show them.
 class MaskedSoftmaxGradientOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);
@@ -42,7 +43,11 @@ class MaskedSoftmaxGradientOp final : public Operator<CPUContext> {
 
  private:
   const ScoreInputs inputs_;
+  const caffe2op_mask::SoftmaxForm form_;
+  const bool has_d_y_;
+  const bool has_d_lse_;
   const bool has_x_;
+  const int first_;  // how many inputs come before the optional ones
 };
 
 void FillMaskedSoftmaxSchema(OpSchema& schema);

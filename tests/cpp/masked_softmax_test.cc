@@ -31,6 +31,13 @@ bool HasFusedMultiplyAdd() {
   return name != "SSE4" && name != "SSSE3";
 }
 
+template <typename T>
+T LeastOf() {
+  if constexpr (std::is_same<T, Float16>::value) return reference::Nearest<T>(-65504.0);
+  if constexpr (std::is_same<T, BFloat16>::value) return reference::Nearest<T>(-0x1.fep127);
+  if constexpr (sizeof(T) > 2) return std::numeric_limits<T>::lowest();
+}
+
 enum class Special { kNone, kInfinities, kAny };
 
 // What one call is given.
@@ -93,6 +100,21 @@ long double Half(long double v) {
 template <typename T>
 long double NarrowingError(long double v) {
   return std::is_same<T, Wide<T>>::value ? 0 : Half<T>(v);
+}
+
+template <typename T>
+void PlainSoftmax(
+    const Scores<T>& scores, const ScoreMask& mask, EmptyRow empty_row, T* y,
+    ParallelFor parallel_for) {
+  MaskedSoftmax(scores, mask, empty_row, SoftmaxForm::kPlain, y, nullptr, parallel_for);
+}
+
+template <typename T>
+void PlainGradient(
+    const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, T* dbias,
+    ParallelFor parallel_for) {
+  MaskedSoftmaxGradient(
+      scores, mask, SoftmaxOutputs<T>{SoftmaxForm::kPlain, y, dy}, dx, dbias, parallel_for);
 }
 
 template <typename T>
@@ -201,19 +223,62 @@ class MaskedSoftmaxTest : public SeededTest {
     }
   }
 
+  // Logarithms of the exact probabilities, -inf where masked, and of their sums.
+  static void ExpectLogs(const Case<T>& c, const std::vector<T>& y, const std::vector<W>& lse) {
+    constexpr bool kWide = std::is_same<W, double>::value;
+    const auto expect = [](double value, long double exact, long double narrowing) {
+      if (std::isnan(exact)) {
+        ASSERT_TRUE(std::isnan(value)) << value;
+      } else if (std::isinf(exact)) {
+        ASSERT_EQ(value, exact);
+      } else {
+        const long double wide = (kWide ? 8 : 2) * reference::Ulp<W>(exact);
+        const long double tolerance = std::max(wide, kWide ? 0x1p-50L : 0x1p-24L) + narrowing;
+        // What a type cannot hold is infinite.
+        const auto least = static_cast<long double>(reference::ValueOf(LeastOf<T>()));
+        if (std::isinf(value) && value < 0 && exact - tolerance <= least) return;
+        ASSERT_LE(std::fabs(value - exact), tolerance) << value << " for " << exact;
+      }
+    };
+    for (int64_t row = 0; row < c.rows; ++row) {
+      SCOPED_TRACE(row);
+      const std::vector<long double> scores = c.ScoresOf(row);
+      const std::vector<bool> kept = c.Kept(row);
+      const bool empty = reference::IsEmptyRow(scores, kept);
+      const std::vector<long double> exact = reference::LogSoftmaxRow(
+          scores, kept, std::log(static_cast<long double>(c.EmptyValue())));
+      for (size_t j = 0; j < exact.size(); ++j) {
+        const double value = reference::ValueOf(y[static_cast<size_t>(row * c.columns) + j]);
+        ASSERT_NO_FATAL_FAILURE(expect(value, exact[j], NarrowingError<T>(exact[j]))) << j;
+      }
+      const long double sum = reference::LogSumExp(scores, kept);
+      ASSERT_NO_FATAL_FAILURE(expect(double{lse[static_cast<size_t>(row)]}, sum, 0)) << empty;
+    }
+  }
+
   // Out of place and in place, to the same bytes.
   void ExpectSoftmax(const Dims& dims) {
     SCOPED_TRACE(::testing::PrintToString(dims));
     const Case<T> c = DrawCase(dims);
-    Inputs inputs(c);
-    const ParallelFor parallel_for = RandomFor(random_, Size(dims));
-    Guarded<T> y(c.x.size(), c.slack);
-    MaskedSoftmax(inputs.scores, inputs.mask, c.empty_row, y.data(), parallel_for);
-    y.ExpectGuards();
-    inputs.x.Expect(c.x);
-    ExpectProbabilities(c, y.values());
-    MaskedSoftmax(inputs.scores, inputs.mask, c.empty_row, inputs.x.data(), parallel_for);
-    inputs.x.Expect(y.values());
+    for (const SoftmaxForm form : {SoftmaxForm::kPlain, SoftmaxForm::kLog}) {
+      Inputs inputs(c);
+      const ParallelFor parallel_for = RandomFor(random_, Size(dims));
+      Guarded<T> y(c.x.size(), c.slack);
+      Guarded<W> lse(static_cast<size_t>(c.rows), c.slack);
+      MaskedSoftmax(
+          inputs.scores, inputs.mask, c.empty_row, form, y.data(), lse.data(), parallel_for);
+      y.ExpectGuards();
+      lse.ExpectGuards();
+      inputs.x.Expect(c.x);
+      if (form == SoftmaxForm::kPlain) {
+        ExpectProbabilities(c, y.values());
+      } else {
+        ExpectLogs(c, y.values(), lse.values());
+      }
+      MaskedSoftmax<T>(
+          inputs.scores, inputs.mask, c.empty_row, form, inputs.x.data(), nullptr, parallel_for);
+      inputs.x.Expect(y.values());
+    }
   }
 
   // Against long double, from the output that the kernel itself gave. What is masked,
@@ -224,9 +289,13 @@ class MaskedSoftmaxTest : public SeededTest {
     Inputs inputs(c);
     inputs.x.MakeReadOnly();
     Guarded<T> y(c.x.size(), c.slack);
-    MaskedSoftmax(inputs.scores, inputs.mask, c.empty_row, y.data(), SerialFor);
+    const SoftmaxForm form = OneIn(2) ? SoftmaxForm::kLog : SoftmaxForm::kPlain;
+    MaskedSoftmax<T>(inputs.scores, inputs.mask, c.empty_row, form, y.data(), nullptr, SerialFor);
     y.MakeReadOnly();
     std::vector<T> dy_values = RandomReals(c.rows * c.columns, 2, Special::kNone);
+    std::vector<W> d_lse_values(static_cast<size_t>(c.rows));
+    const bool has_d_lse = OneIn(2);
+    for (W& v : d_lse_values) v = has_d_lse ? static_cast<W>(Uniform(random_, -9, 9)) / 4 : 0;
     const bool poison = OneIn(2);
     const bool has_bias = !c.bias_broadcast.empty();
     const size_t bias_size = has_bias ? c.bias.size() : 0;
@@ -237,21 +306,25 @@ class MaskedSoftmaxTest : public SeededTest {
     for (int64_t row = 0; row < c.rows; ++row) {
       const std::vector<bool> kept = c.Kept(row);
       const bool empty = reference::IsEmptyRow(c.ScoresOf(row), kept);
-      std::vector<long double> y_row;
+      std::vector<long double> p_row;
       std::vector<long double> dy_row;
       for (size_t j = 0; j < kept.size(); ++j) {
         const size_t i = static_cast<size_t>(row * c.columns) + j;
         if (poison && (empty || !kept[j])) {
           dy_values[i] = reference::Nearest<T>(std::numeric_limits<double>::quiet_NaN());
         }
-        y_row.push_back(reference::ValueOf(y.data()[i]));
+        const long double written = reference::ValueOf(y.data()[i]);
+        p_row.push_back(form == SoftmaxForm::kLog ? std::exp(written) : written);
         dy_row.push_back(reference::ValueOf(dy_values[i]));
       }
-      const std::vector<long double> ds = empty
-                                              ? std::vector<long double>(kept.size(), 0)
-                                              : reference::SoftmaxGradientRow(y_row, dy_row, kept);
-      const std::vector<long double> errors =
-          empty ? std::vector<long double>(kept.size(), 0) : GradientErrors(y_row, dy_row, kept);
+      const auto d_lse_of_row = static_cast<long double>(d_lse_values[static_cast<size_t>(row)]);
+      const bool log = form == SoftmaxForm::kLog;
+      std::vector<long double> ds(kept.size(), 0);
+      std::vector<long double> errors(kept.size(), 0);
+      if (!empty) {
+        ds = reference::SoftmaxGradientRow(p_row, dy_row, kept, log, d_lse_of_row);
+        errors = GradientErrors(p_row, dy_row, kept, log, d_lse_of_row);
+      }
       for (size_t j = 0; j < kept.size(); ++j) {
         expected.push_back(static_cast<long double>(c.scale) * ds[j]);
         tolerances.push_back(
@@ -271,44 +344,54 @@ class MaskedSoftmaxTest : public SeededTest {
     // Without scores an empty row is one whose probabilities are 0.
     if (c.empty_row == EmptyRow::kZero && OneIn(2)) inputs.scores.x = nullptr;
     Guarded<T> dy(dy_values, c.slack);
+    Guarded<W> d_lse(d_lse_values, c.slack);
     Guarded<T> dx(c.x.size(), c.slack);
     Guarded<T> dbias(bias_size, c.slack);
     T* const dbias_data = has_bias && !OneIn(4) ? dbias.data() : nullptr;
     const ParallelFor parallel_for = RandomFor(random_, Size(dims));
-    MaskedSoftmaxGradient(
-        inputs.scores, inputs.mask, y.data(), dy.data(), dx.data(), dbias_data, parallel_for);
+    const SoftmaxOutputs<T> outputs{form, y.data(), dy.data(), has_d_lse ? d_lse.data() : nullptr};
+    MaskedSoftmaxGradient(inputs.scores, inputs.mask, outputs, dx.data(), dbias_data, parallel_for);
     dx.ExpectGuards();
     dy.Expect(dy_values);
     ExpectNear(dx.values(), expected, tolerances);
     dbias.ExpectGuards();
     if (dbias_data != nullptr) ExpectNear(dbias.values(), bias_expected, bias_tolerances);
     const std::vector<T> dbias_values = dbias.values();
-    MaskedSoftmaxGradient(
-        inputs.scores, inputs.mask, y.data(), dy.data(), dy.data(), dbias_data, parallel_for);
+    MaskedSoftmaxGradient(inputs.scores, inputs.mask, outputs, dy.data(), dbias_data, parallel_for);
     dy.Expect(dx.values());
     dbias.Expect(dbias_values);
   }
 
-  // Bounds on the error of y (dy - dot). Products are rounded and summed in at least
-  // 16 / sizeof(W) lanes, one addition an entry; numbers below the normal ones lose
-  // no more than the least of them each time.
+  // Bounds on the error of p (dy - dot) or, of logarithms, dy - p dot, where p is taken from
+  // its logarithm. What is summed is rounded and summed in at least 16 / sizeof(W) lanes, one
+  // addition an entry; numbers below the normal ones lose no more than the least of them each
+  // time.
   static std::vector<long double> GradientErrors(
-      const std::vector<long double>& y, const std::vector<long double>& dy,
-      const std::vector<bool>& kept) {
+      const std::vector<long double>& p, const std::vector<long double>& dy,
+      const std::vector<bool>& kept, bool log, long double d_lse) {
     const long double round = std::numeric_limits<W>::epsilon() / 2.0L;
     const long double least = std::numeric_limits<W>::denorm_min();
     constexpr auto kLanes = static_cast<long double>(16 / sizeof(W));
-    const auto count = static_cast<long double>(y.size());
-    long double products = 0;
-    for (size_t j = 0; j < y.size(); ++j) {
-      if (kept[j]) products += std::fabs(y[j] * dy[j]);
+    const auto count = static_cast<long double>(p.size());
+    long double terms = 0;
+    for (size_t j = 0; j < p.size(); ++j) {
+      if (kept[j]) terms += std::fabs(log ? dy[j] : p[j] * dy[j]);
     }
-    const long double dot_error = (count / kLanes + 8) * round * products + count * least;
-    std::vector<long double> errors(y.size(), 0);
-    for (size_t j = 0; j < y.size(); ++j) {
+    long double dot_error = (count / kLanes + 8) * round * terms + count * least;
+    if (d_lse != 0) {
+      terms += std::fabs(d_lse);
+      dot_error += round * terms;
+    }
+    std::vector<long double> errors(p.size(), 0);
+    for (size_t j = 0; j < p.size(); ++j) {
       if (!kept[j]) continue;
-      const long double difference = std::fabs(dy[j]) + products;
-      errors[j] = std::fabs(y[j]) * (dot_error + 3 * round * difference) + least;
+      if (log) {
+        errors[j] = std::fabs(p[j]) * (dot_error + 6 * round * terms) +
+                    2 * round * std::fabs(dy[j]) + least * (1 + terms);
+      } else {
+        const long double difference = std::fabs(dy[j]) + terms;
+        errors[j] = std::fabs(p[j]) * (dot_error + 3 * round * difference) + least;
+      }
     }
     return errors;
   }
@@ -385,7 +468,7 @@ TYPED_TEST(MaskedSoftmaxTest, LongRowsAreAsNearAsShortOnes) {
       x[0] = reference::Nearest<TypeParam>(10);
       const Scores<TypeParam> scores{1, columns, x.data(), 1, nullptr, {}};
       std::vector<TypeParam> y(x.size());
-      MaskedSoftmax(scores, ScoreMask{}, EmptyRow::kZero, y.data(), SerialFor);
+      PlainSoftmax<TypeParam>(scores, ScoreMask{}, EmptyRow::kZero, y.data(), SerialFor);
       const long double e = std::exp(static_cast<long double>(reference::ValueOf(x[1])) - 10);
       const long double sum = 1 + static_cast<long double>(columns - 1) * e;
       for (size_t i = 0; i < y.size(); ++i) {
@@ -410,7 +493,7 @@ TYPED_TEST(MaskedSoftmaxTest, GradientOfLongRowsIsAsNear) {
     const std::vector<TypeParam> dy(count, reference::Nearest<TypeParam>(0.7));
     std::vector<TypeParam> dx(count);
     const Scores<TypeParam> scores{1, columns, nullptr, 1, nullptr, {}};
-    MaskedSoftmaxGradient<TypeParam>(
+    PlainGradient<TypeParam>(
         scores, ScoreMask{}, y.data(), dy.data(), dx.data(), nullptr, SerialFor);
     const long double p = reference::ValueOf(y[0]);
     const long double g = reference::ValueOf(dy[0]);
@@ -445,7 +528,7 @@ TYPED_TEST(MaskedSoftmaxTest, LongRowsAreTheSameWhoeverRunsThem) {
   lengths[2] = 0;
   lengths[3] = 5000;
   struct Result {
-    std::vector<TypeParam> y, dx, dbias;
+    std::vector<TypeParam> y, dx, dbias, logs;
   };
   for (const int64_t bias_columns : {int64_t{1}, kColumns}) {
     const std::vector<TypeParam> bias = this->RandomReals(kMany * bias_columns, 1, Special::kNone);
@@ -466,14 +549,20 @@ TYPED_TEST(MaskedSoftmaxTest, LongRowsAreTheSameWhoeverRunsThem) {
       mask.mask_rows = RowBroadcast(dims.data(), 2, mask_dims.data(), 1);
       const auto count = static_cast<size_t>(rows * kColumns);
       Result result{
-          std::vector<TypeParam>(count), std::vector<TypeParam>(count),
-          std::vector<TypeParam>(static_cast<size_t>(rows * bias_columns))};
-      MaskedSoftmax(scores, mask, EmptyRow::kUniform, result.y.data(), parallel_for);
-      MaskedSoftmaxGradient(
+          std::vector<TypeParam>(count),
+          std::vector<TypeParam>(count),
+          std::vector<TypeParam>(static_cast<size_t>(rows * bias_columns)),
+          {}};
+      PlainSoftmax<TypeParam>(scores, mask, EmptyRow::kUniform, result.y.data(), parallel_for);
+      result.logs.resize(count);
+      MaskedSoftmax<TypeParam>(
+          scores, mask, EmptyRow::kUniform, SoftmaxForm::kLog, result.logs.data(), nullptr,
+          parallel_for);
+      PlainGradient<TypeParam>(
           scores, mask, result.y.data(), dy.data() + first * kColumns, result.dx.data(),
           result.dbias.data(), parallel_for);
       std::vector<TypeParam> without_bias(count);
-      MaskedSoftmaxGradient<TypeParam>(
+      PlainGradient<TypeParam>(
           scores, mask, result.y.data(), dy.data() + first * kColumns, without_bias.data(), nullptr,
           parallel_for);
       EXPECT_EQ(ToBytes(without_bias), ToBytes(result.dx));
@@ -497,6 +586,7 @@ TYPED_TEST(MaskedSoftmaxTest, LongRowsAreTheSameWhoeverRunsThem) {
         for (const ParallelFor parallel_for : {SerialFor, ShuffledFor, ThreadedFor}) {
           const Result few = run(first, rows, parallel_for);
           EXPECT_EQ(ToBytes(few.y), part(many.y, first, rows));
+          EXPECT_EQ(ToBytes(few.logs), part(many.logs, first, rows));
           EXPECT_EQ(ToBytes(few.dx), part(many.dx, first, rows));
           EXPECT_EQ(ToBytes(few.dbias), part(many.dbias, first, rows));
         }
@@ -521,9 +611,8 @@ TYPED_TEST(MaskedSoftmaxTest, LongRowsAreStreamedAlike) {
     mask.shape.Add(SequenceFunctor<int64_t>{length.data(), {}});
     Guarded<TypeParam> y(static_cast<size_t>(of), 1);
     Guarded<TypeParam> dx(static_cast<size_t>(of), 1);
-    MaskedSoftmax(scores, mask, EmptyRow::kZero, y.data(), parallel_for);
-    MaskedSoftmaxGradient<TypeParam>(
-        scores, mask, y.data(), x.data(), dx.data(), nullptr, parallel_for);
+    PlainSoftmax<TypeParam>(scores, mask, EmptyRow::kZero, y.data(), parallel_for);
+    PlainGradient<TypeParam>(scores, mask, y.data(), x.data(), dx.data(), nullptr, parallel_for);
     y.ExpectGuards();
     dx.ExpectGuards();
     std::vector<TypeParam> both = y.values();
@@ -556,7 +645,7 @@ TYPED_TEST(MaskedSoftmaxTest, BiasGradientIsTheSameWhoeverSums) {
     for (const ParallelFor parallel_for : {SerialFor, ShuffledFor, ShuffledFor, ThreadedFor}) {
       Guarded<TypeParam> dx(y.size());
       Guarded<TypeParam> dbias(static_cast<size_t>(broadcast.size));
-      MaskedSoftmaxGradient(
+      PlainGradient<TypeParam>(
           scores, mask, y.data(), dy.data(), dx.data(), dbias.data(), parallel_for);
       results.push_back(dbias.values());
       dbias.ExpectGuards();
@@ -576,15 +665,15 @@ TYPED_TEST(MaskedSoftmaxTest, PiecesAreApart) {
   ScoreMask mask;
   mask.shape.Add(SequenceFunctor<int32_t>{lengths.data(), {1, 6}});
   ExpectPiecesApart(count * sizeof(TypeParam), [&](ParallelFor parallel_for, uint8_t* out) {
-    MaskedSoftmax(
+    PlainSoftmax<TypeParam>(
         scores, mask, EmptyRow::kUniform, reinterpret_cast<TypeParam*>(out), parallel_for);
   });
   std::vector<TypeParam> y(count);
-  MaskedSoftmax(scores, mask, EmptyRow::kZero, y.data(), SerialFor);
+  PlainSoftmax<TypeParam>(scores, mask, EmptyRow::kZero, y.data(), SerialFor);
   const size_t all = count + static_cast<size_t>(bias.size);
   ExpectPiecesApart(all * sizeof(TypeParam), [&](ParallelFor parallel_for, uint8_t* out) {
     auto* const dx = reinterpret_cast<TypeParam*>(out);
-    MaskedSoftmaxGradient(scores, mask, y.data(), zeros.data(), dx, dx + count, parallel_for);
+    PlainGradient<TypeParam>(scores, mask, y.data(), zeros.data(), dx, dx + count, parallel_for);
   });
 }
 
@@ -620,8 +709,8 @@ TYPED_TEST(MaskedSoftmaxTest, LargeOutputsAreStreamedAlike) {
     mask.mask = reinterpret_cast<const bool*>(keep.data());
     mask.mask_rows = RowBroadcast(dims.data(), 2, mask_dims.data(), 1);
     y += first * kColumns;
-    MaskedSoftmax(scores, mask, EmptyRow::kUniform, y, ShuffledFor);
-    MaskedSoftmaxGradient(
+    PlainSoftmax<TypeParam>(scores, mask, EmptyRow::kUniform, y, ShuffledFor);
+    PlainGradient<TypeParam>(
         scores, mask, y, scores.x, dx + first * kColumns, dbias + first, ShuffledFor);
   };
   Guarded<TypeParam> y(x.size(), 1);
@@ -648,8 +737,8 @@ TYPED_TEST(MaskedSoftmaxTest, NoRowsOrNoColumns) {
     const Scores<TypeParam> scores{dims[0],        dims[1],
                                    nothing.data(), 1,
                                    dbias.data(),   RowBroadcast(dims.data(), 2, small.data(), 1)};
-    MaskedSoftmax(scores, ScoreMask{}, EmptyRow::kNaN, nothing.data(), ShuffledFor);
-    MaskedSoftmaxGradient(
+    PlainSoftmax<TypeParam>(scores, ScoreMask{}, EmptyRow::kNaN, nothing.data(), ShuffledFor);
+    PlainGradient<TypeParam>(
         scores, ScoreMask{}, nothing.data(), nothing.data(), nothing.data(), dbias.data(),
         ShuffledFor);
     nothing.ExpectGuards();

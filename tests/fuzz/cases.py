@@ -271,9 +271,10 @@ def draw_masked_softmax(random):
     dtype = pick(random, REALS)
     shape = shape_of(random, 1, 4)
     args, extras = draw_score_options(random, dtype, shape)
+    args.update(some_args(random, log=(0, 1)))
     in_place = 0 if one_in(random, 4) else None
     return attention_reference.make_case(
-        [array(random, dtype, shape)], args, 1, in_place, **extras
+        [array(random, dtype, shape)], args, random.randint(1, 3), in_place, **extras
     )
 
 
@@ -308,7 +309,11 @@ def draw_masked_attention(random):
 def judge_softmax(case, outputs):
     inputs = [wide(one) for one in case.inputs]
     expected = attention_reference.masked_softmax(*inputs, **case.args)
-    assert_near("Y", outputs[0], expected[0], str(case.inputs[0].dtype), 0.1)
+    dtype = str(case.inputs[0].dtype)
+    assert_near("Y", outputs[0], expected[0], dtype, 0.1)
+    if len(outputs) > 1:
+        computed = "float64" if dtype == "float64" else "float32"
+        assert_near("LSE", outputs[1], expected[1], computed, 1.0)
 
 
 def judge_attention(case, outputs):
@@ -631,8 +636,14 @@ def judge_softmax_gradient(case, outputs):
         [one if one.dtype == "bfloat16" else np.asarray(one) for one in case.inputs[2:]], case.args
     )
     keep = attention_reference.kept(y.shape, extras._replace(bias=None), **case.args)
-    y, d_y = np.where(keep, y, 0), np.where(keep, d_y, 0)
-    expected = y * (d_y - (y * d_y).sum(-1, keepdims=True))
+    d_y = np.where(keep, d_y, 0)
+    if case.args.get("log"):
+        alive = (keep & (y > -np.inf)).any(-1, keepdims=True)
+        p = np.where(keep, np.exp(y), 0)
+        expected = np.where(keep & alive, d_y - p * d_y.sum(-1, keepdims=True), 0)
+    else:
+        y = np.where(keep, y, 0)
+        expected = y * (d_y - (y * d_y).sum(-1, keepdims=True))
     scale = real(case.args.get("scale", 1.0))
     assert_near("dX", outputs[0], scale * expected, str(case.inputs[0].dtype), size_of(d_y))
 

@@ -131,11 +131,26 @@ def real(number):
     return float(np.float32(number))
 
 
-def masked_softmax(x, *inputs, scale=1.0, empty_row="zero", axis=-1, **args):
-    """MaskedSoftmax."""
+def log_softmax(logits, keep, empty_row="zero"):
+    """Logarithms of the probabilities, -inf where masked."""
+    shown = np.where(keep, logits, -np.inf)
+    top = shown.max(-1, keepdims=True, initial=-np.inf)
+    empty = top == -np.inf
+    less = shown - np.where(empty, 0, top)
+    # What is masked stays so beside a NaN.
+    logs = np.where(keep, less - np.log(np.exp(less).sum(-1, keepdims=True)), -np.inf)
+    columns = max(logits.shape[-1], 1)
+    of_empty = {"zero": -np.inf, "nan": np.nan, "uniform": -np.log(columns)}[empty_row]
+    return np.where(empty, of_empty, logs)
+
+
+def masked_softmax(x, *inputs, scale=1.0, empty_row="zero", axis=-1, log=0, **args):
+    """MaskedSoftmax: Y and LSE."""
     extras = read_extras(inputs, args)
     logits = real(scale) * x + (0.0 if extras.bias is None else extras.bias)
-    return [softmax(logits, kept(x.shape, extras, **args), empty_row)[0]]
+    keep = kept(x.shape, extras, **args)
+    probabilities, lse = softmax(logits, keep, empty_row)
+    return [log_softmax(logits, keep, empty_row) if log else probabilities, lse]
 
 
 def per_query_head(keys, q):
@@ -186,6 +201,11 @@ def _torch_softmax(logits, keep):
     return _shown(counts, torch.softmax(_shown(alive, shown), -1)), counts
 
 
+def _torch_lse(logits, keep, alive):
+    """Of an empty row it is constant here, as no gradient goes from -inf."""
+    return torch.logsumexp(_shown(alive, logits.masked_fill(~keep, -np.inf)), -1)
+
+
 def _torch_attention(q, k, v, bias, keep, scale, softcap, empty_row):
     """One product for each pair of a query and a key, as what one keeps another may mask."""
     if q.dim() == 4:
@@ -203,9 +223,7 @@ def _torch_attention(q, k, v, bias, keep, scale, softcap, empty_row):
     output = (weights[..., None] * values).sum(-2)
     if empty_row == "uniform":
         output = torch.where(alive, output, v.mean(-2, keepdim=True))
-    # Of an empty row it is constant here, as no gradient goes from -inf.
-    lse = torch.logsumexp(_shown(alive, logits.masked_fill(~keep, -np.inf)), -1)
-    return output, lse
+    return output, _torch_lse(logits, keep, alive)
 
 
 def _leaf(array):
@@ -222,8 +240,10 @@ def _backward(outputs, d_outputs, leaves):
     }
 
 
-def masked_softmax_gradient(d_output, x, *inputs, scale=1.0, empty_row="zero", axis=-1, **args):
-    """Gradients of MaskedSoftmax by the number of the input."""
+def masked_softmax_gradient(
+    d_output, x, *inputs, scale=1.0, empty_row="zero", axis=-1, log=0, d_lse=None, **args
+):
+    """Gradients of MaskedSoftmax by the number of the input, from those of Y, LSE or both."""
     extras = read_extras(inputs, args)
     keep = torch.tensor(kept(x.shape, extras, **args))
     leaves = {0: _leaf(x)}
@@ -231,7 +251,12 @@ def masked_softmax_gradient(d_output, x, *inputs, scale=1.0, empty_row="zero", a
     if extras.bias is not None:
         leaves[len(inputs)] = _leaf(extras.bias)
         logits = logits + _shown(keep, leaves[len(inputs)])
-    return _backward([_torch_softmax(logits, keep)[0]], [d_output], leaves)
+    output, counts = _torch_softmax(logits, keep)
+    alive = counts.any(-1, keepdim=True)
+    if log:
+        shown = _shown(alive, logits.masked_fill(~keep, -np.inf))
+        output = _shown(counts, torch.log_softmax(shown, -1))
+    return _backward([output, _torch_lse(logits, keep, alive)], [d_output, d_lse], leaves)
 
 
 def masked_attention_gradient(
@@ -263,6 +288,11 @@ def as_type(array, dtype):
     return tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
 
 
+def wide_type(dtype):
+    """The type computed in, which is that of LSE."""
+    return "float64" if dtype == "float64" else "float32"
+
+
 def as_double(tensor):
     """A tensor's numbers as an array, in double where they are real."""
     return (tensor.double() if tensor.is_floating_point() else tensor).numpy().copy()
@@ -277,15 +307,23 @@ def run(op_type, case, dtype="float32"):
     return [workspace.FetchTorch(name).clone() for name in op.output]
 
 
-def run_gradient(op_type, case, d_output, dtype="float32"):
-    """Runs a case and its gradient: a dict from input number to a tensor."""
+def run_gradients(op_type, case, d_outputs, dtype="float32"):
+    """Runs a case and its gradient from those of its outputs, of which some may be None: a dict from
+    input number to a tensor. Outputs behind the first are of the type that is computed in."""
     run(op_type, case, dtype)
     op = create(op_type, case)
-    d_outputs = ["d_output"] + [None] * (case.outputs - 1)
-    grad_ops, grads = core.GradientRegistry.GetGradientForOp(op, d_outputs)
-    workspace.FeedBlob("d_output", as_type(d_output, dtype))
+    names = [None if d is None else "d_output_{}".format(i) for i, d in enumerate(d_outputs)]
+    for name, d, of in zip(names, d_outputs, [dtype] + [wide_type(dtype)] * len(names)):
+        if name:
+            workspace.FeedBlob(name, as_type(d, of))
+    grad_ops, grads = core.GradientRegistry.GetGradientForOp(op, names)
     workspace.RunOperatorsOnce(grad_ops)
     return {i: workspace.FetchTorch(grad).clone() for i, grad in enumerate(grads) if grad}
+
+
+def run_gradient(op_type, case, d_output, dtype="float32"):
+    """The same from the gradient of the first output alone."""
+    return run_gradients(op_type, case, [d_output] + [None] * (case.outputs - 1), dtype)
 
 
 @contextmanager
@@ -345,8 +383,8 @@ def check(op_type, case, dtype="float32", ulps=64):
     outputs = run(op_type, case, dtype)
     assert outputs[0].dtype == getattr(torch, dtype)
     for lse in outputs[1:]:
-        assert lse.dtype == (torch.float64 if dtype == "float64" else torch.float32)
-    types = [dtype, "float64" if dtype == "float64" else "float32"]
+        assert lse.dtype == getattr(torch, wide_type(dtype))
+    types = [dtype, wide_type(dtype)]
     for actual, wanted, of_type in zip(outputs, expected(op_type, case, dtype), types):
         assert_close(actual, wanted, of_type, ulps, 0.0 if op_type == "MaskedSoftmax" else 1.0)
 

@@ -30,6 +30,7 @@ from attention_reference import (
     read_extras,
     run,
     run_gradient,
+    run_gradients,
     scale_of,
     score_errors,
     threads,
@@ -739,27 +740,14 @@ def test_trains_in_a_net(masked):
         np.testing.assert_allclose(workspace.FetchBlob(name), array, rtol=1e-4, atol=1e-5)
 
 
-def gradients_of(case, d_outputs, dtype="float32"):
-    """Runs a case and its gradient from those of O and LSE, of which one may be None."""
-    run(OP, case, dtype)
-    op = create(OP, case)
-    names = [None if d is None else "d_{}".format(i) for i, d in enumerate(d_outputs)]
-    for name, d in zip(names, d_outputs):
-        if name:
-            workspace.FeedBlob(name, as_type(d, dtype))
-    grad_ops, grads = core.GradientRegistry.GetGradientForOp(op, names)
-    workspace.RunOperatorsOnce(grad_ops)
-    return {i: workspace.FetchTorch(grad).clone() for i, grad in enumerate(grads) if grad}
-
-
 @pytest.mark.parametrize("dtype", REALS)
 @pytest.mark.parametrize("case", [options(name) for name in sorted(MASKS)] + [headless("padded")],
                          ids=sorted(MASKS) + ["no heads"])
 def test_gradient_without_lse(case, dtype):
     """A net that does not name LSE gets the same bits."""
     d_output = wave(case.inputs[0].shape[:-1] + (4,))
-    wanted = gradients_of(case, [d_output, None], dtype)
-    grads = gradients_of(case._replace(outputs=1), [d_output], dtype)
+    wanted = run_gradients(OP, case, [d_output, None], dtype)
+    grads = run_gradients(OP, case._replace(outputs=1), [d_output], dtype)
     assert sorted(grads) == sorted(wanted)
     for i, grad in grads.items():
         assert_same(as_double(grad), as_double(wanted[i]))
@@ -769,7 +757,7 @@ def test_gradient_without_lse(case, dtype):
 def test_empty_gradient_without_lse(sizes, args, extras):
     case = attention(qkv(**sizes), args, **extras)
     d_output = np.zeros(expected(OP, case)[0].shape)
-    for i, grad in gradients_of(case._replace(outputs=1), [d_output]).items():
+    for i, grad in run_gradients(OP, case._replace(outputs=1), [d_output]).items():
         assert_same(grad.numpy(), np.zeros(case.inputs[i].shape, "f"))
 
 
@@ -785,7 +773,7 @@ def test_gradient_of_lse(case, with_o, dtype):
     wanted = masked_attention_gradient(d_output, *exact, d_lse=d_lse, **case.args)
     if not with_o:
         case.inputs[2] = np.full(case.inputs[2].shape, NAN)
-    grads = gradients_of(case, [d_output, d_lse], dtype)
+    grads = run_gradients(OP, case, [d_output, d_lse], dtype)
     assert sorted(grads) == sorted(wanted)
     for i, grad in grads.items():
         assert_close(grad, wanted[i], dtype)

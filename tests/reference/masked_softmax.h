@@ -38,17 +38,58 @@ inline std::vector<long double> SoftmaxRow(
   return y;
 }
 
-// What flows to the scores of a row that is not empty: y (dy - sum of y dy).
-inline std::vector<long double> SoftmaxGradientRow(
-    const std::vector<long double>& y, const std::vector<long double>& dy,
-    const std::vector<bool>& kept) {
-  long double dot = 0;
-  for (size_t j = 0; j < y.size(); ++j) {
-    if (kept[j]) dot += y[j] * dy[j];
+// The greatest kept score of a row that is not empty, and the logarithm of the sum of
+// exp(score - greatest).
+struct LogSum {
+  long double greatest;
+  long double log;
+};
+
+inline LogSum LogSumOf(const std::vector<long double>& scores, const std::vector<bool>& kept) {
+  long double max = -std::numeric_limits<long double>::infinity();
+  for (size_t j = 0; j < scores.size(); ++j) {
+    if (kept[j]) max = std::fmax(max, scores[j]);
   }
-  std::vector<long double> ds(y.size(), 0);
-  for (size_t j = 0; j < y.size(); ++j) {
-    if (kept[j]) ds[j] = y[j] * (dy[j] - dot);
+  // Beside the greatest, so that the logarithm of a sum near 1 loses nothing.
+  long double rest = -1;
+  for (size_t j = 0; j < scores.size(); ++j) {
+    if (kept[j]) rest += std::exp(scores[j] - max);
+  }
+  return {max, std::log1p(rest)};
+}
+
+// Logarithm of the sum of exp(score) over what is kept: -inf of an empty row.
+inline long double LogSumExp(
+    const std::vector<long double>& scores, const std::vector<bool>& kept) {
+  if (IsEmptyRow(scores, kept)) return -std::numeric_limits<long double>::infinity();
+  const LogSum sum = LogSumOf(scores, kept);
+  return sum.greatest + sum.log;
+}
+
+// Logarithms of the softmax, -inf where masked; all of an empty row are `empty`.
+inline std::vector<long double> LogSoftmaxRow(
+    const std::vector<long double>& scores, const std::vector<bool>& kept, long double empty) {
+  if (IsEmptyRow(scores, kept)) return std::vector<long double>(scores.size(), empty);
+  const LogSum sum = LogSumOf(scores, kept);
+  std::vector<long double> y(scores.size(), -std::numeric_limits<long double>::infinity());
+  for (size_t j = 0; j < scores.size(); ++j) {
+    if (kept[j]) y[j] = scores[j] - sum.greatest - sum.log;
+  }
+  return y;
+}
+
+// What flows to the scores of a row that is not empty, whose softmax is p: of the gradient of
+// the softmax or of its logarithm, and of that of the log-sum-exp.
+inline std::vector<long double> SoftmaxGradientRow(
+    const std::vector<long double>& p, const std::vector<long double>& dy,
+    const std::vector<bool>& kept, bool log, long double d_lse) {
+  long double dot = -d_lse;
+  for (size_t j = 0; j < p.size(); ++j) {
+    if (kept[j]) dot += log ? dy[j] : p[j] * dy[j];
+  }
+  std::vector<long double> ds(p.size(), 0);
+  for (size_t j = 0; j < p.size(); ++j) {
+    if (kept[j]) ds[j] = log ? dy[j] - p[j] * dot : p[j] * (dy[j] - dot);
   }
   return ds;
 }
