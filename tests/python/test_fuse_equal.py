@@ -254,6 +254,16 @@ class TestConstants(object):
         check(build, {"x": normal(2, 3, LK), "n": np.array([2, 3, 5], "i")})
 
 
+    @pytest.mark.parametrize("keeps", [True, False])
+    def test_a_mask_without_dims(self, keeps):
+        def build(net, _):
+            fill = net.ConstantFill([], "fill", shape=[1], value=-INF)
+            net.Softmax(net.ATen(["keep", "x", fill], "m", operator="where"), "y", axis=1)
+
+        net, _ = check(build, {"x": normal(3, LK), "keep": np.array(keeps)})
+        assert types(net) == ["Cast", "MaskedSoftmax"]
+
+
 class TestNames(object):
     def test_a_parameter_is_not_overwritten(self):
         init, net = core.Net("init"), core.Net("net")
@@ -315,6 +325,21 @@ class TestErrors(object):
         net.Softmax("x", "y")
         with pytest.raises(ValueError, match="fuse: tolerance must be a number of at least 0"):
             fuse(net, {"x": (3, 3)}, tolerance=tolerance)
+
+    def test_factors_without_a_matrix(self):
+        net = core.Net("net")
+        s = net.BatchMatMul(["q", "k"], "s", trans_b=1)
+        net.BatchMatMul([net.Softmax(s, "p", axis=1), "v"], "o", trans_b=1)
+        report = fuse(net, {"q": (3, 4), "k": (5, 4), "v": ()})
+        assert "one of its factors is no matrix" in str(report)
+
+    def test_a_mask_whose_shape_is_not_known(self):
+        net = core.Net("net")
+        s = net.BatchMatMul(["q", "k"], "s", trans_b=1)
+        s = net.Where(["hide", net.ConstantFill(s, "fill", value=-INF), s], "m")
+        net.BatchMatMul([net.Softmax(s, "p", axis=2), "v"], "o")
+        report = fuse(net, {"q": (2, 3, 4), "k": (2, 5, 4), "v": (2, 5, 4)})
+        assert "the shape of 'hide' is not known" in str(report) and report.missing == ["hide"]
 
     def test_an_operator_of_a_net_in_an_argument(self):
         branch, net = caffe2_pb2.NetDef(), caffe2_pb2.NetDef()

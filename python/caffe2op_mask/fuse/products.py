@@ -132,6 +132,8 @@ class Products(object):
         unknown = [value for value in (q, k, v) if self.facts.shape(value) is None]
         if unknown:
             raise Declined("the shape of '{}' is not known".format(unknown[0].blob), unknown)
+        if any(len(self.facts.shape(value)) < 2 for value in (q, k, v)):
+            raise Declined("one of its factors is no matrix")
         for op, factors in ((first, (q, k)), (second, (weights, v))):
             ranks = {len(self.facts.shape(one) or (None, None)) for one in factors}
             names = {arg.name for arg in op.arg}

@@ -30,10 +30,6 @@ _TAKE = {
 }
 
 
-def _cast_to_bool(mask, shape=None):
-    return make("Cast", [mask], shape or mask.shape, to=int(caffe2_pb2.TensorProto.BOOL))
-
-
 def is_identity(facts, index):
     """Whether the first output of an operator is its first input, gradients included."""
     op = facts.graph.ops[index]
@@ -319,12 +315,15 @@ class Scores(object):
     def as_bool(self, mask, may_be_a_number):
         """A mask as a tensor of bool: Where takes no other type, ATen's does."""
         if not isinstance(mask, Value):
-            return mask if dict(mask.arguments).get("to") in _BOOL else _cast_to_bool(mask)
-        kind = self.facts.type(mask)
-        is_bool = self.graph.type(mask) in bands.BOOLEAN if kind is None else kind == np.dtype(bool)
-        if is_bool or not may_be_a_number:
+            is_bool = dict(mask.arguments).get("to") in _BOOL
+        elif self.facts.type(mask) is None:
+            is_bool = not may_be_a_number or self.graph.type(mask) in bands.BOOLEAN
+        else:
+            is_bool = not may_be_a_number or self.facts.type(mask) == np.dtype(bool)
+        if is_bool:
             return mask
-        return _cast_to_bool(mask, self.facts.shape(mask))
+        shape = shape_of(self.facts, mask)
+        return make("Cast", [mask], shape, to=int(caffe2_pb2.TensorProto.BOOL))
 
     def negated(self, mask):
         """True where a mask is False: what a Not before it read, where that is there."""
