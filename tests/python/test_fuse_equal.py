@@ -333,6 +333,15 @@ class TestErrors(object):
         report = fuse(net, {"q": (3, 4), "k": (5, 4), "v": ()})
         assert "one of its factors is no matrix" in str(report)
 
+    def test_a_constant_of_a_negative_size(self):
+        """The runtime's fill makes it, and its Concat ends the process."""
+        net = core.Net("net")
+        net.GivenTensorInt64Fill([], "a", shape=[1], values=[3])
+        net.GivenTensorInt64Fill([], "b", shape=[-1, -1], values=[3])
+        net.Concat(["a", "b"], ["c", "_"], axis=0)
+        net.Softmax("x", "y", axis=1)
+        assert not fuse(net, {"x": (3, 3)}).fused
+
     def test_a_mask_whose_shape_is_not_known(self):
         net = core.Net("net")
         s = net.BatchMatMul(["q", "k"], "s", trans_b=1)

@@ -248,7 +248,7 @@ class Facts(object):
                 self._arrays.pop(value, None)  # an init net may write a blob again
                 if ran:
                     self._see(value, depends)
-                    if value.writer is not None and depends < ENTRIES:
+                    if value.writer is not None and self.is_constant(value):
                         self._keep(value)
                 else:
                     self._shapes[value] = shapes[i]
@@ -305,7 +305,10 @@ class Facts(object):
     def _see(self, value, depends):
         """Reads shape and type of a blob off the workspace."""
         tensor = _tensor(self._space, value.blob)
-        self._shapes[value] = None if tensor is None else tuple(tensor.shape)
+        shape = None if tensor is None else tuple(tensor.shape)
+        if shape and min(shape) < 0:  # of a fill that does not check; what reads it may crash
+            shape, depends = None, ENTRIES
+        self._shapes[value] = shape
         array = view(self._space, value.blob)
         self._types[value] = None if array is None else array.dtype
         if self._runs and array is not None:
