@@ -141,6 +141,13 @@ ODD = [
     {"axis_w": 7, "axis_a": 5, "axis_b": -4},
     {"order": "bogus"},
     {"input_as_shape": 1},
+    # of another type than the operator takes
+    {"dims": ["a"], "axes": ["a"], "shape": ["a"], "split": ["a"]},
+    {"dims": [0.5], "axes": [0.5], "shape": [0.5], "split": [0.5]},
+    {"dims": 1, "axes": 1, "shape": 1, "split": 1},
+    {"axis": "a", "trans_a": "a", "trans_b": "a", "broadcast": "a", "to": "a", "dtype": "a"},
+    {"axis": 0.5, "trans_a": 0.5, "trans_b": 0.5, "broadcast": 0.5, "to": 0.5, "dtype": 0.5},
+    {"axis": 2 ** 40, "axis_w": 2 ** 40, "axes": [2 ** 40], "dims": [2 ** 40], "shape": [2 ** 40]},
 ]
 
 

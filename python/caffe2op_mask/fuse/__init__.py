@@ -1,5 +1,6 @@
 """fuse: stock operators that mask and then normalise, made into the operators that do both."""
 
+import numbers
 import operator
 
 import numpy as np
@@ -11,7 +12,7 @@ from caffe2op_mask.fuse import proof, steps
 from caffe2op_mask.fuse.declined import Declined
 from caffe2op_mask.fuse.facts import CannotRun, Facts
 from caffe2op_mask.fuse.fusion import fusions_at
-from caffe2op_mask.fuse.graph import Graph, sub_nets
+from caffe2op_mask.fuse.graph import Graph, all_operators, sub_nets
 from caffe2op_mask.fuse.report import Fused, LeftAlone, Proof, Report
 from caffe2op_mask.fuse.scores import SOFTMAX
 
@@ -57,12 +58,11 @@ def fuse(net, shapes=None, init=None, inputs=None, tolerance=1e-4):
     arguments that are not as above.
     """
     proto, init = _proto("net", net), None if init is None else _proto("init", init)
-    check_counts("fuse", proto.op)  # the rest relies on it
-    if init is not None:
-        check_counts("fuse", init.op)
+    for one in (proto, init or caffe2_pb2.NetDef()):
+        check_counts("fuse", all_operators(one))  # the rest relies on it
     if inputs is not None and shapes:
         raise ValueError("fuse: shapes are read off the inputs; give one of the two.")
-    if not 0 <= tolerance < float("inf"):
+    if not isinstance(tolerance, numbers.Real) or not 0 <= tolerance < float("inf"):
         raise ValueError(
             "fuse: tolerance must be a number of at least 0, but is {!r}.".format(tolerance)
         )
@@ -73,6 +73,7 @@ def fuse(net, shapes=None, init=None, inputs=None, tolerance=1e-4):
         inputs = _inputs(inputs)
         facts = _facts_of_runs(graph, init, inputs, report)
     rewrite = Rewrite(proto)
+    rewrite.taken |= set(inputs[0] if inputs else ()) | (Graph(init).blobs if init else set())
     _find_fusions(rewrite, graph, facts, report, None)
     for index, op in enumerate(graph.ops):
         _look_into(rewrite, index, op, facts, report, inputs is not None)
@@ -101,6 +102,7 @@ class Rewrite(object):
         self.before.CopyFrom(proto)
         # (number of the operator whose step net it is in or None, fusions of which one is made)
         self.fusions = []
+        self.taken = set()  # names that no new blob may have
 
     def net(self, count=None):
         """A copy of the net with the first `count` of the fusions, or with all."""
@@ -181,7 +183,8 @@ def _larger_batch(feeds):
 
 def _find_fusions(rewrite, graph, facts, report, owner):
     """Adds fusions that are the same whichever run they are read off; fills the report."""
-    taken, gone = set(graph.blobs), set()
+    gone, taken = set(), rewrite.taken
+    taken |= graph.blobs
     for index, op in enumerate(graph.ops):
         if op.type not in SOFTMAX:
             continue
@@ -234,12 +237,12 @@ def _prove(rewrite, init, inputs, tolerance, report):
 
     Where there is another choice for it, which takes less for granted, that is made and tried.
     """
-    fills = [proof.start(init, feeds) for feeds in inputs]
+    fills, failures = [proof.start(init, feeds) for feeds in inputs], []
 
     def differences(count=None):
         """The worst of all inputs, for each output and each gradient."""
         after = rewrite.net(count)
-        runs = [proof.differences(rewrite.before, after, fill) for fill in fills]
+        runs = [proof.differences(rewrite.before, after, fill, failures) for fill in fills]
         return tuple([max(one, key=proof.share) for one in zip(*kind)] for kind in zip(*runs))
 
     def are_equal(found):
@@ -262,6 +265,7 @@ def _prove(rewrite, init, inputs, tolerance, report):
         del choices[0]
     if not are_equal(differences(0)):
         report.notes.append("The net itself gives other results from one run to the next.")
+    report.notes += ["Fused, {}".format(reason) for reason in failures[-1:]]
     report.proof = Proof(*(found + (None, None, 0, operators)))
     return bad - 1
 

@@ -16,6 +16,35 @@ def every_row_keeps(keep):
     return bool(keep.any(axis=-1).all())
 
 
+def of_constant(facts, value, keep, scores):
+    """The Band that `keep` is, which a constant says; None where it is none.
+
+    Nor is it one where the constant is cut to the sizes of a run, and goes on otherwise: a window
+    looks like a triangle to rows that are fewer.
+    """
+    band = of_mask(keep, scores)
+    if band is None or not all(_goes_on(band, keep, *cut) for cut in facts.cuts(value)):
+        return None
+    return band
+
+
+def _goes_on(band, keep, whole, part):
+    """Whether the whole of what was cut is open on the sides that a band is."""
+    if whole is None or part is None:
+        return False
+    if part.ndim < 2 or part.shape == whole.shape or part.shape[-2:] != keep.shape[-2:]:
+        return True
+    whole, part, keep = (one.reshape((-1,) + one.shape[-2:]) for one in (whole, part, keep))
+    if not (whole == whole[:1]).all():
+        return False
+    whole, part, keep = whole[0], part[0], keep[0]
+    kept, hidden = np.isin(whole, part[keep]), np.isin(whole, part[~keep])
+    if not (kept != hidden).all():
+        return False
+    found = of_mask(kept, kept.shape)
+    return found is not None and [side is None for side in found] == [side is None for side in band]
+
+
 def of_mask(keep, scores):
     """The Band that a bool array keeps of scores of a shape, or None where it is none.
 

@@ -16,7 +16,7 @@ def take_aten(scores, index, op):
     if name == "where" and len(inputs) == 3:
         return _take_choice(scores, index, *inputs)
     if name == "masked_fill" and len(inputs) in (2, 3):
-        fill = argument(op, "value", None)
+        fill = argument(op, "value", None, float)
         filler = inputs[2] if len(inputs) == 3 else None
         fill = scores.facts.number(filler) if filler is not None else fill
         return _take_fill_where(scores, index, inputs[1], inputs[0], fill, filler, True)

@@ -1,6 +1,6 @@
 """Why operators are left alone."""
 
-from caffe2op_mask.fuse.expressions import shape_of
+from caffe2op_mask.fuse.expressions import shape_of, values_of
 
 
 class Declined(Exception):
@@ -23,7 +23,8 @@ def known_shape(facts, value):
     """Shape of a value or expression; raises Declined where it is not known."""
     shape = shape_of(facts, value)
     if shape is None:
-        raise Declined("the shape of '{}' is not known".format(value.blob), [value])
+        values = values_of(value)
+        raise Declined("the shape of '{}' is not known".format(values[0].blob), values)
     return shape
 
 

@@ -11,7 +11,7 @@ from caffe2.python import workspace
 
 from caffe2op_mask.fuse import steps
 from caffe2op_mask.fuse.graph import Graph, Value, argument, list_argument
-from caffe2op_mask.fuse.shapes import infer, product
+from caffe2op_mask.fuse.shapes import broadcasts, infer, product
 from caffe2op_mask.text import sentence
 
 # What a value depends on, the least first: on nothing that changes from run to run, on the sizes of
@@ -143,13 +143,33 @@ class Facts(object):
         op = self.graph.writer(value)
         if op is not None and op.type == "ConstantFill" and len(op.input) < 2:
             float_type = caffe2_pb2.TensorProto.FLOAT
-            is_float = argument(op, "dtype", float_type) == float_type
+            is_float = argument(op, "dtype", float_type, object) == float_type
             return float(argument(op, "value", 0.0)) if is_float else None
         array = self.array(value)
         if array is None or array.dtype.kind != "f" or not array.size:
             return None
         first = array.flat[0]
         return float(first) if (array == first).all() else None
+
+    def factor(self, index):
+        """(number, what it multiplies, its constant) of a Scale, or of a Mul or Div by one number.
+
+        All are None of others; the constant is None of a Scale.
+        """
+        op, inputs = self.graph.ops[index], self.graph.inputs[index]
+        if op.type == "Scale":
+            found = [(argument(op, "scale", 1.0), inputs[0], None)]
+        else:
+            commutes = op.type == "Mul" and not argument(op, "broadcast", 0)
+            orders = [inputs, inputs[::-1]] if commutes else [inputs]
+            found = [(self.number(constant), x, constant) for x, constant in orders]
+        for number, x, constant in found:
+            # One number, of no more dims than any tensor that has a softmax, or than this one.
+            shapes = [() if one is None else self.shape(one) for one in (constant, x)]
+            fits = shapes[0] in ((), (1,)) or (None not in shapes and broadcasts(*shapes))
+            if number and fits and np.isfinite(number):
+                return (1 / number if op.type == "Div" else number), x, constant
+        return None, None, None
 
     def as_init_fills(self, value):
         """What a report says of a number that the net finds, which `number` knows."""
@@ -161,6 +181,25 @@ class Facts(object):
             array = self.array(value)
             self._lowest[value] = None if array is None else _least(array)
         return self._lowest[value]
+
+    def cuts(self, value):
+        """(whole, part) of the constants of which a constant is made by cutting them to a size."""
+        ahead, seen = [value], set()
+        while ahead:
+            one = ahead.pop()
+            if one in seen or not self.is_constant(one):
+                continue
+            seen.add(one)
+            whole = one
+            while whole.writer is not None and self._is_cut(whole.writer):
+                whole = self.graph.inputs[whole.writer][0]
+            if whole != one and None not in (self.shape(whole), self.shape(one)):
+                yield self.array(whole), self.array(one)
+            ahead += [] if whole.writer is None else self.graph.inputs[whole.writer]
+
+    def _is_cut(self, index):
+        op = self.graph.ops[index]
+        return op.type == "Slice" or (op.type == "ATen" and argument(op, "operator", "") == "slice")
 
     def step_feeds(self, index):
         """{blob: array} that the step net of a RecurrentNetwork found; the net must have run."""
@@ -209,7 +248,7 @@ class Facts(object):
                 self._arrays.pop(value, None)  # an init net may write a blob again
                 if ran:
                     self._see(value, depends)
-                    if value.writer is not None and depends < ENTRIES:
+                    if value.writer is not None and self.is_constant(value):
                         self._keep(value)
                 else:
                     self._shapes[value] = shapes[i]
@@ -238,8 +277,10 @@ class Facts(object):
         """Runs an operator on constants without a run of the net; False where that cannot be."""
         sizes = [self.shape(value) for value in inputs]
         if op.type == "Shape" and sizes[0] is not None:
-            axes = list_argument(op, "axes")
-            dims = [sizes[0][axis] for axis in axes] if axes else sizes[0]
+            axes = list_argument(op, "axes") or range(len(sizes[0]))
+            if not set(axes) <= set(range(len(sizes[0]))):
+                return False
+            dims = [sizes[0][axis] for axis in axes]
             feed(self._space, op.output[0], np.array(dims, np.int64))
             return True
         if any(not self.is_constant(value) for value in inputs):
@@ -247,8 +288,10 @@ class Facts(object):
         known = self._infer(op, inputs)
         if any(shape is not None and product(shape) > _MOST_ENTRIES for shape in known):
             return False
-        if argument(op, "input_as_shape", 0) and product(self.array(inputs[0])) > _MOST_ENTRIES:
-            return False
+        if argument(op, "input_as_shape", 0):
+            dims = self.array(inputs[0]) if inputs else None
+            if dims is None or product(float(size) for size in dims.flat) > _MOST_ENTRIES:
+                return False
         try:
             run_operator(self._space, op)
         except CannotRun:
@@ -262,7 +305,10 @@ class Facts(object):
     def _see(self, value, depends):
         """Reads shape and type of a blob off the workspace."""
         tensor = _tensor(self._space, value.blob)
-        self._shapes[value] = None if tensor is None else tuple(tensor.shape)
+        shape = None if tensor is None else tuple(tensor.shape)
+        if shape and min(shape) < 0:  # of a fill that does not check; what reads it may crash
+            shape, depends = None, ENTRIES
+        self._shapes[value] = shape
         array = view(self._space, value.blob)
         self._types[value] = None if array is None else array.dtype
         if self._runs and array is not None:

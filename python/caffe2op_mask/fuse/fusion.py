@@ -14,7 +14,7 @@ from caffe2op_mask.fuse.expressions import (
 )
 from caffe2op_mask.fuse.graph import SCALES, Value
 from caffe2op_mask.fuse.products import Products, with_heads
-from caffe2op_mask.fuse.scores import Scores
+from caffe2op_mask.fuse.scores import Scores, checked_scale
 from caffe2op_mask.fuse.shapes import product
 
 
@@ -285,7 +285,7 @@ class _MaskedAttention(Fusion):
         emitter = Emitter(self._make, self._fresh, parts)
         blobs = [emitter.blob(one) for one in parts]
         outputs = [result.blob, self._fresh(result.blob + "_lse")]
-        arguments = dict(scores.arguments(), scale=scores.scale * factor)
+        arguments = dict(scores.arguments(), scale=checked_scale(scores.scale * factor))
         self.ops = emitter.ops + [self._make(self.type, blobs, outputs, **arguments)]
         if products.flips:
             axes = [0, 1, 3, 2] if len(shape_of(facts, q)) == 4 else [0, 2, 1]
@@ -305,10 +305,13 @@ def _lead(facts, scores, factors, sides):
     shapes = [shape_of(facts, one) for one in factors]
     if not all(2 <= len(shape) <= 4 for shape in shapes):
         raise Declined("Q {}, K {}, V {} are not [B, H, L, D] or [B, L, D]".format(*shapes))
-    for shape in [facts.shape(scores.x)] + shapes:
-        if shape is not None and len(shape) == 4:
-            return shape[:2]
-    return None
+    if sides and len(facts.shape(scores.x) or ()) > 4:
+        raise Declined("its masks are those of scores {}".format(facts.shape(scores.x)))
+    leads = [shape[:2] for shape in [facts.shape(scores.x)] + shapes if shape and len(shape) == 4]
+    # Those of keys and values may be fewer, which is checked with their factors.
+    if len(shapes[0]) == 4 and leads[0] != shapes[0][:2]:
+        raise Declined("the heads of its scores, {}, are not those of Q".format(leads[0]))
+    return leads[0] if leads else None
 
 
 def _check_factors(shapes):

@@ -12,27 +12,48 @@ Value = collections.namedtuple("Value", "blob writer")
 SCALES = ("Scale", "Mul", "Div")
 
 
-def argument(op, name, default):
-    """An argument of an operator, as a number or string, or the default."""
+_KINDS = {int: ("an integer", (int,)), float: ("a number", (int, float)), str: ("a text", (str,))}
+
+
+def argument(op, name, default, kind=None):
+    """An argument of an operator, or the default.
+
+    Raises ValueError where it is not of `kind`, which is int, float, str, or by default the type of
+    the default; object is any of them.
+    """
     for arg in op.arg:
         if arg.name == name:
             for field in ("f", "i", "s"):
                 if arg.HasField(field):
                     value = getattr(arg, field)
-                    return value.decode("utf-8", "replace") if field == "s" else value
+                    value = value.decode("utf-8", "replace") if field == "s" else value
+                    return _of_kind(op, name, value, kind or type(default))
     return default
+
+
+def _of_kind(op, name, value, kind):
+    said, kinds = _KINDS.get(kind, ("", (object,)))
+    if not isinstance(value, kinds):
+        raise ValueError(
+            "{}: argument '{}' must be {}, but is {!r}.".format(op.type, name, said, value)
+        )
+    return value
 
 
 def number_argument(op, name, default):
     """An argument that is a number, or a text that has all bits of one, as a float."""
-    return float(argument(op, name, default))
+    value = argument(op, name, default, object)
+    try:
+        return float(value)
+    except ValueError:
+        return _of_kind(op, name, value, float)
 
 
 def list_argument(op, name):
-    """An argument of an operator that is a list of numbers, as a tuple; None where it has none."""
+    """An argument of an operator that is a list of integers, as a tuple; None where it has none."""
     for arg in op.arg:
         if arg.name == name:
-            return tuple(arg.ints) or tuple(arg.floats)
+            return tuple(arg.ints)
     return None
 
 
@@ -41,6 +62,15 @@ def sub_nets(op):
     for arg in op.arg:
         for net in list(arg.nets) + ([arg.n] if arg.HasField("n") else []):
             yield arg.name, net
+
+
+def all_operators(net):
+    """Operators of a net and of the nets in their arguments."""
+    for op in net.op:
+        yield op
+        for _, inner in sub_nets(op):
+            for one in all_operators(inner):
+                yield one
 
 
 def _hidden_blobs(op):

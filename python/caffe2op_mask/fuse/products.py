@@ -132,8 +132,12 @@ class Products(object):
         unknown = [value for value in (q, k, v) if self.facts.shape(value) is None]
         if unknown:
             raise Declined("the shape of '{}' is not known".format(unknown[0].blob), unknown)
-        for op in (first, second):
-            if op.type == "MatMul" and {"axis_a", "axis_b"} & {arg.name for arg in op.arg}:
+        if any(len(self.facts.shape(value)) < 2 for value in (q, k, v)):
+            raise Declined("one of its factors is no matrix")
+        for op, factors in ((first, (q, k)), (second, (weights, v))):
+            ranks = {len(self.facts.shape(one) or (None, None)) for one in factors}
+            names = {arg.name for arg in op.arg}
+            if op.type == "MatMul" and (ranks != {2} or {"axis_a", "axis_b"} & names):
                 raise Declined("{} flattens its factors".format(op.type))
         q, q_scale = self._operand(q, argument(first, "trans_a", 0))
         k, k_scale = self._operand(k, not argument(first, "trans_b", 0))
@@ -152,7 +156,7 @@ class Products(object):
         while graph.is_only_read_by(value, readers | passed):
             kind, index = graph.type(value), value.writer
             if kind in SCALES:
-                factor, x, constant = self._number_of(index)
+                factor, x, constant = facts.factor(index)
                 if factor is None:
                     break
                 scale *= factor
@@ -164,8 +168,11 @@ class Products(object):
                         passed.add(constant.writer)
                 value = x
             elif kind == "Transpose":
-                rank = len(known_shape(facts, value))
-                steps.append(list_argument(graph.ops[index], "axes") or tuple(range(rank))[::-1])
+                ranks = range(len(known_shape(facts, value)))
+                axes = list_argument(graph.ops[index], "axes") or tuple(ranks)[::-1]
+                if sorted(axes) != list(ranks):
+                    break
+                steps.append(axes)
                 passed.add(index)
                 value = graph.inputs[index][0]
             else:
@@ -178,20 +185,6 @@ class Products(object):
         for axes in reversed(steps):
             one = transpose(facts, one, axes)
         return (swap_last(facts, one) if swaps else one), scale
-
-    def _number_of(self, index):
-        """(number, what it scales, its constant) of a Scale, or of a Mul or Div by one number."""
-        op, inputs = self.graph.ops[index], self.graph.inputs[index]
-        if op.type == "Scale":
-            return argument(op, "scale", 1.0), inputs[0], None
-        orders = [inputs, inputs[::-1]] if op.type == "Mul" else [inputs]
-        for x, constant in orders:
-            number = self.facts.number(constant)
-            shapes = [self.facts.shape(one) for one in (constant, x)]
-            if number and None not in shapes and product(shapes[0]) == 1:
-                if len(shapes[0]) <= len(shapes[1]):
-                    return (1 / number if op.type == "Div" else number), x, constant
-        return None, None, None
 
 
 def with_heads(facts, one, lead):

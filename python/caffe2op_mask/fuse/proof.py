@@ -100,21 +100,29 @@ def compared(before, after):
     return sorted(outputs), sorted(gradients)
 
 
-def differences(before, after, fill):
-    """([Difference of each output], [of each gradient]) of two nets on what `fill` gives."""
+def differences(before, after, fill, failures):
+    """([Difference of each output], [of each gradient]) of two nets on what `fill` gives.
+
+    Where the second does not run all differ by infinity, and the reason is added to `failures`.
+    """
     outputs, gradients = compared(before, after)
-    found = []
-    for net in (before, after):
-        running = _Running(net, fill)
-        running.run()
-        found.append(running.fetch(outputs + gradients))
-    old, new = found
+    old, new = _results(before, fill, outputs + gradients), {}
+    try:
+        new = _results(after, fill, outputs + gradients)
+    except CannotRun as error:
+        failures.append(str(error))
     # Some gradients are nothing but rounding: held against the largest of all they are none.
     largest = max([_magnitude(old[blob]) for blob in gradients if blob in old] + [0])
     return (
-        [_difference(blob, old[blob], new[blob], None) for blob in outputs if blob in old],
-        [_difference(blob, old[blob], new[blob], largest) for blob in gradients if blob in old],
+        [_difference(blob, old[blob], new.get(blob), None) for blob in outputs if blob in old],
+        [_difference(blob, old[blob], new.get(blob), largest) for blob in gradients if blob in old],
     )
+
+
+def _results(net, fill, blobs):
+    running = _Running(net, fill)
+    running.run()
+    return running.fetch(blobs)
 
 
 def _magnitude(array):
@@ -124,7 +132,7 @@ def _magnitude(array):
 
 def _difference(blob, before, after, magnitude):
     magnitude = _magnitude(before) if magnitude is None else magnitude
-    if before.shape != after.shape:
+    if after is None or before.shape != after.shape:
         return Difference(blob, np.inf, magnitude)
     before, after = before.astype(np.float64), after.astype(np.float64)
     same = (before == after) | (np.isnan(before) & np.isnan(after))

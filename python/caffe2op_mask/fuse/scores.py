@@ -14,6 +14,7 @@ from caffe2op_mask.fuse.shapes import broadcasts, product
 _NOT_LOW = -1e3
 
 SOFTMAX = ("Softmax", "MaskedSoftmax")
+_FLOATS = {"float32": "FLOAT", "float64": "DOUBLE", "float16": "FLOAT16"}
 _BOOL = (int(caffe2_pb2.TensorProto.BOOL), "bool", "BOOL")
 _MASKED_SOFTMAX = frozenset(
     "axis diagonal empty_row has_bias has_mask mode radius scale window_left window_right".split()
@@ -29,10 +30,6 @@ _TAKE = {
 }
 
 
-def _cast_to_bool(mask, shape=None):
-    return make("Cast", [mask], shape or mask.shape, to=int(caffe2_pb2.TensorProto.BOOL))
-
-
 def is_identity(facts, index):
     """Whether the first output of an operator is its first input, gradients included."""
     op = facts.graph.ops[index]
@@ -41,13 +38,19 @@ def is_identity(facts, index):
     if op.type == "Dropout":
         return argument(op, "is_test", 0) == 1
     if op.type == "Cast":
-        kind = facts.type(facts.graph.inputs[index][0])
-        names = caffe2_pb2.TensorProto.DataType
-        to = argument(op, "to", caffe2_pb2.TensorProto.FLOAT)
-        to = to.upper() if isinstance(to, str) else names.Name(to)
-        same = {"float32": "FLOAT", "float64": "DOUBLE", "float16": "FLOAT16"}
-        return kind is not None and same.get(str(kind)) == to
+        to = argument(op, "to", caffe2_pb2.TensorProto.FLOAT, object)
+        to = to.upper() if isinstance(to, str) else to
+        name = _FLOATS.get(str(facts.type(facts.graph.inputs[index][0])))
+        return name is not None and to in (name, caffe2_pb2.TensorProto.DataType.Value(name))
     return False
+
+
+def checked_scale(scale):
+    """A scale; raises Declined where it is not finite as a float, or 0."""
+    with np.errstate(over="ignore", under="ignore"):
+        if not 0 < abs(np.float32(scale)) < np.inf:
+            raise Declined("its scale, {:g}, is beyond a float".format(scale))
+    return scale
 
 
 class Scores(object):
@@ -173,7 +176,8 @@ class Scores(object):
         if not self.is_finite:
             return []
         bound = "{:.10g}".format(self.fill + VANISHES)
-        return ["equal unless all that a row keeps is {} or below".format(bound)]
+        nothing = ", or it keeps nothing" if self.dared else ""
+        return ["equal unless all that a row keeps is {} or below{}".format(bound, nothing)]
 
     def passed(self, index, x):
         """Makes an operator part of this; `x` is what it read."""
@@ -261,38 +265,30 @@ class Scores(object):
 
     def _check_fill_is_lowest(self):
         """A finite fill says nothing where the scores may hold another mask's fill, or a bias."""
+        before = self.mask_before()
+        if self.is_finite and before is not None:
+            raise Declined(
+                "the fill, {:g}, is finite, and {} before it may be as low".format(
+                    self.fill, self.graph.said(before)
+                )
+            )
+
+    def mask_before(self):
+        """Number of an operator that stays and may have made scores as low as a mask, or None."""
         value = self.x
         if self.is_no_mask(value):
-            return
-        passed = self.MASKS + SCALES + views.VIEWS + ("Sub", "Copy", "Alias", "Cast", "Dropout")
-        while self.is_finite and self.graph.type(value) in passed:
-            if self.graph.type(value) in self.MASKS + ("Sub",):
-                raise Declined(
-                    "the fill, {:g}, is finite, and {} before it may be as low".format(
-                        self.fill, self.graph.said(value.writer)
-                    )
-                )
-            inputs = self.graph.inputs[value.writer]
-            value = inputs[0]
+            return None
+        passed = SCALES + views.VIEWS + ("Copy", "Alias", "Cast", "Dropout")
+        while self.graph.type(value) in passed:
+            x = self.facts.factor(value.writer)[1] if self.graph.type(value) in SCALES else None
+            value = x or self.graph.inputs[value.writer][0]
+        return value.writer if self.graph.type(value) in self.MASKS + ("Sub",) else None
 
-    def _take_scale(self, index, op):
-        inputs = self.graph.inputs[index]
-        x, constant, factor = inputs[0], None, None
-        if op.type == "Scale":
-            factor = argument(op, "scale", 1.0)
-        else:
-            commutes = op.type == "Mul" and not argument(op, "broadcast", 0)
-            swap = commutes and self.facts.number(inputs[1]) is None
-            x, constant = inputs[::-1] if swap else inputs
-            # One number, of no more dims than any tensor that has a softmax, or than this one.
-            shapes = [self.facts.shape(value) for value in (constant, x)]
-            if shapes[0] in ((), (1,)) or (None not in shapes and broadcasts(*shapes)):
-                factor = self.facts.number(constant)
-        if op.type == "Div" and factor:
-            factor = 1 / factor
-        if not factor or not np.isfinite(factor):
+    def _take_scale(self, index, _):
+        factor, x, constant = self.facts.factor(index)
+        if factor is None:
             raise Declined("not a scale")
-        self.scale *= factor
+        self.scale = checked_scale(self.scale * factor)
         self.passed(index, x)
         if constant is not None:
             self.take_constant(constant)
@@ -319,12 +315,15 @@ class Scores(object):
     def as_bool(self, mask, may_be_a_number):
         """A mask as a tensor of bool: Where takes no other type, ATen's does."""
         if not isinstance(mask, Value):
-            return mask if dict(mask.arguments).get("to") in _BOOL else _cast_to_bool(mask)
-        kind = self.facts.type(mask)
-        is_bool = self.graph.type(mask) in bands.BOOLEAN if kind is None else kind == np.dtype(bool)
-        if is_bool or not may_be_a_number:
+            is_bool = dict(mask.arguments).get("to") in _BOOL
+        elif self.facts.type(mask) is None:
+            is_bool = not may_be_a_number or self.graph.type(mask) in bands.BOOLEAN
+        else:
+            is_bool = not may_be_a_number or self.facts.type(mask) == np.dtype(bool)
+        if is_bool:
             return mask
-        return _cast_to_bool(mask, self.facts.shape(mask))
+        shape = shape_of(self.facts, mask)
+        return make("Cast", [mask], shape, to=int(caffe2_pb2.TensorProto.BOOL))
 
     def negated(self, mask):
         """True where a mask is False: what a Not before it read, where that is there."""
@@ -340,7 +339,7 @@ class Scores(object):
         if array is None:
             return None
         keep = array == 0 if inverted else array != 0
-        return bands.of_mask(keep, self.facts.shape(self.x))
+        return bands.of_constant(self.facts, value, keep, self.facts.shape(self.x))
 
     def check_band_fits(self, band):
         if self.tail:
@@ -365,8 +364,9 @@ class Scores(object):
         return self._dares
 
     def is_no_mask(self, bias):
+        """Whether no entry of what is added, or of the scores, is low, scaled as it will be."""
         lowest = self.facts.lowest(bias)
-        return lowest is not None and lowest > _NOT_LOW
+        return lowest is not None and self.scale > 0 and lowest * self.scale > _NOT_LOW
 
     def unexpanded(self, value):
         """A mask or bias before an Expand or Tile to the scores, which broadcast it themselves."""
@@ -385,7 +385,8 @@ class Scores(object):
                 break
             self.absorb(one, first=1)
         for one in reversed(casts):
-            before = make("Cast", [before], shape, to=argument(self.graph.ops[one], "to", 1))
+            to = argument(self.graph.ops[one], "to", 1, object)
+            before = make("Cast", [before], shape, to=to)
         return self.unexpanded(before) if isinstance(before, Value) else before
 
     def add_mask(self, keep):

@@ -18,6 +18,8 @@ def take_sequence_mask(scores, index, op):
     shape = facts.shape(x)
     parts = argument(op, "mode", "").split("+")
     is_mask = parts == ["mask"]
+    fill = number_argument(op, "fill_val", 0.0 if is_mask else -np.inf)
+    fill = 0.0 if argument(op, "grad", 0) else fill
     if not is_mask and not set(parts) <= set(PARTS):
         raise Declined("its mode is '{}'".format("+".join(parts)))
     reads = ("lengths", "sequence"), ("centers", "window"), ("mask", "mask")
@@ -35,15 +37,14 @@ def take_sequence_mask(scores, index, op):
     else:
         _check_axes(op, x, shape, parts, scores.tail)
         if _repeats_over_batch(op, shape, [facts.shape(value) for value in side.values()]):
-            return _take_repeated_mask(scores, index, op, x, list(side.values()), shape)
+            return _take_repeated_mask(scores, index, op, list(side.values()), shape, fill)
         for name, value in side.items():
             _check_prefix(op, name, facts.shape(value), x, shape, value)
     diagonal = argument(op, "diagonal", 0)
     triangles = set(parts) & set(TRIANGLES)
     if triangles and set(scores.parts) & set(TRIANGLES) and diagonal != scores.diagonal:
         raise Declined("there is another diagonal, {}".format(scores.diagonal))
-    fill = number_argument(op, "fill_val", 0.0 if is_mask else -np.inf)
-    scores.take_fill(0.0 if argument(op, "grad", 0) else fill)
+    scores.take_fill(fill)
     if triangles:
         scores.diagonal = diagonal
     if "window" in parts:
@@ -54,29 +55,29 @@ def take_sequence_mask(scores, index, op):
     scores.masked(index, x)
 
 
-def _take_repeated_mask(scores, index, op, x, sides, shape):
+def _take_repeated_mask(scores, index, op, sides, shape, fill):
     """A SequenceMask with `batch`, by a mask for one batch that is broadcast to all."""
     if scores.tail:
         raise Declined("a dim of 1 follows its columns")
-    scores.take_fill(number_argument(op, "fill_val", -np.inf))
-    batch = argument(op, "batch", None) % len(shape)
+    scores.take_fill(fill)
+    batch = argument(op, "batch", None, int) % len(shape)
     of_one = (1,) * (batch + 1) + shape[batch + 1 :]
     kind = int(caffe2_pb2.TensorProto.BOOL)
     ones = make("ConstantFill", [], of_one, shape=of_one, dtype=kind, value=1)
     arguments = {
-        name: argument(op, name, None)
+        name: argument(op, name, None, object)
         for name in ("mode", "radius", "diagonal")
-        if argument(op, name, None) is not None
+        if argument(op, name, None, object) is not None
     }
     # The runtime's own knows no bool.
     arguments.update(axis=-1, batch=batch, fill_val=0, engine="MASK")
-    scores.masked(index, x)
+    scores.masked(index, scores.graph.inputs[index][0])
     scores.add_mask(make("SequenceMask", [ones] + sides, of_one, **arguments))
 
 
 def _repeats_over_batch(op, shape, indices):
     """Whether lengths and centers are those of the rows behind `batch`, the same for each batch."""
-    batch = argument(op, "batch", None)
+    batch = argument(op, "batch", None, int)
     if batch is None or shape is None or argument(op, "lengths_of", "rows") == "batch":
         return False
     batch, axis = batch % len(shape), argument(op, "axis", 1) % len(shape)
@@ -102,7 +103,7 @@ def _check_axes(op, x, shape, parts, tail):
         return
     if tail:
         raise Declined("a dim of 1 follows its columns")
-    batch = argument(op, "batch", None)
+    batch = argument(op, "batch", None, int)
     batch = None if batch is None else from_the_end(batch, rank)
     if batch == -3 or (batch is None and rank == 2):
         return
@@ -122,7 +123,7 @@ def _check_prefix(op, name, index, x, shape, value):
         reason = "the shapes of '{}' and its {} are not known".format(x.blob, name)
         raise Declined(reason, [x, value])
     axis = argument(op, "axis", 1) % len(shape)
-    batch = argument(op, "batch", None)
+    batch = argument(op, "batch", None, int)
     left = () if batch is None else shape[: (batch % len(shape)) + 1]
     if product(left) == 1 and index == (product(shape[:axis]),):
         return  # one for each row

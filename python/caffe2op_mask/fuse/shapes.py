@@ -173,7 +173,7 @@ def _may_be_asked(op, shapes):
         return False
     if op.type == "Concat" and len({len(shape) for shape in shapes}) > 1:
         return False
-    if op.type == "Squeeze" and (() in shapes or "dims" not in given):
+    if op.type == "Squeeze" and (() in shapes or not list_argument(op, "dims")):
         return False
     return "extra_shape" not in given
 

@@ -6,7 +6,7 @@ from caffe2op_mask.fuse import bands
 from caffe2op_mask.fuse.declined import Declined, known_shape
 from caffe2op_mask.fuse.expressions import make
 from caffe2op_mask.fuse.graph import SCALES, argument
-from caffe2op_mask.fuse.limits import LOW, VANISHES
+from caffe2op_mask.fuse.limits import LARGE, LOW, VANISHES
 from caffe2op_mask.fuse.shapes import broadcasts, product
 
 
@@ -24,12 +24,12 @@ def _take_sum(scores, index, op, subtracts):
         raise Declined("a dim of 1 follows its columns")
     if scores.empty_row == "uniform":
         raise Declined("a mask with a finite fill follows")
+    if abs(scores.scale) > LARGE:
+        raise Declined("its scale, {:g}, is that of a mask".format(scores.scale))
     shapes = [known_shape(scores.facts, value) for value in inputs]
     legacy = argument(op, "broadcast", 0)
-    if legacy and product(shapes[1]) != 1:
-        suffix = len(shapes[0]) - len(shapes[1])
-        if argument(op, "axis_str", "") or argument(op, "axis", -1) not in (-1, suffix):
-            raise Declined("its axis places the bias as NumPy would not")
+    if not _is_placed_as_by_numpy(op, shapes):
+        raise Declined("its axis places the bias as NumPy would not")
     # Either may be the scores, if it has the shape of the sum; better the one to walk on by.
     orders = [inputs] if legacy or subtracts else [inputs, inputs[::-1]]
     orders = [
@@ -48,7 +48,8 @@ def _take_sum(scores, index, op, subtracts):
         return
     array = scores.facts.array(bias)
     keep = None if array is None or array.dtype.kind != "f" else array == 0
-    band = None if keep is None else bands.of_mask(keep, scores.facts.shape(x))
+    shape = scores.facts.shape(x)
+    band = None if keep is None else bands.of_constant(scores.facts, bias, keep, shape)
     triangle = None
     if band is not None:
         lows = -array[~keep] if subtracts else array[~keep]
@@ -71,14 +72,23 @@ def _take_sum(scores, index, op, subtracts):
         scores.additive = (added,) + triangle
 
 
+def _is_placed_as_by_numpy(op, shapes):
+    """Whether the second input is aligned to the last dims of the first, or is one number."""
+    if not argument(op, "broadcast", 0) or product(shapes[1]) == 1:
+        return True
+    suffix = len(shapes[0]) - len(shapes[1])
+    return not argument(op, "axis_str", "") and argument(op, "axis", -1) in (-1, suffix)
+
+
 def _looks_like_scores(scores, order):
     """Products before what may be scores before what is read from elsewhere."""
     x, bias = order
     kind = scores.graph.type(x)
+    factor = scores.facts.factor(x.writer)[0] if kind in SCALES else None
     return (
         not scores.facts.is_constant(x),
         kind in ("BatchMatMul", "MatMul"),
-        kind in ("SequenceMask", "Where", "Add", "ATen") + SCALES,
+        kind in ("SequenceMask", "Where", "Add", "ATen") + SCALES and abs(factor or 1) <= LARGE,
         scores.facts.is_constant(bias),
     )
 
@@ -96,6 +106,12 @@ def _take_mask_by_arithmetic(scores, index, x, bias, subtracts):
     if len(factors) != 1 or facts.number(factors[0]) is not None:
         return False
     keep = facts.array(factors[0])
+    before = inputs[1] if factors[0] == inputs[0] else inputs[0]
+    shapes = [known_shape(facts, value) for value in inputs]
+    if not broadcasts(keep.shape, known_shape(facts, before)):
+        return False
+    if not _is_placed_as_by_numpy(graph.ops[x.writer], shapes):
+        return False
     low = -low if subtracts else low
     try:
         keep, low = np.broadcast_arrays(keep, low)
@@ -104,8 +120,7 @@ def _take_mask_by_arithmetic(scores, index, x, bias, subtracts):
     fills = low[keep == 0]
     if not (((keep == 1) & (low == 0)) | (keep == 0)).all() or not len(set(fills.flat)) == 1:
         return False
-    before = inputs[1] if factors[0] == inputs[0] else inputs[0]
-    band = bands.of_mask(keep != 0, facts.shape(before))
+    band = bands.of_constant(facts, factors[0], keep != 0, facts.shape(before))
     if band is None:
         return False
     scores.check_band_fits(band)
@@ -138,7 +153,7 @@ def _take_mask_in_bias(scores, index, x, bias):
         array = facts.array(rest)
         if array is None or not np.isin(array, (0, -np.inf)).all():
             return False
-        band = bands.of_mask(array == 0, facts.shape(x))
+        band = bands.of_constant(facts, rest, array == 0, facts.shape(x))
         if band is None:
             return False
         scores.check_band_fits(band)
@@ -159,8 +174,9 @@ def settle(scores):
     if scores.additive is None or scores.empty_row is not None:
         return
     added, value, band, low = scores.additive
-    masks = scores.parts or scores.side or scores.window != [None, None]
-    if added not in scores.biases or ((masks or len(scores.biases) > 1) and not scores.may_dare()):
+    others = scores.parts or scores.side or scores.window != [None, None]
+    others = others or len(scores.biases) > 1 or scores.mask_before() is not None
+    if added not in scores.biases or (others and not scores.may_dare()):
         return
     scores.biases.remove(added)
     scores.add_band(band)
