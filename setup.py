@@ -57,6 +57,7 @@ class BuildLibrary(build_ext):
         if mkl_include() is not None:
             options.append("-DCaffe2Runtime_MKL_INCLUDE_DIR=" + mkl_include())
         options.append("-DCAFFE2_PYTHON=" + sys.executable)
+        options.append("-DCAFFE2OP_MASK_UNITY=" + ("OFF" if self.inplace else "ON"))
         options.append("-DCAFFE2OP_MASK_LIBRARY_DIR=" + folder)
         run("cmake", "-S", ROOT, "-B", build, *options)
         jobs = str(os.cpu_count() or 1)

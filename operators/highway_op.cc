@@ -13,14 +13,14 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the ker
 namespace {
 
 // Kinds whose g stays in [0, 1] and draws nothing.
-GateFunction ReadFunction(const OperatorDef& def) {
+GateFunction ReadHighwayFunction(const OperatorDef& def) {
   return ReadGateFunction(def, {"sigmoid", "softmax", "hard"});
 }
 
 }  // namespace
 
 HighwayOp::HighwayOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), function_(ReadFunction(def)) {}
+    : Operator<CPUContext>(def, ws), function_(ReadHighwayFunction(def)) {}
 
 bool HighwayOp::RunOnDevice() {
   const Tensor& h = Input(0);
@@ -31,7 +31,7 @@ bool HighwayOp::RunOnDevice() {
 }
 
 HighwayGradientOp::HighwayGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws), function_(ReadFunction(def)) {}
+    : Operator<CPUContext>(WithDistinctOutputs(def), ws), function_(ReadHighwayFunction(def)) {}
 
 bool HighwayGradientOp::RunOnDevice() {
   const Tensor& h = Input(0);

@@ -6,7 +6,8 @@
 #
 # What a target found worth keeping stays in build/fuzz/corpus, so that the next run goes on from
 # there; what fails is put into build/fuzz/findings. CXX may name another Clang than clang++-14, PYTHON
-# another Python with the library than that of .venv, and SEED a number, where none is drawn.
+# another Python with the library than that of .venv, and SEED a number, where none is drawn. With
+# AVX2_ALONE=1 the kernels are compiled for AVX2 alone, in a fraction of the time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,6 +23,8 @@ families=(boolean_mask fill gate masked_attention masked_softmax random_mask)
 names=("${@:-${families[@]}}")
 [[ $# -gt 0 ]] || names=("${families[@]}" operators)
 
+source tools/targets.sh
+
 build=build/fuzz
 cxx=${CXX:-clang++-14}
 python=${PYTHON:-.venv/bin/python}
@@ -32,7 +35,8 @@ build_targets() {
   echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' |
     "$cxx" -x c++ -fsanitize=fuzzer,address,undefined -o /dev/null - 2>/dev/null ||
     stop "$cxx has no libFuzzer or sanitizers; Debian has them as libclang-rt-14-dev."
-  cmake -S tests/fuzz -B $build -DCMAKE_CXX_COMPILER="$cxx" --log-level=WARNING >/dev/null
+  cmake -S tests/fuzz -B $build -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_CXX_FLAGS="$ONE_TARGET" \
+    --log-level=WARNING >/dev/null
   cmake --build $build --parallel "$(nproc)" -- --no-print-directory
 }
 

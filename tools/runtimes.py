@@ -270,7 +270,8 @@ def stamp_of(path):
 
 
 def build(runtime):
-    options = ["-DCAFFE2_PYTHON=" + runtime.python, "--log-level=WARNING"]
+    options = ["-DCAFFE2_PYTHON=" + runtime.python, "-DCAFFE2OP_MASK_UNITY=ON"]
+    options.append("--log-level=WARNING")
     runtime.run(["cmake", "-S", ".", "-B", "build"] + options)
     runtime.run(["cmake", "--build", "build", "--parallel", JOBS])
 
@@ -294,10 +295,10 @@ def package(runtime):
     return os.path.join("/source" if isinstance(runtime, Debian) else runtime.source, "python")
 
 
-def cpp_tests(runtime, skip_kernels=False):
+def cpp_tests(runtime, quick=False):
     """Passed, failed and skipped C++ tests."""
     command = ["ctest", "--output-on-failure", "--no-tests=error", "--parallel", JOBS]
-    if skip_kernels:
+    if quick:
         command += ["--exclude-regex", "^kernels[.]"]
     code, out = runtime.attempt(command, "build")
     outcomes = re.findall(r"(?m)^ *\d+/\d+ Test .*?(   Passed|\*\*\*\w+)", out)
@@ -308,13 +309,22 @@ def cpp_tests(runtime, skip_kernels=False):
     return passed, failed, skipped
 
 
-def python_tests(runtime):
+# Words in the names of test files: of programs that train, of our own tools, and of pages.
+SLOW = set("example examples demo char fuzz benchmarks docs readme troubleshooting".split())
+
+
+def python_tests(runtime, quick=False):
     """Passed, failed and skipped Python tests."""
     report = os.path.join("build", "pytest.xml")
     written = os.path.join(runtime.source, report)
     if os.path.exists(written):
         os.remove(written)
     command = [runtime.python, "-m", "pytest", "tests/python", "-q", "-rs", "--junitxml", report]
+    if quick:
+        files = os.path.join(ROOT, "tests", "python", "test_*.py")
+        for name in sorted(os.path.basename(path) for path in glob.glob(files)):
+            if set(name[: -len(".py")].split("_")) & SLOW:
+                command += ["--ignore", "tests/python/" + name]
     code, _ = runtime.attempt(command, PYTHONPATH=package(runtime))
     # Written when all is done. A process may die after that: Debian 11's torch does, on exit, once
     # it has run anything backward.
@@ -376,7 +386,7 @@ def try_out(runtime, arguments):
         if arguments.build:
             return True
         say(runtime, "testing")
-        cpp, python = cpp_tests(runtime, arguments.skip_kernels), python_tests(runtime)
+        cpp, python = cpp_tests(runtime, arguments.quick), python_tests(runtime, arguments.quick)
     except Unavailable as reason:
         say(runtime, "is not tried, since {}".format(reason))
         return True
@@ -403,17 +413,17 @@ def main():
     parser.add_argument("--list", action="store_true", help="name the runtimes, and do nothing")
     parser.add_argument("--build", action="store_true", help="build only")
     parser.add_argument(
-        "--skip-kernels",
+        "--quick",
         action="store_true",
-        help="leave out the tests of kernels, in which nothing is of the runtime",
+        help="leave out tests in which little is of the runtime: of kernels, programs and pages",
     )
     parser.add_argument("--table", metavar="PAGE", help="write the results into this page's table")
     arguments = parser.parse_args()
     for name in arguments.names:
         if name not in known:
             parser.error("{} is none of {}.".format(name, ", ".join(known)))
-    if arguments.table and arguments.skip_kernels:
-        parser.error("a table is of all tests: --skip-kernels has no place beside --table.")
+    if arguments.table and arguments.quick:
+        parser.error("a table is of all tests: --quick has no place beside --table.")
     if arguments.list:
         print("\n".join(known))
         return 0

@@ -7,14 +7,15 @@
 #   clang     everything compiled by clang too, whose warnings are not those of g++
 #
 # All of them, unless some are named. All but memcheck, which takes what `make build` made, build into
-# folders of their own. TARGETS names the instruction sets that address tests the kernels on, in the
-# place of AVX3_DL, AVX2 and SSSE3.
+# folders of their own. With AVX2_ALONE=1 they compile kernels for no other instruction set, which
+# takes a fraction of the time; else address tests them on AVX3_DL, AVX2 and SSSE3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly PYTHON=$PWD/.venv/bin/python
 JOBS=$(nproc)
 readonly JOBS
+source tools/targets.sh
 
 # Operators as Python feeds them. Not here: what starts processes of its own, and programs.
 readonly OPERATOR_TESTS=(bernoulli_mask boolean_mask boolean_mask_jagged boolean_mask_lengths
@@ -40,19 +41,19 @@ build() {
     shift
   done
   shift
-  cmake -S . -B "$folder" --log-level=WARNING -DCAFFE2_PYTHON="$PYTHON" \
+  cmake -S . -B "$folder" --log-level=WARNING -DCAFFE2_PYTHON="$PYTHON" -DCAFFE2OP_MASK_UNITY=ON \
     -DCAFFE2OP_MASK_LIBRARY_DIR="$PWD/$folder/python/caffe2op_mask" "$@"
   cmake --build "$folder" --parallel "$JOBS" --target "${targets[@]}" -- --no-print-directory
 }
 
 # HWY_SSE4 and HWY_AVX3, whose code is nearly that of a neighbour's: without them a build takes minutes
 # less.
-readonly FLAGS="-O1 -g1 -DHWY_DISABLED_TARGETS=2304"
+readonly FLAGS="-O1 -g1 ${ONE_TARGET:--DHWY_DISABLED_TARGETS=2304}"
 
 # Where this machine lacks one, the tests say so and end.
 kernels_on() {
   local target
-  for target in ${TARGETS:-AVX3_DL AVX2 SSSE3}; do
+  for target in "${TESTED_TARGETS[@]}"; do
     say "kernels on $target"
     "$@" --target="$target" --gtest_brief=1
   done
@@ -77,26 +78,36 @@ address() {
     "$PYTHON" -m pytest -q "${tests[@]/%/.py}"
 }
 
+# The names of tests of the kernels, as a filter, that take at most so many milliseconds.
+quick() {
+  local names
+  names=$(build/tests/cpp/kernels_test --target=SSE4 |
+    sed -n 's/.* OK \] \([^ ]*\) (\([0-9]*\) ms)/\2 \1/p' | awk -v most="$1" '$1 <= most { printf "%s:", $2 }') ||
+    fail "a test of the kernels fails by itself; make test shows which."
+  [ -n "$names" ] || fail "no test of the kernels takes $1 ms or less."
+  printf '%s' "$names"
+}
+
+# Of slow tests only those of which threads are the point: the others take many minutes here.
 thread() {
   # With -fsanitize=thread g++ takes loops that never run, of vectors of one element, to leave arrays.
   build thread kernels_test -- -DCAFFE2OP_MASK_SANITIZE=thread -DCMAKE_BUILD_TYPE=None \
     -DCMAKE_CXX_FLAGS="$FLAGS -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread"
+  local filter
+  filter=$(quick 100)
   say "kernels, by threads"
-  TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1 build/thread/tests/cpp/kernels_test --gtest_brief=1
+  TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1 build/thread/tests/cpp/kernels_test \
+    --gtest_brief=1 --gtest_filter="$filter*Whoever*"
 }
 
 memcheck() {
   need valgrind valgrind
-  [ -x build/tests/cpp/operators_test ] || fail "there are no tests in build/; make build makes them."
-  local quick
   # memcheck takes fifty times as long, and has no 80-bit numbers, in which the oracles compute: results
   # are not judged here, as they are by the tests, but memory is.
-  quick=$(build/tests/cpp/kernels_test --target=SSE4 |
-    sed -n 's/.* OK \] \([^ ]*\) (\([0-9]*\) ms)/\2 \1/p' | awk '$1 <= 30 { printf "%s:", $2 }') ||
-    fail "a test of the kernels fails without memcheck; make test tells which."
-  [ -n "$quick" ] || fail "no test of the kernels is quick enough for memcheck."
+  local filter
+  filter=$(quick 30)
   say "kernels that take 30 ms or less, under memcheck"
-  judge build/tests/cpp/kernels_test --target=SSE4 --gtest_filter="$quick"
+  judge build/tests/cpp/kernels_test --target=SSE4 --gtest_filter="$filter"
   say "operators, under memcheck"
   judge build/tests/cpp/operators_test \
     --gtest_filter='-*ManySmallRuns*:*FaultsTest*'
@@ -118,10 +129,11 @@ clang() {
   # Compiled, and not run, not even for the names of tests: the runtime has no OpenMP of Clang's.
   # Warnings do not need optimized code, whose making takes most of the time.
   build clang all -- -DCMAKE_CXX_COMPILER=clang++-14 -DCMAKE_BUILD_TYPE=None \
-    -DCMAKE_GTEST_DISCOVER_TESTS_DISCOVERY_MODE=PRE_TEST
+    -DCMAKE_CXX_FLAGS="$ONE_TARGET" -DCMAKE_GTEST_DISCOVER_TESTS_DISCOVERY_MODE=PRE_TEST
 }
 
 [ -x "$PYTHON" ] || fail ".venv is missing; make setup makes it."
+[ -x build/tests/cpp/operators_test ] || fail "there are no tests in build/; make build makes them."
 [ $# -gt 0 ] || set -- clang address thread valgrind
 for one in "$@"; do
   case $one in
