@@ -28,9 +28,12 @@ std::vector<OperatorDef> GetMaskedAttentionGradient::GetGradientDefs() {
   }
   for (int i = 0; i < def_.input_size(); ++i) inputs.push_back(I(i));
   std::vector<std::string> outputs{GI(0), GI(1), GI(2)};
-  if (ArgumentHelper(def_).GetSingleArgument<bool>("has_bias", false)) {
-    outputs.push_back(GI(def_.input_size() - 1));
-  }
+  // The bias and the sinks are the last inputs, in this order.
+  const ArgumentHelper has(def_);
+  const bool has_bias = has.GetSingleArgument<bool>("has_bias", false);
+  const bool has_sinks = has.GetSingleArgument<bool>("has_sinks", false);
+  if (has_bias) outputs.push_back(GI(def_.input_size() - (has_sinks ? 2 : 1)));
+  if (has_sinks) outputs.push_back(GI(def_.input_size() - 1));
   // Arguments of the operator are added to these.
   return SingleGradientDef("MaskedAttentionGradient", "", inputs, outputs, arguments);
 }

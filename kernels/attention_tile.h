@@ -33,7 +33,8 @@ struct ScoreTile {
 // One step of the online softmax. Replaces scores by p = exp(score - max), 0 where
 // masked, where `max` of each row is the greatest score seen so far, a number; brings
 // `sum` of p and `output`, rows of `depth` entries that p has weighed, to a new max.
-// `max` begins as -inf, `sum` as 0; on the first step there is no output yet (null).
+// `max` begins as -inf and `sum` as 0, or as a score without a value and 1; on the first step
+// there is no output yet (null).
 template <typename T>
 void SoftmaxTile(
     const ScoreTile<T>& tile, Wide<T>* max, Wide<T>* sum, Wide<T>* output, int64_t depth);

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 #include <vector>
 
@@ -155,10 +156,6 @@ void ForEachTask(
   });
 }
 
-// Attention entry by entry, in the plainest way, for the few rows where a product of
-// matrices will not do: there, 0 times a masked NaN is NaN, as of a key that other rows of
-// a tile keep. Rows are counted over all units.
-
 template <typename T>
 Wide<T> Entry(const T* from) {
   if constexpr (std::is_same<T, Wide<T>>::value) {
@@ -167,6 +164,29 @@ Wide<T> Entry(const T* from) {
     return ToFloat(*from);
   }
 }
+
+// The score of a row beside those of its keys, rows counted over all units; -inf where it has none.
+template <typename T>
+Wide<T> SinkScore(const Attention<T>& attention, int64_t row) {
+  if (attention.sinks == nullptr) return -std::numeric_limits<Wide<T>>::infinity();
+  return Entry(attention.sinks + row / attention.queries % attention.heads);
+}
+
+// What the online softmax of rows [first, first + rows) begins with: their sinks, or nothing.
+template <typename T>
+void BeginSoftmax(
+    const Attention<T>& attention, int64_t first, int64_t rows, Wide<T>* max, Wide<T>* sum) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const Wide<T> sink = SinkScore(attention, first + r);
+    max[r] = sink;
+    // 1, but NaN where the sink is not finite, as of a key with such a score.
+    sum[r] = sink == -std::numeric_limits<Wide<T>>::infinity() ? 0 : std::exp(sink - sink);
+  }
+}
+
+// Attention entry by entry, in the plainest way, for the few rows where a product of
+// matrices will not do: there, 0 times a masked NaN is NaN, as of a key that other rows of
+// a tile keep. Rows are counted over all units.
 
 // Whether a row keeps a key, which may also not be in its interval.
 template <typename T>

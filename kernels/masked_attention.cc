@@ -28,9 +28,8 @@ class Forward : public AttentionWork<T> {
     const Attention<T>& in = this->attention();
     const int64_t depth = in.value_depth;
     W* const output = output_.data();
-    std::fill_n(max_.data(), rows, -std::numeric_limits<W>::infinity());
-    std::fill_n(sum_.data(), rows, W{0});
     this->SetRows(unit, first, rows);
+    BeginSoftmax(in, this->first_row(), rows, max_.data(), sum_.data());
     bool started = false;
     this->ForEachTile(0, in.keys, [&] {
       const ScoreTile<T>& tile = this->Scores();
@@ -40,11 +39,12 @@ class Forward : public AttentionWork<T> {
           started, output, depth);
       started = true;
     });
-    const bool finite = started && AllFinite(output, rows * depth);
+    if (!started) std::fill_n(output, rows * depth, W{0});
+    const bool finite = AllFinite(output, rows * depth);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t row = this->first_row() + r;
       const W sum = sum_.data()[r];
-      // Of a row that keeps a score, the greatest alone adds 1.
+      // Of a row that has a score, the greatest alone adds 1.
       const W log_sum =
           sum == 0 ? -std::numeric_limits<W>::infinity() : max_.data()[r] + std::log(sum);
       if (lse != nullptr) lse[row] = log_sum;
@@ -86,19 +86,20 @@ class Forward : public AttentionWork<T> {
     const int64_t depth = in.value_depth;
     const T* const v = in.v + row / UnitRows(in) * in.keys * depth;
     std::vector<std::pair<int64_t, W>> weights;
-    W greatest = -std::numeric_limits<W>::infinity();
+    const W sink = SinkScore(in, row);
+    W greatest = sink;
     for (int64_t key = 0; key < in.keys; ++key) {
       if (!KeepsKey(in, row, key)) continue;
       W slope;
       weights.emplace_back(key, EntryScore(in, row, key, &slope));
       greatest = std::max(weights.back().second, greatest);
     }
-    W sum = 0;
+    W sum = std::exp(sink - greatest);
     for (auto& [key, weight] : weights) {
       weight = std::exp(weight - greatest);
       sum += weight;
     }
-    std::fill_n(out, depth, W{0});
+    std::fill_n(out, depth, W{0} / sum);  // NaN beside a sink that is not finite
     for (const auto& [key, weight] : weights) {
       for (int64_t i = 0; i < depth; ++i) out[i] += weight / sum * Entry(v + key * depth + i);
     }

@@ -36,13 +36,17 @@ struct Attention {
   Wide<T> softcap;  // then, unless 0, softcap * tanh(score / softcap)
   const T* bias;    // then + bias; null where there is none
   RowBroadcast bias_rows;
+  // A score for each of the heads, which all rows of one have beside those of their keys, as of a
+  // key without a value; not scaled, capped, biased or masked. Null where there are none.
+  const T* sinks;
   ScoreMask mask;
   EmptyRow empty_row;
 };
 
 // o [batch, heads, queries, value_depth] = softmax of what is kept of the scores,
 // times v; lse [batch, heads, queries], unless null, the logarithm of the sum of
-// their exponentials, -inf for an empty row. What is masked has no effect, NaN
+// their exponentials and their sink's, -inf for an empty row. A row with a sink above -inf is not
+// empty: of nothing kept, o is 0 and lse the sink. What is masked has no effect, NaN
 // included. `threads` is how many parallel_for has; results do not depend on it. Beyond
 // its results it holds O(threads * (value_depth + depth)) entries.
 template <typename T>
@@ -57,6 +61,7 @@ struct AttentionGradient {
   T* dbias;  // null where none is wanted
   // Of the bias, aligned to the dims of the scores: each is theirs or 1.
   int64_t bias_dims[4];
+  T* dsinks;  // null where none is wanted
 };
 
 // What the forward pass gave, and the gradients that came back for it.

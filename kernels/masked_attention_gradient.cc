@@ -15,6 +15,11 @@ template <typename W>
 struct Exponents {
   const W* base;
   const W* factor;
+
+  W Probability(int64_t row, W score) const {
+    const W p = std::exp(score - base[row]);
+    return factor == nullptr ? p : p * factor[row];
+  }
 };
 
 // Whether lse is too large to tell probabilities: beyond this a float has less than 17
@@ -40,8 +45,7 @@ class RowSums : public AttentionWork<T> {
     const W* const own = lse + unit * UnitRows(this->attention()) + first;
     if (std::none_of(own, own + rows, IsCoarse<W>)) return;
     this->SetRows(unit, first, rows, lse);
-    std::fill_n(greatest_.data(), rows, -std::numeric_limits<W>::infinity());
-    std::fill_n(sum_.data(), rows, W{0});
+    BeginSoftmax(this->attention(), this->first_row(), rows, greatest_.data(), sum_.data());
     this->ForEachTile(0, this->attention().keys, [&] {
       SoftmaxTile(this->Scores(), greatest_.data(), sum_.data(), static_cast<W*>(nullptr), 0);
     });
@@ -92,6 +96,9 @@ class Backward : public AttentionWork<T> {
 
   // The gradient of the rows' queries, as far as it was added up.
   W* dq() { return dq_.data(); }
+
+  // Of each row: the gradient of a score is p (dp - delta).
+  const W* delta() const { return delta_.data(); }
 
   // Brings the tile's probabilities into its scores.
   const ScoreTile<T>& Probabilities() {
@@ -174,8 +181,7 @@ EntryGradient<T> GradientOfEntry(
   const Wide<T> score = EntryScore(in, row, key, &slope);
   // An empty row has weighed nothing.
   if (outputs.lse[row] == -std::numeric_limits<Wide<T>>::infinity()) return {0, 0};
-  const Wide<T> factor = exponents.factor == nullptr ? 1 : exponents.factor[row];
-  const Wide<T> p = std::exp(score - exponents.base[row]) * factor;
+  const Wide<T> p = exponents.Probability(row, score);
   Wide<T> rise = outputs.d_lse == nullptr ? 0 : outputs.d_lse[row];  // dp - delta
   for (int64_t i = 0; i < depth; ++i) {
     const int64_t at = row * depth + i;
@@ -219,6 +225,7 @@ class Gradients {
       });
     }
     if (out_.dbias != nullptr) BiasGradient();
+    if (out_.dsinks != nullptr) SinkGradient();
   }
 
  private:
@@ -413,6 +420,27 @@ class Gradients {
         const int64_t row = head_of_bias * dims[2] + first_query + r;
         WriteRow(rounded.data() + r * keys, W{1}, keys, out_.dbias + row * dims[3] + first_key);
       }
+    });
+  }
+
+  // A sink is a key whose value is 0, kept by all rows of its head, and so is its gradient. One of
+  // -inf is none, whatever comes back for the rows.
+  void SinkGradient() const {
+    ForEach(in_.heads, [&](Backward<T>* work, int64_t head) {
+      double sum = 0;
+      for (int64_t batch = 0; batch < in_.batch; ++batch) {
+        for (int64_t tile = 0; tile < TilesOf(in_.queries, kTileQueries); ++tile) {
+          SetTileOfHead(work, batch * in_.heads + head, tile);
+          for (int64_t r = 0; r < work->rows(); ++r) {
+            const int64_t row = work->first_row() + r;
+            const W sink = SinkScore(in_, row);
+            if (sink == -std::numeric_limits<W>::infinity()) continue;
+            sum -= double{exponents_.Probability(row, sink)} * double{work->delta()[r]};
+          }
+        }
+      }
+      const W rounded = static_cast<W>(sum);
+      WriteRow(&rounded, W{1}, 1, out_.dsinks + head);
     });
   }
 

@@ -106,6 +106,11 @@ void AttentionInputs::Fill(
     in.bias_rows = scores_.BiasRows(*bias, kScores, sizes, q.dtype());
     in.bias = RealData<T>(*bias);
   }
+  in.sinks = nullptr;
+  if (const Tensor* const sinks = bound->tensors.sinks) {
+    CheckSizes(type_, "sinks", *sinks, q, {in.heads}, has_heads ? "[H]" : "[1]");
+    in.sinks = RealData<T>(*sinks);
+  }
   in.q = RealData<T>(q);
   in.k = RealData<T>(k);
   in.v = RealData<T>(v);
@@ -162,10 +167,11 @@ MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Wor
   if (has_d_o_) names += "dO, ";
   if (has_d_lse_) names += "dLSE, ";
   inputs_.scores().CheckInputs(def, (names + "Q, K, V").c_str(), first_ + 3);
+  const int outputs =
+      3 + (inputs_.scores().has_bias() ? 1 : 0) + (inputs_.scores().has_sinks() ? 1 : 0);
   CAFFE_ENFORCE(
-      def.output_size() == (inputs_.scores().has_bias() ? 4 : 3),
-      "MaskedAttentionGradient: it has 3 outputs, with a bias 4, but there are ", def.output_size(),
-      ".");
+      def.output_size() == outputs, "MaskedAttentionGradient: by its arguments has_* it has ",
+      outputs, " outputs, but there are ", def.output_size(), ".");
 }
 
 bool MaskedAttentionGradientOp::RunOnDevice() {
@@ -229,6 +235,9 @@ bool MaskedAttentionGradientOp::DoRunWithType() {
       gradient.bias_dims[!has_heads && back == 3 ? 0 : 4 - back] = bias->size(-back);
     }
   }
+  if (bound.tensors.sinks != nullptr) {
+    gradient.dsinks = MutableRealData<T>(Output(OutputSize() - 1, {in.heads}, at::dtype<T>()));
+  }
   if (in.kv_heads == 0) {
     // No scores, and so nothing that would add to the gradient of a bias.
     for (int i = 0; i < OutputSize(); ++i) {
@@ -246,7 +255,7 @@ bool MaskedAttentionGradientOp::DoRunWithOtherType() {
 }
 
 void FillMaskedAttentionSchema(OpSchema& schema) {
-  schema.NumInputs(3, 7)
+  schema.NumInputs(3, 8)
       .NumOutputs(1, 2)
       .TensorInferenceFunction([](const OperatorDef& def, const std::vector<TensorShape>& in) {
         std::vector<TensorShape> out(2);  // O and LSE, which may not be asked for
@@ -280,13 +289,20 @@ the scores are `[B, Lq, Lk]`.
 
 What is kept is specified as for [MaskedSoftmax](#maskedsoftmax), for scores of `[B, H, Lq, Lk]`: by
 `mode` (lengths are those of keys), by `window_left` and `window_right`, and by a mask, all of which
-must keep an entry. Inputs behind V come in the order lengths, centers, mask, bias. Lengths and centers have the
+must keep an entry. Inputs behind V come in the order lengths, centers, mask, bias, sinks. Lengths and centers have the
 shape `[B]`, `[B, H]` or `[B, H, Lq]`, or are a vector of one for each row, `[B * H * Lq]`; mask and
 bias have any shape that broadcasts to the scores.
 
 `align` says where query i stands among the keys, for triangles and windows: top_left at i,
 bottom_right at i + Lk - Lq, so that the last query stands on the last key; with lengths, at
 i + lengths - Lq, as in decoding with a cache of keys and values that is longer than what it holds.
+
+`has_sinks` adds attention sinks: a learned logit for each head of Q, `[H]`, or `[1]` where the dim of
+heads is absent. It is in the denominator of every row's softmax as one more key that has no value:
+P_ij = exp(s_ij) / (sum of exp(s_ik) over what is kept + exp(sink)), so that the weights of a row add
+up to less than 1. It is not scaled, capped, biased or masked. LSE includes it. So a row with a sink is
+never empty: where nothing is kept O is 0, whatever `empty_row` says, and LSE is the sink. A sink of
+-inf is none, and its gradient is 0; one of +inf or NaN shows as a key with such a score would.
 
 A row of which nothing is kept, or whose kept scores are all -inf, is zero, NaN or the mean of the rows
 of V, as `empty_row` says, and zero where there are no keys; its LSE is -inf, and no gradient goes from
@@ -295,19 +311,20 @@ included; kept ones do.
 
 Float and double are computed as they are, 16-bit types in float.
 
-The gradient goes to Q, K, V and bias, from O, LSE or both. It reads LSE: a net that trains should
+The gradient goes to Q, K, V, bias and sinks, from O, LSE or both. It reads LSE: a net that trains should
 name the second output. Where it does not, the gradient runs the forward pass once more.
 
 Errors: Q, K or V not of 4 dims or of 3, all alike, of different types, or of dims that do not fit;
-heads that are not a multiple; a number of inputs that does not fit `mode`, `has_mask` and
-`has_bias`; an unknown mode, `align` or `empty_row`; a negative radius or softcap; a `scale` that is not finite; a side of the
+heads that are not a multiple; a number of inputs that does not fit `mode`, `has_mask`, `has_bias` and
+`has_sinks`; sinks not of shape `[H]` or of another type than Q; an unknown mode, `align` or `empty_row`; a negative radius or softcap; a `scale` that is not finite; a side of the
 window below -1; lengths or centers not int32 or int64, or not of the shape of leading dims of the
 scores, nor one for each row; a mask that is not bool, a bias that is not of the type of Q, or either of a shape that does
 not broadcast.
 
 Source: Vaswani et al., "Attention Is All You Need" (2017); the online softmax of Milakov and
 Gimelshein (2018); tiles and the backward pass of Dao et al., "FlashAttention" (2022); grouped heads of
-Ainslie et al., "GQA" (2023); the softcap of "Gemma 2" (2024).
+Ainslie et al., "GQA" (2023); the softcap of "Gemma 2" (2024); sinks of Xiao et al., "Efficient
+Streaming Language Models with Attention Sinks" (2023), learned as in "gpt-oss" (2025).
 
 **Example**
 
@@ -344,6 +361,7 @@ print(workspace.FetchBlob("O")[0, 0].tolist())
       .Arg("align", "string (default top_left): top_left or bottom_right")
       .Arg("has_mask", "int, 0 or 1 (default 0): there is a mask")
       .Arg("has_bias", "int, 0 or 1 (default 0): there is a bias")
+      .Arg("has_sinks", "int, 0 or 1 (default 0): there are sinks")
       .Arg("scale", "float (default 1 / sqrt(D)): what Q K^T is multiplied by")
       .Arg("softcap", "float (default 0, none): bound of the scores")
       .Arg("empty_row", "string (default zero): zero, nan or uniform")
@@ -357,20 +375,21 @@ print(workspace.FetchBlob("O")[0, 0].tolist())
       .Input(4, "centers", "(Tensor<int32 or int64>) `[B]`, `[B, H]` or `[B, H, Lq]`")
       .Input(5, "mask", "(Tensor<bool>) broadcast to `[B, H, Lq, Lk]`; True keeps")
       .Input(6, "bias", "(Tensor) of Q's type, broadcast to `[B, H, Lq, Lk]`")
+      .Input(7, "sinks", "(Tensor) `[H]` or `[1]`, of Q's type")
       .Output(0, "O", "(Tensor) `[B, H, Lq, Dv]` or `[B, Lq, Dv]`, of Q's type")
       .Output(
           1, "LSE",
           "(Tensor<float>, double where Q is) `[B, H, Lq]` or `[B, Lq]`, logarithm of the sum of "
           "exp(s) over "
-          "what is kept");
+          "what is kept, and of the exp of its sink");
 }
 
 void FillMaskedAttentionGradientSchema(OpSchema& schema) {
-  schema.NumInputs(4, 11)
-      .NumOutputs(3, 4)
+  schema.NumInputs(4, 12)
+      .NumOutputs(3, 5)
       .SetDoc(R"DOC(
-The gradient of MaskedAttention, made by its gradient maker, to Q, K, V and the bias. It computes the
-probabilities again, tile by tile, from LSE, and skips what the forward pass skipped.
+The gradient of MaskedAttention, made by its gradient maker, to Q, K, V, the bias and the sinks. It
+computes the probabilities again, tile by tile, from LSE, and skips what the forward pass skipped.
 
 Takes the arguments of MaskedAttention, and those that say which of its first inputs there are: O and
 LSE where MaskedAttention has named both, else it is computed again; dO and dLSE where they have a
@@ -390,10 +409,13 @@ gradient.
       .Input(8, "centers", "(Tensor<int32 or int64>) as for MaskedAttention")
       .Input(9, "mask", "(Tensor<bool>) as for MaskedAttention")
       .Input(10, "bias", "(Tensor) as for MaskedAttention")
+      .Input(11, "sinks", "(Tensor) as for MaskedAttention")
       .Output(0, "dQ", "(Tensor) of Q's shape and type")
       .Output(1, "dK", "(Tensor) of K's shape and type")
       .Output(2, "dV", "(Tensor) of V's shape and type")
-      .Output(3, "dbias", "(Tensor) of the bias's shape and type");
+      .Output(
+          3, "dbias", "(Tensor) of the bias's shape and type; the first of those that there are")
+      .Output(4, "dsinks", "(Tensor) of the sinks' shape and type");
 }
 
 }  // namespace mask

@@ -46,7 +46,7 @@ class AttentionInputs {
   bool bottom_right_;
 };
 
-// MaskedAttention(Q, K, V [, lengths] [, centers] [, mask] [, bias]) -> O [, LSE]
+// MaskedAttention(Q, K, V [, lengths] [, centers] [, mask] [, bias] [, sinks]) -> O [, LSE]
 class MaskedAttentionOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);
@@ -63,7 +63,7 @@ class MaskedAttentionOp final : public Operator<CPUContext> {
 };
 
 // MaskedAttentionGradient([O, LSE,] [dO,] [dLSE,] Q, K, V [, lengths] [, centers] [, mask]
-//   [, bias]) -> dQ, dK, dV [, dbias]
+//   [, bias] [, sinks]) -> dQ, dK, dV [, dbias] [, dsinks]
 class MaskedAttentionGradientOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);

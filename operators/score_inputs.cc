@@ -37,6 +37,7 @@ ScoreInputs::ScoreInputs(const OperatorDef& def)
       shape_(def, MaskShape::Use::kScores),
       has_mask_(Arguments(def).Bool("has_mask", false)),
       has_bias_(Arguments(def).Bool("has_bias", false)),
+      has_sinks_(Arguments(def).Bool("has_sinks", false)),
       scale_(ReadScale(def)),
       empty_row_(ReadEmptyRow(def)) {}
 
@@ -52,8 +53,9 @@ void ScoreInputs::CheckInputs(const OperatorDef& def, const char* first, int fir
   add(shape_.needs_centers(), "centers");
   add(has_mask_, "mask");
   add(has_bias_, "bias");
+  add(has_sinks_, "sinks");
   CAFFE_ENFORCE(
-      def.input_size() == count, type_, ": by its mode, has_mask and has_bias it takes ", count,
+      def.input_size() == count, type_, ": by its mode and arguments has_* it takes ", count,
       count == 1 ? " input (" : " inputs (", names, "), but there ",
       def.input_size() == 1 ? "is " : "are ", def.input_size(), ".");
 }

@@ -19,12 +19,13 @@ struct ScoreTensors {
   const Tensor* centers = nullptr;
   const Tensor* mask = nullptr;
   const Tensor* bias = nullptr;
+  const Tensor* sinks = nullptr;  // of MaskedAttention alone
 };
 
 class ScoreInputs {
  public:
-  // Reads mode, radius, diagonal, window_left, window_right, has_mask, has_bias, scale
-  // and empty_row; throws where one is not what it should be.
+  // Reads mode, radius, diagonal, window_left, window_right, has_mask, has_bias, has_sinks,
+  // scale and empty_row; throws where one is not what it should be.
   explicit ScoreInputs(const OperatorDef& def);
 
   // Throws unless the operator has those inputs that the arguments tell of, behind
@@ -32,6 +33,7 @@ class ScoreInputs {
   void CheckInputs(const OperatorDef& def, const char* first, int first_count) const;
 
   bool has_bias() const { return has_bias_; }
+  bool has_sinks() const { return has_sinks_; }
   double scale() const { return scale_; }  // 1 where there is none
   caffe2op_mask::EmptyRow empty_row() const { return empty_row_; }
 
@@ -43,6 +45,7 @@ class ScoreInputs {
     if (shape_.needs_centers()) tensors.centers = &op->Input(next++);
     if (has_mask_) tensors.mask = &op->Input(next++);
     if (has_bias_) tensors.bias = &op->Input(next++);
+    if (has_sinks_) tensors.sinks = &op->Input(next++);
     return tensors;
   }
 
@@ -69,6 +72,7 @@ class ScoreInputs {
   const MaskShape shape_;
   const bool has_mask_;
   const bool has_bias_;
+  const bool has_sinks_;
   const double scale_;
   caffe2op_mask::EmptyRow empty_row_;
 };

@@ -159,8 +159,9 @@ def _bias(op, dtype):
     """The bias of an operator on scores with 0 for all that is finite, as `_run` takes it."""
     if not argument(op, "has_bias", 0):
         return []
-    bias = blobs.fetch(op.input[-1])
-    return [(len(op.input) - 1, np.where(np.isneginf(bias), bias, 0).astype(dtype))]
+    place = len(op.input) - (2 if argument(op, "has_sinks", 0) else 1)
+    bias = blobs.fetch(op.input[place])
+    return [(place, np.where(np.isneginf(bias), bias, 0).astype(dtype))]
 
 
 def _masked_softmax(name, op):
@@ -174,6 +175,8 @@ def _masked_attention(name, op):
     shapes = [_shape(blob) for blob in op.input[:3]]
     replaced = [(i, np.zeros(shape[:-1] + (1,))) for i, shape in enumerate(shapes)]
     replaced += _bias(op, np.float64)
+    if argument(op, "has_sinks", 0):  # no key, and none where -inf
+        replaced.append((len(op.input) - 1, np.full(_shape(op.input[-1]), -np.inf)))
     lse = _run(op, 1, replaced, [("empty_row", "zero")], ["scale", "softcap"])
     keys = shapes[1][-2]
     return _of_counts(name, lse.shape + (keys,), np.rint(np.exp(lse)).ravel(), keys)

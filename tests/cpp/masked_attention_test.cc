@@ -51,6 +51,7 @@ struct Case {
   Bytes mask;
   std::vector<Broadcast> bias_broadcast;
   std::vector<T> bias;
+  std::vector<T> sinks;  // one for each head, or none
   std::vector<T> q;
   std::vector<T> k;
   std::vector<T> v;
@@ -90,6 +91,7 @@ struct Case {
         double{softcap},
         ToDouble(bias),
         bias_broadcast.empty() ? std::vector<size_t>() : bias_broadcast[0].entries,
+        ToDouble(sinks),
         Kept(),
         empty_row};
   }
@@ -103,13 +105,14 @@ struct Inputs {
         k(c.k, c.slack),
         v(c.v, c.slack),
         bias(c.bias, c.slack),
+        sinks(c.sinks, c.slack),
         mask(c.mask, c.slack),
         d_o(c.d_o, c.slack),
         d_lse(c.d_lse, c.slack) {
     const Sizes& s = c.sizes;
-    attention = {s.batch,       s.heads(), s.kv_heads, s.queries,  s.keys,  s.depth,
-                 s.value_depth, q.data(),  k.data(),   v.data(),   c.scale, c.softcap,
-                 nullptr,       {},        {},         c.empty_row};
+    attention = {s.batch,       s.heads(), s.kv_heads, s.queries, s.keys,     s.depth,
+                 s.value_depth, q.data(),  k.data(),   v.data(),  c.scale,    c.softcap,
+                 nullptr,       {},        nullptr,    {},        c.empty_row};
     attention.mask.shape = c.shape.functor;
     if (!c.mask_broadcast.empty()) {
       attention.mask.mask = mask.mask();
@@ -119,7 +122,8 @@ struct Inputs {
       attention.bias = bias.data();
       attention.bias_rows = c.bias_broadcast[0].rows;
     }
-    for (Guarded<T>* const memory : {&q, &k, &v, &bias, &d_o}) memory->MakeReadOnly();
+    if (!c.sinks.empty()) attention.sinks = sinks.data();
+    for (Guarded<T>* const memory : {&q, &k, &v, &bias, &sinks, &d_o}) memory->MakeReadOnly();
     mask.MakeReadOnly();
     d_lse.MakeReadOnly();
   }
@@ -128,6 +132,7 @@ struct Inputs {
   Guarded<T> k;
   Guarded<T> v;
   Guarded<T> bias;
+  Guarded<T> sinks;
   GuardedBytes mask;
   Guarded<T> d_o;
   Guarded<Wide<T>> d_lse;
@@ -142,10 +147,11 @@ struct Results {
   std::vector<T> dk;
   std::vector<T> dv;
   std::vector<T> dbias;
+  std::vector<T> dsinks;
 
   Bytes AllBytes() const {
     Bytes all = ToBytes(lse);
-    for (const std::vector<T>* const values : {&o, &dq, &dk, &dv, &dbias}) {
+    for (const std::vector<T>* const values : {&o, &dq, &dk, &dv, &dbias, &dsinks}) {
       const Bytes bytes = ToBytes(*values);
       all.insert(all.end(), bytes.begin(), bytes.end());
     }
@@ -168,16 +174,19 @@ Results<T> RunBoth(const Case<T>& c, int64_t threads, ParallelFor parallel_for) 
   Guarded<T> dk(c.k.size(), c.slack);
   Guarded<T> dv(c.v.size(), c.slack);
   Guarded<T> dbias(c.bias.size(), c.slack);
-  AttentionGradient<T> gradient{dq.data(), dk.data(), dv.data(), nullptr, {}};
+  Guarded<T> dsinks(c.sinks.size(), c.slack);
+  AttentionGradient<T> gradient{dq.data(), dk.data(), dv.data(), nullptr, {}, nullptr};
   if (!c.bias_broadcast.empty()) {
     gradient.dbias = dbias.data();
     std::copy_n(c.bias_broadcast[0].dims.begin(), 4, gradient.bias_dims);
   }
+  if (!c.sinks.empty()) gradient.dsinks = dsinks.data();
   const AttentionOutputs<T> outputs{
       o.data(), lse.data(), in.d_o.data(), c.d_lse.empty() ? nullptr : in.d_lse.data()};
   MaskedAttentionGradient(in.attention, outputs, gradient, threads, parallel_for);
-  for (Guarded<T>* const memory : {&dq, &dk, &dv, &dbias}) memory->ExpectGuards();
-  return {o.values(), lse.values(), dq.values(), dk.values(), dv.values(), dbias.values()};
+  for (Guarded<T>* const memory : {&dq, &dk, &dv, &dbias, &dsinks}) memory->ExpectGuards();
+  return {o.values(),  lse.values(),   dq.values(),    dk.values(),
+          dv.values(), dbias.values(), dsinks.values()};
 }
 
 template <typename T>
@@ -222,11 +231,18 @@ class MaskedAttentionTest : public SeededTest {
     }
   }
 
+  // Of numbers, and sometimes of -inf, which is none.
+  void AddSinks(Case<T>* c) {
+    c->sinks = RandomReals<T>(random_, c->sizes.heads(), 2);
+    if (OneIn(3)) c->sinks[0] = reference::Nearest<T>(-std::numeric_limits<double>::infinity());
+  }
+
   Case<T> DrawCase(const Sizes& s) {
     Case<T> c = DrawNumbers(s);
     c.shape = DrawShape(random_, s.rows(), s.queries, s.keys);
     if (OneIn(2)) AddMask(DrawSmallDims(random_, s.scores()), &c);
     if (OneIn(2)) AddBias(DrawSmallDims(random_, s.scores()), &c);
+    if (OneIn(3)) AddSinks(&c);
     return c;
   }
 
@@ -239,7 +255,7 @@ class MaskedAttentionTest : public SeededTest {
   // Some entries that are not finite, kept or not. No infinity comes back, since what
   // it is multiplied by, a difference, may be taken before or after.
   void Scatter(Case<T>* c) {
-    for (std::vector<T>* const values : {&c->q, &c->k, &c->v, &c->bias, &c->d_o}) {
+    for (std::vector<T>* const values : {&c->q, &c->k, &c->v, &c->bias, &c->sinks, &c->d_o}) {
       if (values->empty() || !OneIn(3)) continue;
       for (int i = 0; i < 3; ++i) {
         T& entry = (*values)[random_() % values->size()];
@@ -273,6 +289,8 @@ class MaskedAttentionTest : public SeededTest {
         continue;
       }
       poison(&c->q, row, s.depth);
+      // Its sink alone is a row, of which something may come back.
+      if (in.Sink(row) != -std::numeric_limits<double>::infinity()) continue;
       if (!c->d_lse.empty()) c->d_lse[row] = static_cast<W>(kNaN);
       if (c->empty_row == EmptyRow::kUniform) {
         uniform = true;
@@ -314,13 +332,14 @@ class MaskedAttentionTest : public SeededTest {
     ExpectNear("dk", got.dk, exact.dk);
     ExpectNear("dv", got.dv, exact.dv);
     ExpectNear("dbias", got.dbias, exact.dbias);
+    ExpectNear("dsinks", got.dsinks, exact.dsinks);
     return got;
   }
 
   // Nothing but numbers comes of it.
   void ExpectFinite(const Results<T>& results) {
     for (const auto* const values :
-         {&results.o, &results.dq, &results.dk, &results.dv, &results.dbias}) {
+         {&results.o, &results.dq, &results.dk, &results.dv, &results.dbias, &results.dsinks}) {
       for (const T& v : *values) ASSERT_TRUE(std::isfinite(reference::ValueOf(v)));
     }
   }
@@ -529,7 +548,7 @@ TYPED_TEST(MaskedAttentionTest, NoLogarithmsWanted) {
 // with fewer by heads.
 TYPED_TEST(MaskedAttentionTest, SameBytesWhoeverRunsIt) {
   const Sizes sizes{1, 3, 2, 130, 530, 40, 32};
-  for (const char* const kept : {"all", "causal", "band", "mask", "bias"}) {
+  for (const char* const kept : {"all", "causal", "band", "mask", "bias", "sinks"}) {
     SCOPED_TRACE(kept);
     const std::string name = kept;
     Case<TypeParam> c = this->DrawNumbers(sizes);
@@ -544,6 +563,7 @@ TYPED_TEST(MaskedAttentionTest, SameBytesWhoeverRunsIt) {
       c.mask = RandomMask(this->random_, broadcast.size, {0.3, true});
     }
     if (name == "bias") this->AddBias({6, 1, 530}, &c);
+    if (name == "sinks") this->AddSinks(&c);
     const Bytes expected = RunBoth(c, 1, SerialFor).AllBytes();
     for (const int64_t threads : {1, 2, 3, 7}) {
       for (const ParallelFor parallel_for : {SerialFor, ShuffledFor, ThreadedFor}) {
@@ -607,6 +627,73 @@ TYPED_TEST(MaskedAttentionTest, LargeScores) {
   }
 }
 
+// To the bit, and nothing comes back for them, not even of gradients that are NaN.
+TYPED_TEST(MaskedAttentionTest, SinksOfMinusInfinityAreNone) {
+  for (const int64_t threads : {1, 7}) {
+    Case<TypeParam> c = this->DrawCase({1, 2, 2, 70, 300, 8, 8});
+    c.sinks.clear();
+    const Bytes expected = RunBoth(c, threads, SerialFor).AllBytes();
+    c.sinks.assign(4, reference::Nearest<TypeParam>(-std::numeric_limits<double>::infinity()));
+    Results<TypeParam> got = RunBoth(c, threads, SerialFor);
+    for (const TypeParam& d : got.dsinks) EXPECT_EQ(reference::ValueOf(d), 0);
+    got.dsinks.clear();
+    EXPECT_TRUE(got.AllBytes() == expected);
+    std::fill(c.d_o.begin(), c.d_o.end(), reference::Nearest<TypeParam>(this->kNaN));
+    got = RunBoth(c, threads, SerialFor);
+    for (const TypeParam& d : got.dsinks) EXPECT_EQ(reference::ValueOf(d), 0);
+  }
+}
+
+// A row with a sink is never empty: of nothing kept it is 0, whatever an empty row is.
+TYPED_TEST(MaskedAttentionTest, NothingKeptBesideASink) {
+  for (const EmptyRow empty_row : {EmptyRow::kZero, EmptyRow::kNaN, EmptyRow::kUniform}) {
+    Case<TypeParam> c = this->DrawNumbers({1, 1, 2, 70, 300, 8, 8});
+    c.empty_row = empty_row;
+    c.sinks = {reference::Nearest<TypeParam>(0.5), reference::Nearest<TypeParam>(-3)};
+    this->AddMask({70, 1}, &c);
+    // Tiles of which nothing is kept and others, of the second head, with a row of it.
+    for (size_t i = 0; i < 70; ++i) c.mask[i] = i > 40 && i != 55;
+    const Results<TypeParam> got = this->ExpectCase(c);
+    for (size_t row = 0; row < 140; ++row) {
+      if (c.mask[row % 70] != 0) continue;
+      EXPECT_EQ(got.lse[row], row < 70 ? 0.5 : -3);
+      for (size_t i = 0; i < 8; ++i) EXPECT_EQ(reference::ValueOf(got.o[row * 8 + i]), 0);
+    }
+  }
+}
+
+// Where lse has no room for the logarithm of a sum, a sink has its share of it all the same.
+TYPED_TEST(MaskedAttentionTest, LargeSinks) {
+  const double tolerance = sizeof(TypeParam) == 2 ? 1e-2 : sizeof(TypeParam) == 4 ? 1e-4 : 1e-10;
+  for (const double bias : {-300.0, 6e4, -6e4, 1e9, -1e9}) {
+    const TypeParam large = reference::Nearest<TypeParam>(bias);
+    if (!std::isfinite(reference::ValueOf(large))) continue;
+    for (const int64_t threads : {1, 7}) {
+      SCOPED_TRACE(::testing::Message() << bias << "; " << threads << " threads");
+      Case<TypeParam> c = this->DrawNumbers({1, 1, 2, 70, 299, 8, 3});
+      c.d_lse.clear();
+      const auto fill = [](std::vector<TypeParam>* values, double value) {
+        std::fill(values->begin(), values->end(), reference::Nearest<TypeParam>(value));
+      };
+      fill(&c.q, 0);
+      fill(&c.v, 1);
+      fill(&c.d_o, 1);
+      this->AddBias({1, 1}, &c);
+      c.bias[0] = large;
+      c.sinks.assign(2, large);
+      const Results<TypeParam> got = RunBoth(c, threads, SerialFor);
+      // 299 keys and the sink are alike.
+      const double p = 1.0 / 300;
+      for (const TypeParam& o : got.o) {
+        ASSERT_NEAR(reference::ValueOf(o), 1 - p, tolerance);
+      }
+      for (const TypeParam& d : got.dsinks) {
+        ASSERT_NEAR(reference::ValueOf(d), -70 * 3 * p * (1 - p), 70 * 3 * p * tolerance);
+      }
+    }
+  }
+}
+
 // A cap of which the inverse is no float leaves a score of 0 what it is.
 TYPED_TEST(MaskedAttentionTest, SmallestCap) {
   Case<TypeParam> c = this->DrawNumbers({1, 1, 1, 3, 20, 4, 2});
@@ -629,23 +716,29 @@ TYPED_TEST(MaskedAttentionTest, NothingToDo) {
       this->AddBias(bias, &c);
       this->ExpectCase(c);
     }
-    this->ExpectCase(this->DrawNumbers(sizes));
+    Case<TypeParam> c = this->DrawNumbers(sizes);
+    this->ExpectCase(c);
+    this->AddSinks(&c);
+    this->ExpectCase(c);
   }
 }
 
 // The oracle's gradients are those of its own results, by differences.
 TEST(AttentionReferenceTest, GradientsAreDerivatives) {
   Random random(1);
-  for (const EmptyRow empty_row : {EmptyRow::kZero, EmptyRow::kUniform}) {
+  for (const auto& [empty_row, with_sinks] : std::vector<std::pair<EmptyRow, bool>>{
+           {EmptyRow::kZero, false}, {EmptyRow::kUniform, false}, {EmptyRow::kUniform, true}}) {
     const Sizes s{1, 2, 2, 3, 4, 3, 2};
     const Dims bias_dims{3, 4};
     const Broadcast bias(s.scores(), bias_dims);
-    reference::AttentionInputs in{1, 4, 2, 3, 4, 3, 2, {}, {}, {}, 0.7, 1.5, {}, {}, {}, empty_row};
+    reference::AttentionInputs in{1,  4,   2,   3,  4,  3,  2,  {},       {},
+                                  {}, 0.7, 1.5, {}, {}, {}, {}, empty_row};
     in.q = RandomReals<double>(random, s.rows() * s.depth, 1);
     in.k = RandomReals<double>(random, 2 * s.keys * s.depth, 1);
     in.v = RandomReals<double>(random, 2 * s.keys * s.value_depth, 1);
     in.bias = RandomReals<double>(random, bias.size, 1);
     in.bias_entries = bias.entries;
+    if (with_sinks) in.sinks = RandomReals<double>(random, s.heads(), 1);
     const std::vector<double> d_o = RandomReals<double>(random, s.rows() * s.value_depth, 1);
     const std::vector<double> d_lse = RandomReals<double>(random, s.rows(), 1);
     // The first row of each head keeps nothing.
@@ -680,6 +773,7 @@ TEST(AttentionReferenceTest, GradientsAreDerivatives) {
     expect(&in.k, gradients.dk);
     expect(&in.v, gradients.dv);
     expect(&in.bias, gradients.dbias);
+    expect(&in.sinks, gradients.dsinks);
   }
 }
 

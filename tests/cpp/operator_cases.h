@@ -63,17 +63,19 @@ inline void FeedInputs(Workspace* ws) {
   Feed<float>(ws, "k", {2, 2, 256, 32}, Wave(2 * 2 * 256 * 32));
   Feed<float>(ws, "v", {2, 2, 256, 32}, Wave(2 * 2 * 256 * 32));
   Feed<float>(ws, "bias", {1, 2, 1, 256}, Wave(2 * 256));
+  Feed<float>(ws, "sinks", {2}, Wave(2));
   Feed<float>(ws, "d_o", {2, 2, 256, 32}, Wave(2 * 2 * 256 * 32));
   ASSERT_TRUE(ws->RunOperatorOnce(Op("MaskedSoftmax", {"rows"}, {"softmax"})));
   ASSERT_TRUE(ws->RunOperatorOnce(
-      Op("MaskedAttention", {"q", "k", "v", "bias"}, {"o", "lse"},
-         {Arg("mode", "upper"), Arg<int>("has_bias", 1)})));
+      Op("MaskedAttention", {"q", "k", "v", "bias", "sinks"}, {"o", "lse"},
+         {Arg("mode", "upper"), Arg<int>("has_bias", 1), Arg<int>("has_sinks", 1)})));
 }
 
 inline std::vector<Case> Cases() {
   const auto sequence = Arg("mode", "sequence");
   const auto upper = Arg("mode", "upper");
   const auto has_bias = Arg<int>("has_bias", 1);
+  const auto has_sinks = Arg<int>("has_sinks", 1);
   DeviceOption seeded;
   seeded.set_random_seed(3);
   std::vector<Case> cases{
@@ -90,11 +92,11 @@ inline std::vector<Case> Cases() {
       {"SequenceMask", Op("SequenceMask", {"rows", "lengths"}, {"y"}, {sequence})},
       {"MaskedSoftmax", Op("MaskedSoftmax", {"rows", "lengths"}, {"y"}, {sequence})},
       {"MaskedSoftmaxGradient", Op("MaskedSoftmaxGradient", {"softmax", "others"}, {"y"})},
-      {"MaskedAttention",
-       Op("MaskedAttention", {"q", "k", "v", "bias"}, {"y", "z"}, {upper, has_bias})},
+      {"MaskedAttention", Op("MaskedAttention", {"q", "k", "v", "bias", "sinks"}, {"y", "z"},
+                             {upper, has_bias, has_sinks})},
       {"MaskedAttentionGradient",
-       Op("MaskedAttentionGradient", {"o", "lse", "d_o", "q", "k", "v", "bias"},
-          {"y", "z", "d_v", "d_bias"}, {upper, has_bias})},
+       Op("MaskedAttentionGradient", {"o", "lse", "d_o", "q", "k", "v", "bias", "sinks"},
+          {"y", "z", "d_v", "d_bias", "d_sinks"}, {upper, has_bias, has_sinks})},
       {"Gate", Op("Gate", {"rows", "logit"}, {"y", "z"})},
       {"GateSoftmax", Op("Gate", {"rows", "others"}, {"y"}, {Arg("kind", "softmax")})},
       {"GateRelu", Op("Gate", {"rows", "logit", "threshold"}, {"y"}, {Arg("kind", "relu")})},

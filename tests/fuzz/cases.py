@@ -298,6 +298,11 @@ def draw_masked_attention(random):
         low = np.where(random.random_sample((queries, 1)) < 0.5, -6e4, 0.0)
         low = low * (1 if dtype == "float16" else 1e5)
         extras["bias"] = BFloat16(low) if dtype == "bfloat16" else low.astype(dtype)
+    if one_in(random, 3):
+        extras["sinks"] = array(random, dtype, shape[1:2], special=False)
+        if one_in(random, 3):
+            none = np.where(random.random_sample(shape[1]) < 0.5, -np.inf, wide(extras["sinks"]))
+            extras["sinks"] = BFloat16(none) if dtype == "bfloat16" else none.astype(dtype)
     first = [
         array(random, dtype, shape[:3] + (depth,)),
         array(random, dtype, (batch, kv_heads, keys, depth)),

@@ -21,14 +21,15 @@ REALS = ("float16", "bfloat16", "float32", "float64")
 EMPTY_ROWS = ("zero", "nan", "uniform")
 PARTS = sorted(reference.MASKED)
 
-Extras = namedtuple("Extras", "lengths centers mask bias")
-Extras.__new__.__defaults__ = (None,) * 4
+Extras = namedtuple("Extras", "lengths centers mask bias sinks")
+Extras.__new__.__defaults__ = (None,) * 5
 
 
-def present(mode="", has_mask=0, has_bias=0, **_):
+def present(mode="", has_mask=0, has_bias=0, has_sinks=0, **_):
     """Which of the optional inputs an operator of these arguments has."""
     parts = mode.split("+")
-    return Extras("sequence" in parts, "window" in parts, bool(has_mask), bool(has_bias))
+    named = (bool(has) for has in (has_mask, has_bias, has_sinks))
+    return Extras("sequence" in parts, "window" in parts, *named)
 
 
 def read_extras(inputs, args):
@@ -43,10 +44,9 @@ def make_case(first, args=None, outputs=1, in_place=None, **extras):
     """A Case of the inputs that are always there, the arguments, and optional inputs by name."""
     extras = Extras(**extras)
     args = dict(args or {})
-    if extras.mask is not None:
-        args["has_mask"] = 1
-    if extras.bias is not None:
-        args["has_bias"] = 1
+    for name in ("mask", "bias", "sinks"):
+        if getattr(extras, name) is not None:
+            args["has_" + name] = 1
     inputs = list(first) + [extra for extra in extras if extra is not None]
     return Case(inputs, args, outputs, in_place)
 
@@ -113,13 +113,18 @@ def attention_kept(q, k, inputs, align="top_left", **args):
     return kept(shape, extras, first_position(shape, extras, align), **args)
 
 
-def softmax(logits, keep, empty_row="zero"):
-    """Probabilities of the kept logits over the last axis, and their log-sum-exp."""
+def softmax(logits, keep, empty_row="zero", sinks=-np.inf):
+    """Probabilities of the kept logits over the last axis, and their log-sum-exp.
+
+    ``sinks``, which broadcast to its rows, are one more logit of each, whose probability is not
+    returned.
+    """
     shown = np.where(keep, logits, -np.inf)
-    top = shown.max(-1, keepdims=True, initial=-np.inf)
+    top = np.maximum(shown.max(-1, keepdims=True, initial=-np.inf), sinks)
     empty = top == -np.inf
-    weights = np.exp(shown - np.where(empty, 0, top))
-    total = weights.sum(-1, keepdims=True)
+    shift = np.where(empty, 0, top)
+    weights = np.exp(shown - shift)
+    total = weights.sum(-1, keepdims=True) + np.exp(sinks - shift)
     columns = logits.shape[-1]
     of_empty = {"zero": 0.0, "nan": np.nan, "uniform": 1 / max(columns, 1)}[empty_row]
     probabilities = np.where(empty, of_empty, np.where(keep, weights / total, 0.0))
@@ -160,6 +165,11 @@ def per_query_head(keys, q):
     return keys.repeat(q.shape[1] // keys.shape[1], axis=1)
 
 
+def by_head(sinks):
+    """One number for each head of Q, of which there is one where Q has no heads."""
+    return sinks.reshape(-1, 1, 1)
+
+
 def scale_of(q, scale=None, **_):
     """A scale that is not given is 1 / sqrt(D)."""
     return q.shape[-1] ** -0.5 if scale is None else real(scale)
@@ -176,7 +186,8 @@ def masked_attention(
         scores = real(softcap) * np.tanh(scores / real(softcap))
     if extras.bias is not None:
         scores = scores + extras.bias
-    weights, lse = softmax(scores, keep, empty_row)
+    sinks = -np.inf if extras.sinks is None else by_head(extras.sinks)
+    weights, lse = softmax(scores, keep, empty_row, sinks)
     values = per_query_head(v, q)
     output = np.empty(q.shape[:-1] + v.shape[-1:])
     for row in np.ndindex(*q.shape[:-1]):
@@ -206,8 +217,11 @@ def _torch_lse(logits, keep, alive):
     return torch.logsumexp(_shown(alive, logits.masked_fill(~keep, -np.inf)), -1)
 
 
-def _torch_attention(q, k, v, bias, keep, scale, softcap, empty_row):
-    """One product for each pair of a query and a key, as what one keeps another may mask."""
+def _torch_attention(q, k, v, bias, sinks, keep, scale, softcap, empty_row):
+    """One product for each pair of a query and a key, as what one keeps another may mask.
+
+    Sinks are a key more, which is kept everywhere.
+    """
     if q.dim() == 4:
         groups = q.shape[1] // max(k.shape[1], 1)
         k, v = (keys.repeat_interleave(groups, 1) for keys in (k, v))
@@ -217,13 +231,19 @@ def _torch_attention(q, k, v, bias, keep, scale, softcap, empty_row):
     if softcap:
         scores = real(softcap) * torch.tanh(scores / real(softcap))
     logits = scores if bias is None else scores + _shown(keep, bias)
+    if sinks is not None:
+        column = by_head(sinks).expand(logits.shape[:-1] + (1,))
+        logits = torch.cat([logits, column], -1)
+        keep = torch.cat([keep, torch.ones_like(column, dtype=torch.bool)], -1)
     weights, counts = _torch_softmax(logits, keep)
     alive = counts.any(-1, keepdim=True)
+    lse = _torch_lse(logits, keep, alive)
+    weights, counts = (of_keys[..., : k.shape[-2]] for of_keys in (weights, counts))
     values = _shown(counts[..., None], v[..., None, :, :])
     output = (weights[..., None] * values).sum(-2)
     if empty_row == "uniform":
         output = torch.where(alive, output, v.mean(-2, keepdim=True))
-    return output, _torch_lse(logits, keep, alive)
+    return output, lse
 
 
 def _leaf(array):
@@ -267,11 +287,13 @@ def masked_attention_gradient(
     extras = read_extras(inputs, args)
     keep = torch.tensor(attention_kept(q, k, inputs, align, **args))
     leaves = {i: _leaf(array) for i, array in enumerate((q, k, v))}
-    bias = None
+    bias, sinks = None, None
     if extras.bias is not None:
-        bias = leaves[2 + len(inputs)] = _leaf(extras.bias)
+        bias = leaves[len(leaves) + sum(x is not None for x in extras[:3])] = _leaf(extras.bias)
+    if extras.sinks is not None:
+        sinks = leaves[2 + len(inputs)] = _leaf(extras.sinks)
     outputs = _torch_attention(
-        leaves[0], leaves[1], leaves[2], bias, keep, scale_of(q, scale), softcap, empty_row
+        leaves[0], leaves[1], leaves[2], bias, sinks, keep, scale_of(q, scale), softcap, empty_row
     )
     return _backward(outputs, [d_output, d_lse], leaves)
 

@@ -146,6 +146,30 @@ class TestMaskedAttention(ScoreLayerTests):
     first = [wave((2, 4, 6, 3), 0.7), wave((2, 2, 6, 3), 1.1), wave((2, 2, 6, 5), 1.7)]
     names = ["q", "k", "v"]
 
+    @pytest.mark.parametrize("others", [[], ["bias"], ["lengths", "mask", "bias"]], ids=str)
+    def test_sinks(self, others):
+        """Results and gradients, in double, beside all the other inputs."""
+        extras = {"lengths": np.array([6, 4]), "mask": np.arange(6) != 2, "bias": wave((6, 6))}
+        extras = dict({name: extras[name] for name in others}, sinks=wave((4,)))
+        mode = "sequence" if "lengths" in others else ""
+        case = make_case(self.first, {"mode": mode}, **extras)
+        model = new_model()
+        result = self.add(model, extras, {})
+        learnt = self.names + [name for name in ("bias", "sinks") if name in extras]
+        grads = with_gradients(model, result, *learnt)
+        wanted, _ = reference.expected(self.op_type, case, "float64")
+        d_result = wave(wanted.shape)
+        run(model, result_d=d_result, **dict(zip(self.names, self.first), **extras))
+        assert_close(workspace.FetchTorch("result"), wanted, "float64")
+        wanted_grads = reference.expected_gradient(self.op_type, case, d_result, "float64")
+        for blob, i in zip(learnt, sorted(wanted_grads)):
+            assert_close(workspace.FetchTorch(grads[blob]), wanted_grads[i], "float64")
+
+    def test_refuses_has_sinks(self):
+        message = "^masked_attention: has_sinks must not be given, since sinks tells it, but is 1.$"
+        with pytest.raises(TypeError, match=message):
+            self.add(new_model(), {}, {"has_sinks": 1})
+
     @pytest.mark.parametrize(
         "blobs, came", [("q", "1 blob"), (["q", "k"], "2 blobs"), ([], "0 blobs")]
     )
@@ -256,6 +280,27 @@ class TestMultiHeadAttention(object):
         wanted, lse = reference.masked_attention(*heads, mode="upper")
         assert_close(workspace.FetchTorch("out_attended"), wanted)
         assert_close(workspace.FetchTorch("out_attended_lse"), lse)
+
+    def test_sinks(self):
+        """One parameter for each head, 0 at first, through which a head learns to look away."""
+        model = new_model()
+        out = brew.multi_head_attention(
+            model, "x", "out", 6, 3, num_kv_heads=1, mode="upper", sinks=True
+        )
+        names = [str(param) for param in model.params]
+        assert len(names) == 9 and "out_sinks" in names
+        grads = with_gradients(model, out, "out_sinks")
+        x, d_out = (wave((2, 4, 6), step).astype("float32") for step in (0.7, 0.3))
+        run(model, x=x, out_d=d_out)
+        np.testing.assert_array_equal(workspace.FetchBlob("out_sinks"), np.zeros(3, "float32"))
+        heads = [workspace.FetchBlob("out_" + name) for name in ("queries", "keys", "values")]
+        args = {"mode": "upper", "has_sinks": 1}
+        wanted, lse = reference.masked_attention(*(heads + [np.zeros(3)]), **args)
+        assert_close(workspace.FetchTorch("out_attended"), wanted)
+        assert_close(workspace.FetchTorch("out_attended_lse"), lse)
+        d_attended = (d_out @ workspace.FetchBlob("out_w")).reshape(2, 4, 3, 2).swapaxes(1, 2)
+        wanted = reference.masked_attention_gradient(d_attended, *(heads + [np.zeros(3)]), **args)
+        assert_close(workspace.FetchTorch(grads["out_sinks"]), wanted[3])
 
     @pytest.mark.parametrize("padding", [NAN, 50.0])
     def test_padding_has_no_part_in_it(self, padding):

@@ -63,6 +63,7 @@ LENGTHS = np.array([6, 3])
 HEAD_LENGTHS = np.array([[7, 3, 0, 1], [9, -1, 5, 4]])
 CENTERS = np.arange(40).reshape(2, 4, 5) % 8
 KEEP = wave((2, 1, 5, 7), 1.3) > -0.2
+SINKS = np.array([0.6, -INF, 2.5, -1.4])  # of each of the 4 heads of QKV
 
 # Arguments and optional inputs for QKV.
 MASKS = {
@@ -100,6 +101,17 @@ MASKS = {
     "bias that masks": ({}, {"bias": np.where(KEEP, wave((1, 5, 7), 0.4), -INF)}),
     "softcap": ({"softcap": 1.5, "mode": "upper"}, {}),
     "scale": ({"scale": -0.3}, {}),
+    "sinks": ({}, {"sinks": SINKS}),
+    "sinks and rows of nothing": (
+        {"mode": "sequence+upper", "empty_row": "uniform"},
+        {"lengths": HEAD_LENGTHS, "sinks": SINKS},
+    ),
+    "sinks and everything": (
+        {"mode": "sequence+window+upper", "radius": 3, "window_left": 4, "softcap": 2.0,
+         "scale": 0.8, "diagonal": 1},
+        {"lengths": LENGTHS, "centers": np.full((2, 4), 3), "mask": KEEP | (np.arange(7) == 0),
+         "bias": wave((4, 1, 7)), "sinks": SINKS},
+    ),
     "everything": (
         {"mode": "sequence+window+upper", "radius": 3, "window_left": 4, "softcap": 2.0,
          "scale": 0.8, "diagonal": 1},
@@ -140,6 +152,8 @@ HEADLESS_MASKS = {
     "bias of keys by batch": ({}, {"bias": wave((2, 1, 7), 0.4)}),
     "bias of rows": ({}, {"bias": wave((5, 1), 0.4)}),
     "bias of one": ({}, {"bias": np.array(0.4)}),
+    "sinks": ({"mode": "sequence"}, {"lengths": ROW_LENGTHS, "sinks": np.array([0.3])}),
+    "bias and sinks": ({}, {"bias": wave((2, 1, 7), 0.4), "sinks": np.array([-0.8])}),
     "everything": (
         {"mode": "sequence+window+upper", "radius": 3, "window_left": 4, "softcap": 2.0,
          "scale": 0.8, "diagonal": 1, "empty_row": "uniform"},
@@ -193,24 +207,33 @@ class TestOracle(object):
             scores = scores + torch.tensor(extras.bias)
         keep = torch.tensor(attention_kept(QKV[0], QKV[1], case.inputs[3:], **case.args))
         scores = scores.masked_fill(~keep, -INF)
+        if extras.sinks is not None:
+            column = torch.tensor(extras.sinks).reshape(4, 1, 1).expand(2, 4, 5, 1)
+            scores = torch.cat([scores, column], -1)
         output, lse = expected(OP, case, "float64")
-        weights = torch.softmax(scores, -1)
+        weights = torch.softmax(scores, -1)[..., :7]
         wanted = torch.matmul(weights.masked_fill(torch.isnan(weights), 0.0), v)
+        if case.args.get("empty_row") == "uniform":
+            empty = (scores == -INF).all(-1, keepdim=True)
+            assert empty.any()
+            wanted = torch.where(empty, v.mean(-2, keepdim=True), wanted)
         np.testing.assert_allclose(output, wanted.numpy(), rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(lse, torch.logsumexp(scores, -1).numpy(), rtol=1e-12)
 
     @pytest.mark.parametrize("name", sorted(MASKS))
     def test_gradient_is_the_slope(self, name):
         case = options(name)
-        d_output = wave((2, 4, 5, 4))
-        grads = masked_attention_gradient(d_output, *case.inputs, **case.args)
+        d_output, d_lse = wave((2, 4, 5, 4)), wave((2, 4, 5), 1.9)
+        grads = masked_attention_gradient(d_output, *case.inputs, d_lse=d_lse, **case.args)
         for i, grad in grads.items():
             step = 1e-6 * wave(grad.shape, 1.9)
             losses = []
             for sign in (1, -1):
                 inputs = list(case.inputs)
                 inputs[i] = inputs[i] + sign * step
-                losses.append((masked_attention(*inputs, **case.args)[0] * d_output).sum())
+                output, lse = masked_attention(*inputs, **case.args)
+                of_lse = np.where(lse == -INF, 0, lse * d_lse)
+                losses.append((output * d_output).sum() + of_lse.sum())
             np.testing.assert_allclose(losses[0] - losses[1], 2 * (grad * step).sum(), atol=1e-13)
 
     @pytest.mark.parametrize("name", sorted(HEADLESS_MASKS))
@@ -355,6 +378,7 @@ def test_grouped_heads(heads, kv_heads, dtype):
     first = qkv(heads=heads, kv_heads=kv_heads)
     check_both(OP, attention(first), dtype)
     check_both(OP, attention(first, {"mode": "sequence+upper"}, lengths=lengths), dtype)
+    check_both(OP, attention(first, {"mode": "upper"}, sinks=wave((heads,))), dtype)
 
 
 @pytest.mark.parametrize("dtype", REALS)
@@ -440,6 +464,7 @@ def test_rows_under_the_lowest_bias(count, low):
     bias[3:] = low
     with threads(count):
         check_both(OP, attention([q, k, v], bias=bias), ulps=256)
+        check_both(OP, attention([q, k, v], bias=bias, sinks=np.array([low])), ulps=256)
 
 
 def test_scores_of_any_size():
@@ -534,14 +559,15 @@ def test_masked_numbers_go_nowhere(rows, dtype, poison):
 @pytest.mark.parametrize("poison", [NAN, INF])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("which", range(4))
-def test_numbers_that_some_keep(which, dtype, poison):
+@pytest.mark.parametrize("sinks", [None, np.array([0.7])], ids=["none", "sinks"])
+def test_numbers_that_some_keep(sinks, which, dtype, poison):
     """A NaN of one key or query shows with those that keep it and with nobody else."""
     rows = 9
     first = qkv(1, 1, 1, rows, rows, 3, 4)
     d_output = wave((1, 1, rows, 4))
     target = (first + [d_output])[which]
     target[0, 0, 4] = poison
-    case = attention(first, {"mode": "upper"})
+    case = attention(first, {"mode": "upper"}, sinks=sinks)
     earlier, later = slice(0, 4), slice(5, None)
     output, lse = (as_double(tensor)[0, 0] for tensor in run(OP, case, dtype))
     wanted = expected(OP, case, dtype)
@@ -586,6 +612,11 @@ EMPTY = [
     (dict(v_size=0), {"mode": "upper"}, {}),
     (dict(size=0), {"scale": 1.0, "mode": "upper"}, {}),
     (dict(heads=0), {}, {}),
+    (dict(batch=0), {}, {"sinks": wave((4,))}),
+    (dict(q_rows=0), {}, {"bias": wave((1, 7)), "sinks": wave((4,))}),
+    (dict(k_rows=0), {"empty_row": "nan"}, {"sinks": wave((4,))}),
+    (dict(v_size=0), {}, {"sinks": wave((4,))}),
+    (dict(heads=0), {}, {"sinks": np.zeros(0)}),
 ]
 
 
@@ -628,6 +659,98 @@ def test_several_queries_at_the_end_of_a_cache():
         np.testing.assert_allclose(output[b], whole[b, :, n - 3 : n], rtol=1e-12)
 
 
+def with_a_key_of_zeros(case):
+    """A case with sinks as one without: a key and value of zeros more, whose bias is the sink."""
+    q, k, v = case.inputs[:3]
+    extras = read_extras(case.inputs[3:], case.args)
+    shape = q.shape[:-1] + (k.shape[-2],)
+    keep = attention_kept(q, k, case.inputs[3:], **case.args)
+    bias = np.broadcast_to(0.0 if extras.bias is None else extras.bias, shape)
+    sinks = np.broadcast_to(extras.sinks.reshape(-1, 1, 1), shape[:-1] + (1,))
+    k, v = (np.concatenate([keys, np.zeros_like(keys[..., :1, :])], -2) for keys in (k, v))
+    mask = np.concatenate([keep, np.ones_like(keep[..., :1])], -1)
+    args = {name: case.args[name] for name in ("scale", "softcap") if name in case.args}
+    return attention([q, k, v], args, mask=mask, bias=np.concatenate([bias, sinks], -1))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        attention(qkv(*sizes), args, sinks=0.8 * wave(sizes[1:2], 0.9), **extras)
+        for sizes, args, extras in [
+            ((2, 4, 2, 5, 7), {}, {}),
+            ((2, 4, 2, 5, 7), {"softcap": 1.5, "scale": -0.3, "mode": "upper"}, {}),
+            ((2, 4, 1, 5, 7), {"mode": "sequence"}, {"lengths": HEAD_LENGTHS}),
+            ((2, 4, 2, 5, 7), {"empty_row": "nan"}, {"mask": KEEP, "bias": wave((4, 5, 7))}),
+            ((2, 1, 1, 1, 700), {"mode": "sequence"}, {"lengths": np.array([600, 0])}),
+            ((1, 2, 1, 150, 300), {"window_left": 30, "mode": "upper", "diagonal": -1}, {}),
+        ]
+    ]
+    + [headless("bias and sinks")],
+    ids=["all", "scores alone", "lengths", "mask and bias", "decoding", "tiles", "no heads"],
+)
+@pytest.mark.parametrize("count", [1, 7])
+def test_a_sink_is_a_key_without_a_value(case, count):
+    """With no oracle: O, LSE and all gradients, from those of both."""
+    same = with_a_key_of_zeros(case)
+    rows = case.inputs[0].shape[:-1]
+    d_outputs = [wave(rows + (4,)), wave(rows, 1.9)]
+    with threads(count):
+        outputs, wanted = run(OP, case, "float64"), run(OP, same, "float64")
+        grads = run_gradients(OP, case, d_outputs, "float64")
+        wanted_grads = run_gradients(OP, same, d_outputs, "float64")
+    for one, other in zip(outputs, wanted):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-12, atol=1e-14)
+    of_inputs = [wanted_grads[0], wanted_grads[1][..., :-1, :], wanted_grads[2][..., :-1, :]]
+    of_bias = wanted_grads[4].numpy()
+    of_sinks = of_bias[..., -1].sum((0, -1)).reshape(-1)
+    for i, wanted in enumerate(of_inputs):
+        np.testing.assert_allclose(grads[i].numpy(), wanted.numpy(), rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(grads[max(grads)].numpy(), of_sinks, rtol=1e-10, atol=1e-13)
+    if case.args.get("has_bias"):
+        part = of_bias[..., :-1]
+        bias = case.inputs[max(grads) - 1]
+        one = grads[max(grads) - 1].numpy()
+        summed = tuple(d for d in range(-bias.ndim, 0) if bias.shape[d] == 1)
+        part = part.sum(tuple(range(part.ndim - bias.ndim))).sum(summed, keepdims=True)
+        np.testing.assert_allclose(one, part, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize("empty_row", EMPTY_ROWS)
+@pytest.mark.parametrize("why", sorted(NOTHING_KEPT))
+def test_rows_that_keep_nothing_beside_a_sink(why, empty_row, dtype):
+    """They are 0, whatever an empty row is, and LSE is the sink; but for a head without one."""
+    args, extras = NOTHING_KEPT[why]
+    case = attention(QKV, dict(args, empty_row=empty_row), sinks=SINKS, **extras)
+    check_both(OP, case, dtype)
+    empty = expected(OP, attention(QKV, args, **extras))[1] == -INF
+    output, lse = (as_double(tensor) for tensor in run(OP, case, dtype))
+    sinks = np.broadcast_to(as_double(as_type(SINKS, dtype))[:, None], empty.shape)
+    np.testing.assert_array_equal(lse[empty], sinks[empty].astype(lse.dtype))
+    assert (output[empty & (sinks != -INF)] == 0).all()
+
+
+@pytest.mark.parametrize("sink", [NAN, INF])
+def test_a_sink_that_is_not_finite_shows(sink):
+    """In its head alone, forward and backward, also in rows of nothing else."""
+    sinks = np.array([0.5, sink, -INF, 1.0])
+    case = attention(QKV, {"mode": "sequence"}, lengths=HEAD_LENGTHS, sinks=sinks)
+    finite = np.where(np.arange(4) == 1, 0.0, sinks)
+    clean = attention(QKV, {"mode": "sequence"}, lengths=HEAD_LENGTHS, sinks=finite)
+    d_output = wave((2, 4, 5, 4))
+    grads, wanted = (run_gradient(OP, one, d_output) for one in (case, clean))
+    for one, other in zip(run(OP, case) + [grads[0]], run(OP, clean) + [wanted[0]]):
+        one, other = one.numpy(), other.numpy()
+        assert_same(one[:, [0, 2, 3]], other[:, [0, 2, 3]])
+    for one in run(OP, case):
+        assert np.isnan(one.numpy()[:, 1]).all()
+    # Of K and V the heads 0 and 1 read the first.
+    for i in (1, 2):
+        assert_same(grads[i].numpy()[:, 1], wanted[i].numpy()[:, 1])
+    assert np.isnan(grads[4].numpy()).tolist() == [False, True, False, False]
+
+
 def composed(q, k, v, args, extras, scale):
     """BatchMatMul, MaskedSoftmax, BatchMatMul: the outputs and the gradients of Q, K and V."""
     for name, array in zip("qkv", (q, k, v)):
@@ -668,7 +791,7 @@ def test_is_the_composition(name):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-@pytest.mark.parametrize("name", ["none", "causal", "padded", "mask of keys", "bias"])
+@pytest.mark.parametrize("name", ["none", "causal", "padded", "mask of keys", "bias", "sinks"])
 def test_threads(name, dtype):
     """The same bits from one thread and from several."""
     rows = 150
@@ -678,6 +801,7 @@ def test_threads(name, dtype):
         "padded": ({"mode": "sequence"}, {"lengths": np.array([140, 31])}),
         "mask of keys": ({}, {"mask": np.arange(rows) % 3 > 0}),
         "bias": ({"softcap": 3.0}, {"bias": wave((rows, rows))}),
+        "sinks": ({"mode": "upper"}, {"sinks": wave((4,))}),
     }[name]
     case = attention(qkv(2, 4, 2, rows, rows, 16, 16), args, **extras)
     d_output = wave((2, 4, rows, 16))
@@ -772,7 +896,9 @@ def test_gradient_of_lse(case, with_o, dtype):
     exact = [as_double(as_type(array, dtype)) for array in case.inputs]
     wanted = masked_attention_gradient(d_output, *exact, d_lse=d_lse, **case.args)
     if not with_o:
-        case.inputs[2] = np.full(case.inputs[2].shape, NAN)
+        inputs = list(case.inputs)
+        inputs[2] = np.full(inputs[2].shape, NAN)
+        case = case._replace(inputs=inputs)
     grads = run_gradients(OP, case, [d_output, d_lse], dtype)
     assert sorted(grads) == sorted(wanted)
     for i, grad in grads.items():
@@ -802,6 +928,9 @@ def cases(draw):
         args["softcap"] = draw(st.sampled_from([0.5, 2.0, 30.0]))
     if draw(st.booleans()):
         args["align"] = draw(st.sampled_from(["top_left", "bottom_right"]))
+    if draw(st.booleans()):
+        heads = (kv_heads * group,) if len(shape) == 4 else (1,)
+        extras["sinks"] = draw(drawn(quarters() | st.just(-np.inf), heads))
     first = [
         draw(drawn(quarters(2), sizes))
         for sizes in (
@@ -868,6 +997,20 @@ ERRORS = score_errors([Q, K, V], "Q, K, V", "the scores") + [
         ((Q, K, V), {"align": "left"}, "argument align .*'left'"),
         ((Q, K, V), {"align": 1}, "argument align must be a string, but is the integer 1"),
         ((Q, K, V), {"softcap": -1.0}, "argument softcap .*-1"),
+        ((Q, K, V), {"has_sinks": 1},
+         "by its mode and arguments has_\\* it takes 4 inputs \\(Q, K, V, sinks\\), but there are "
+         "3"),
+        ((Q, K, V, Q[0, :, 0, 0], Q[0, :, 0, 0]), {"has_sinks": 1}, "it takes 4 inputs"),
+        ((Q, K, V), {"has_sinks": 2}, "argument has_sinks must be 0 or 1, but is 2"),
+        ((Q, K, V, np.ones(2, "f")), {"has_sinks": 1},
+         "sinks must be of shape \\[H\\], but is of shape \\[2\\] where Q is of shape "
+         "\\[2, 4, 5, 3\\]"),
+        ((Q, K, V, np.ones((4, 1), "f")), {"has_sinks": 1}, "sinks .*\\[4, 1\\]"),
+        ((Q, K, V, np.ones((), "f")), {"has_sinks": 1}, "sinks .*shape \\[\\]"),
+        ((Q[:, 0], K[:, 0], V[:, 0], np.ones(2, "f")), {"has_sinks": 1},
+         "sinks must be of shape \\[1\\], but is of shape \\[2\\]"),
+        ((Q, K, V, np.ones(4)), {"has_sinks": 1},
+         "sinks must be of the type of Q, float32, but is float64"),
         ((VAST, VAST[:, :, :5], VAST[:, :, :5]), {},
          "LSE would be of shape \\[1, 1, {}\\] and type float32, which is more than 2\\^63 - 1 "
          "bytes".format(2 ** 61)),
@@ -890,7 +1033,7 @@ def test_gradient_of_another_lse(dims, meaning):
     assert_refused("MaskedAttentionGradient", Case(inputs, {}, 3), message)
 
 
-@pytest.mark.parametrize("count", [0, 2, 8])
+@pytest.mark.parametrize("count", [0, 2, 9])
 def test_input_count(count):
     inputs = ["input_{}".format(i) for i in range(count)]
     for name in inputs:

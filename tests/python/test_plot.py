@@ -279,12 +279,16 @@ def test_operators_on_blobs_of_any_real_type(dtype):
     net.MaskedSoftmax(["x", "bias"], ["weights"], has_bias=1)
     bias = net.Slice(["bias"], ["bias_2"], starts=[0], ends=[2])
     net.MaskedAttention(["x", "x", "x", bias], ["o", "lse"], has_bias=1)
+    feed("sinks", np.array([0.5], np.float32))
+    attended = ["x", "x", "x", "keep_2", bias, "sinks"]
+    workspace.FeedBlob("keep_2", np.array([[True, False], [False, False]]))
+    net.MaskedAttention(attended, ["o_2", "lse_2"], has_mask=1, has_bias=1, has_sinks=1)
     net.Gate(["x", "logits"], ["y", "g"], kind="hard")
     asked = list(plot.of_net(net.Proto()))
-    names = ["SequenceMask", "BooleanMask", "MaskedSoftmax", "MaskedAttention", "Gate"]
+    names = ["SequenceMask", "BooleanMask", "MaskedSoftmax"] + ["MaskedAttention"] * 2 + ["Gate"]
     assert [hidden.name.split()[0] for hidden in asked] == names
-    assert [hidden.share for hidden in asked] == [1 - 3 / 8, 0, 0.5, 0.5, 0.5]
-    assert [hidden.empty_rows for hidden in asked] == [0] * 5
+    assert [hidden.share for hidden in asked] == [1 - 3 / 8, 0, 0.5, 0.5, 0.75, 0.5]
+    assert [hidden.empty_rows for hidden in asked] == [0, 0, 0, 0, 1, 0]
     kind = np.dtype("float32" if dtype == "bfloat16" else dtype)
     assert nets.fetch("weights").dtype == kind
     assert nets.fetch("weights")[0, 0].tolist() == [[0.5, 0, 0.5, 0]] * 2

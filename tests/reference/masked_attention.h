@@ -30,10 +30,16 @@ struct AttentionInputs {
   double softcap;
   std::vector<double> bias;
   std::vector<size_t> bias_entries;  // for each score, none where there is no bias
+  std::vector<double> sinks;         // for each head, or none
   std::vector<bool> kept;            // for each score
   EmptyRow empty_row;
 
   size_t Rows() const { return batch * heads * queries; }
+
+  // Of a row, -inf where it has none.
+  double Sink(size_t row) const {
+    return sinks.empty() ? -std::numeric_limits<double>::infinity() : sinks[row / queries % heads];
+  }
 
   // Where a row finds its first row of k and v.
   size_t FirstKey(size_t row) const {
@@ -56,8 +62,9 @@ AttentionRow<W> RowOf(const AttentionInputs& in, size_t row) {
   AttentionRow<W> result;
   result.scores.resize(in.keys);
   result.slopes.resize(in.keys);
-  result.empty = true;
-  Rounded<W> max(-std::numeric_limits<double>::infinity());
+  const double sink = in.Sink(row);
+  result.empty = sink == -std::numeric_limits<double>::infinity();
+  Rounded<W> max(std::isnan(sink) ? -std::numeric_limits<double>::infinity() : sink);
   const size_t first = in.FirstKey(row);
   const auto kept = [&](size_t j) { return in.kept[row * in.keys + j]; };
   for (size_t j = 0; j < in.keys; ++j) {
@@ -96,6 +103,7 @@ AttentionRow<W> RowOf(const AttentionInputs& in, size_t row) {
     return result;
   }
   Sum<W> sum;
+  if (sink != -std::numeric_limits<double>::infinity()) sum.Add(Exp(Rounded<W>(sink) - max));
   std::vector<Sum<W>> weighed(in.value_depth);
   for (size_t j = 0; j < in.keys; ++j) {
     if (!kept(j)) continue;
@@ -116,6 +124,7 @@ struct AttentionGradients {
   std::vector<Rounded<W>> dk;
   std::vector<Rounded<W>> dv;
   std::vector<Rounded<W>> dbias;
+  std::vector<Rounded<W>> dsinks;
 };
 
 template <typename W>
@@ -133,6 +142,7 @@ AttentionGradients<W> GradientsOf(
   std::vector<Sum<W>> dk(in.k.size());
   std::vector<Sum<W>> dv(in.v.size());
   std::vector<Sum<W>> dbias(in.bias.size());
+  std::vector<Sum<W>> dsinks(in.sinks.size());
   for (size_t row = 0; row < in.Rows(); ++row) {
     const AttentionRow<W> forward = RowOf<W>(in, row);
     const double* const d_o_row = d_o.data() + row * in.value_depth;
@@ -152,6 +162,10 @@ AttentionGradients<W> GradientsOf(
       mean.Add(Rounded<W>(d_o_row[i]) * Stored<T>(forward.o[i]));
     }
     const Rounded<W> delta = mean.Total() - Rounded<W>(d_lse.empty() ? 0 : d_lse[row]);
+    if (in.Sink(row) != -std::numeric_limits<double>::infinity()) {
+      const Rounded<W> p = Exp(Rounded<W>(in.Sink(row)) - forward.lse);
+      dsinks[row / in.queries % in.heads].Add(p * (Rounded<W>(0) - delta));
+    }
     for (size_t j = 0; j < in.keys; ++j) {
       if (!in.kept[row * in.keys + j]) continue;
       const double* const k = in.k.data() + (first + j) * in.depth;
@@ -169,7 +183,7 @@ AttentionGradients<W> GradientsOf(
       }
     }
   }
-  return {Totals(dq), Totals(dk), Totals(dv), Totals(dbias)};
+  return {Totals(dq), Totals(dk), Totals(dv), Totals(dbias), Totals(dsinks)};
 }
 
 }  // namespace reference

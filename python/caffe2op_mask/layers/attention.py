@@ -54,6 +54,7 @@ def masked_attention(
     centers=None,
     mask=None,
     bias=None,
+    sinks=None,
     **arguments
 ):
     """Attention over what a mask keeps: softmax(scale * Q K^T + bias) V.
@@ -66,6 +67,8 @@ def masked_attention(
     centers    of windows on the keys: the same
     mask       bool, broadcast to ``[B, H, Lq, Lk]``: True is kept
     bias       of the type of Q, broadcast to ``[B, H, Lq, Lk]``
+    sinks      of the type of Q, ``[H]``, or ``[1]`` without heads: logits of one more key without a
+               value
     arguments  those of the operator: mode, radius, diagonal, window_left, window_right, align,
                scale, softcap, empty_row
 
@@ -80,6 +83,10 @@ def masked_attention(
     blob_out = blob_out or model.net.NextName()
     blobs_in = blob_list("masked_attention", blob_in, "[Q, K, V]")
     extras = _extras("masked_attention", lengths, centers, mask, bias, arguments)
+    must_not_be_given("masked_attention", arguments, has_sinks="sinks")
+    if sinks is not None:
+        extras.append(sinks)
+        arguments["has_sinks"] = 1
     arguments = operator_arguments(model, "MaskedAttention", arguments)
     attended, _ = model.net.MaskedAttention(
         blobs_in + extras, [blob_out, blob_out + "_lse"], **arguments
@@ -101,6 +108,7 @@ def multi_head_attention(
     centers=None,
     mask=None,
     bias=None,
+    sinks=False,
     weight_init=None,
     bias_init=None,
     **arguments
@@ -118,6 +126,7 @@ def multi_head_attention(
     dim_out       last dim of the result (default dim_in)
     lengths, centers, mask, bias, arguments
                   as `masked_attention` takes them
+    sinks         learn an attention sink for each head of the queries, which begins as 0
     weight_init, bias_init
                   as brew.fc takes them, for all four projections
 
@@ -125,7 +134,8 @@ def multi_head_attention(
     out, as `masked_mean` does.
 
     Parameters are ``<blob_out>_q_w``, ``_q_b``, and so on with k and v; those of the last
-    projection are ``<blob_out>_w`` and ``<blob_out>_b``. Heads are the blobs
+    projection are ``<blob_out>_w`` and ``<blob_out>_b``, and sinks are ``<blob_out>_sinks``,
+    ``[num_heads]``. Heads are the blobs
     ``<blob_out>_queries``, ``[B, num_heads, Lq, head_dim]``, ``_keys`` and ``_values``,
     ``[B, num_kv_heads, Lk, head_dim]``, and ``_attended``, of the shape of the queries. Returns
     blob_out.
@@ -178,8 +188,11 @@ def multi_head_attention(
         heads(key_value, "_k", dim_kv, num_kv_heads, "_keys"),
         heads(key_value, "_v", dim_kv, num_kv_heads, "_values"),
     ]
+    own_sinks = None
+    if sinks:
+        own_sinks = parameter(model, blob_out + "_sinks", [num_heads], "ConstantFill", value=0.0)
     attended = masked_attention(
-        model, qkv, blob_out + "_attended", lengths, centers, mask, bias, **arguments
+        model, qkv, blob_out + "_attended", lengths, centers, mask, bias, own_sinks, **arguments
     )
     by_place = net.Transpose(attended, blob_out + "_by_place", axes=[0, 2, 1, 3])
     # All heads of a place, side by side, are one input.
