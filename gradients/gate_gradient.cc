@@ -14,12 +14,11 @@ std::vector<OperatorDef> GetGateGradient::GetGradientDefs() {
     inputs.push_back(I(i));
     gradients.push_back(GI(i));
   }
-  if (kind == "hard_concrete" && !arguments.GetSingleArgument<bool>("is_test", false)) {
+  const bool draws = kind == "hard_concrete" || kind == "gumbel_softmax";
+  if (draws && !arguments.GetSingleArgument<bool>("is_test", false)) {
     CAFFE_ENFORCE(
-        def_.output_size() == 3,
-        "Gate: with kind = hard_concrete a gradient needs the 3 outputs Y, G and noise, but there "
-        "are ",
-        def_.output_size(), ".");
+        def_.output_size() == 3, "Gate: with kind = ", kind,
+        " a gradient needs the 3 outputs Y, G and noise, but there are ", def_.output_size(), ".");
     inputs.push_back(O(2));
   }
   const std::vector<Argument> own = AddGradientsOfYAndG(&inputs);

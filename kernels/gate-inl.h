@@ -14,6 +14,7 @@
 #include "hwy/contrib/math/math-inl.h"
 #include "kernels/aligned_buffer.h"
 #include "kernels/gate.h"
+#include "kernels/gate_softmax-inl.h"
 #include "kernels/random-inl.h"
 #include "kernels/real_block-inl.h"
 
@@ -319,23 +320,17 @@ HWY_INLINE void StoreValues(
   }
 }
 
-// The softmax of `rows` rows of Z, whose entries begin at `first`.
-template <typename C>
-HWY_INLINE void LoadSoftmax(const GateTensors& tensors, int64_t first, int64_t rows, C* g) {
-  LoadSpan(tensors.type, tensors.z, first, rows * tensors.columns, g);
-  SoftmaxRows(g, rows, tensors.columns);
-}
-
 // The same for the rows [begin, end) of kSoftmax.
 template <typename C>
 HWY_INLINE void StoreSoftmax(
-    const GateTensors& tensors, int64_t begin, int64_t end, C* values, void* g) {
+    const GateFunction& function, const GateTensors& tensors, int64_t begin, int64_t end, C* values,
+    void* g) {
   const int64_t columns = tensors.columns;
   const int64_t at_once = RowsAtOnce(columns);
   for (int64_t row = begin; row < end; row += at_once) {
     const int64_t rows = std::min(at_once, end - row);
     const int64_t first = row * columns;
-    LoadSoftmax(tensors, first, rows, values + first);
+    LoadSoftmax(function, tensors, first, rows, values + first);
     if (g != nullptr) StoreSpan(tensors.type, values + first, first, rows * columns, g);
   }
 }
@@ -380,7 +375,7 @@ HWY_INLINE void StoreGatedRows(
     const int64_t rows = std::min(at_once, end - row);
     const int64_t first = row * tensors.columns;
     const int64_t count = rows * tensors.columns;
-    LoadSoftmax(tensors, first, rows, gate.data());
+    LoadSoftmax(function, tensors, first, rows, gate.data());
     for (int64_t i = 0; i < count; i += kRealBlock) {
       const int64_t in_block = std::min(kRealBlock, count - i);
       const C* const weights = gate.data() + i;
@@ -426,6 +421,9 @@ HWY_INLINE void StoreGradientRows(
   GateWork<C> work(function, tensors);
   const AlignedBuffer<C> gate = RowsBuffer<C>(tensors);
   const AlignedBuffer<C> d_gate = RowsBuffer<C>(tensors);
+  AlignedBuffer<C> choice;
+  if (function.hard) choice = RowsBuffer<C>(tensors);
+  const C* const weights = function.hard ? choice.data() : gate.data();
   RealBlock<C> loaded;
   const int64_t columns = tensors.columns;
   const int64_t at_once = RowsAtOnce(columns);
@@ -433,16 +431,22 @@ HWY_INLINE void StoreGradientRows(
     const int64_t rows = std::min(at_once, end - row);
     const int64_t first = row * columns;
     const int64_t count = rows * columns;
-    LoadSoftmax(tensors, first, rows, gate.data());
+    LoadLogits(function, tensors, first, rows, gate.data());
+    if (function.hard) {
+      std::copy(gate.data(), gate.data() + count, choice.data());
+      ChooseRows(choice.data(), rows, columns);
+    }
+    SoftmaxRows(gate.data(), rows, columns);
     for (int64_t i = 0; i < count; i += kRealBlock) {
       const int64_t in_block = std::min(kRealBlock, count - i);
       const C* const d_y = LoadBlock(tensors.type, gradients.d_y, first + i, in_block, &loaded);
       work.GradientOfGate(d_y, gradients.d_g, first + i, in_block, d_gate.data() + i);
-      work.StoreScaled(gate.data() + i, d_y, first + i, in_block, gradients, stores);
+      work.StoreScaled(weights + i, d_y, first + i, in_block, gradients, stores);
     }
     for (int64_t i = 0; i < count; i += columns) {
       SoftmaxGradient(gate.data() + i, columns, d_gate.data() + i);
     }
+    DivideBy(function.tau, count, d_gate.data());
     for (int64_t i = 0; i < count; i += kRealBlock) {
       const int64_t in_block = std::min(kRealBlock, count - i);
       StoreBlock(tensors.type, d_gate.data() + i, first + i, in_block, gradients.d_z, stores);
@@ -646,11 +650,11 @@ HWY_INLINE void StoreGateGradient(
   }
 }
 
-// The same for the rows [begin, end) of kSoftmax: g * (d_g - sum of g * d_g).
+// The same for the rows [begin, end) of kSoftmax: g * (d_g - sum of g * d_g) / tau.
 template <typename C>
 HWY_INLINE void StoreSoftmaxGradient(
-    const GateTensors& tensors, const GateGradients& gradients, const C* values, double* sums,
-    int64_t parts, int64_t begin, int64_t end) {
+    const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
+    const C* values, double* sums, int64_t parts, int64_t begin, int64_t end) {
   const int64_t columns = tensors.columns;
   const int64_t at_once = RowsAtOnce(columns);
   RealBlock<C> block;
@@ -674,6 +678,7 @@ HWY_INLINE void StoreSoftmaxGradient(
         sums[i] = double{values[i]} * (sums[i] - weighted);
       }
     }
+    DivideBy(function.tau, last - row * columns, sums + row * columns);
     for (int64_t first = row * columns; first < last; first += kRealBlock) {
       const int64_t count = std::min(kRealBlock, last - first);
       for (int64_t i = 0; i < count; ++i) block.at[i] = static_cast<C>(sums[first + i]);
@@ -755,7 +760,7 @@ HWY_INLINE C* AllValues(
     parallel_for(
         0, SoftmaxRowsOf(tensors), GrainFor(tensors.columns * bytes),
         [&](int64_t begin, int64_t end)
-            HWY_ATTR { StoreSoftmax<C>(tensors, begin, end, values, g); });
+            HWY_ATTR { StoreSoftmax<C>(function, tensors, begin, end, values, g); });
   } else {
     parallel_for(
         0, NumRealBlocks(tensors.gate_size), GrainFor(kRealBlock * bytes),
@@ -834,10 +839,15 @@ HWY_INLINE void GateGradientAs(
         function, tensors, gradients, shape, &scratch->sums, parallel_for);
     double* const sums = scratch->sums.data();
     if (function.kind == GateKind::kSoftmax) {
+      if (function.hard) {
+        GateFunction soft = function;  // straight through
+        soft.hard = false;
+        values = AllValues<C>(soft, tensors, nullptr, scratch, parallel_for);
+      }
       parallel_for(
           0, SoftmaxRowsOf(tensors), GrainFor(tensors.columns * 8 * (parts + 1)),
           [&](int64_t begin, int64_t end) HWY_ATTR {
-            StoreSoftmaxGradient<C>(tensors, gradients, values, sums, parts, begin, end);
+            StoreSoftmaxGradient<C>(function, tensors, gradients, values, sums, parts, begin, end);
           });
     } else {
       // The values have been used: there is room for d_z.

@@ -17,7 +17,7 @@ namespace caffe2op_mask {
 enum class GateKind {
   kSigmoid,
   kTanh,
-  kSoftmax,      // over each row of Z
+  kSoftmax,      // over each row of Z, of noise beside it, or 1 at the greatest of the row
   kRelu,         // max(0, Z - threshold)
   kHard,         // 1 where Z > 0; the gradient is the sigmoid's
   kHardConcrete  // a sigmoid of Z, and of noise, stretched and cut to [0, 1]
@@ -31,12 +31,18 @@ struct GateFunction {
   double beta = 1;
   double gamma = 0;
   double zeta = 1;
-  bool noisy = false;
+  // kSoftmax: of (Z - log(-log u)) / tau, or of Z / tau without noise. Where it is hard, g is 1 at
+  // the greatest of a row, the first of equals, and 0 elsewhere, with the gradient of the softmax
+  // to Z; a row whose softmax is NaN is NaN.
+  double tau = 1;
+  bool hard = false;
+  bool noisy = false;  // kHardConcrete and kSoftmax
   RandomStream noise{};
 
   // What these close they close to 0 exactly: an infinity or a NaN does not pass.
   bool masks() const {
-    return kind == GateKind::kRelu || kind == GateKind::kHard || kind == GateKind::kHardConcrete;
+    return kind == GateKind::kRelu || kind == GateKind::kHard || kind == GateKind::kHardConcrete ||
+           (kind == GateKind::kSoftmax && hard);
   }
 };
 

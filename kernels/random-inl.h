@@ -116,6 +116,14 @@ HWY_INLINE hn::VFromD<D> RandomLogit(D d, const uint32_t* numbers) {
   return LogRatio(d, u, hn::Sub(hn::Set(d, hn::TFromD<D>{1}), u));
 }
 
+// -log(-log u) of such a real: Gumbel's distribution.
+template <class D>
+HWY_INLINE hn::VFromD<D> RandomGumbel(D d, const uint32_t* numbers) {
+  const auto one = hn::Set(d, hn::TFromD<D>{1});
+  const auto exponential = hn::Neg(LogRatio(d, RandomUnit(d, numbers), one));
+  return hn::Neg(LogRatio(d, exponential, one));
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace caffe2op_mask
 HWY_AFTER_NAMESPACE();

@@ -1,5 +1,6 @@
 #include "operators/gate_kind.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <sstream>
@@ -19,13 +20,30 @@ namespace {
 struct KindName {
   const char* name;
   GateKind kind;
+  bool noisy;  // unless it is a test
 };
 
 const KindName kKindNames[] = {
-    {"sigmoid", GateKind::kSigmoid}, {"tanh", GateKind::kTanh},
-    {"softmax", GateKind::kSoftmax}, {"relu", GateKind::kRelu},
-    {"hard", GateKind::kHard},       {"hard_concrete", GateKind::kHardConcrete},
+    {"sigmoid", GateKind::kSigmoid, false},
+    {"tanh", GateKind::kTanh, false},
+    {"softmax", GateKind::kSoftmax, false},
+    {"relu", GateKind::kRelu, false},
+    {"hard", GateKind::kHard, false},
+    {"hard_concrete", GateKind::kHardConcrete, true},
+    {"gumbel_softmax", GateKind::kSoftmax, true},
 };
+
+// Null where there is no such kind.
+const KindName* FindKind(const std::string& name) {
+  for (const KindName& one : kKindNames) {
+    if (name == one.name) return &one;
+  }
+  return nullptr;
+}
+
+std::string KindGiven(const OperatorDef& def) {
+  return Arguments(def).String("kind", "sigmoid");
+}
 
 // "sigmoid, tanh or hard"
 std::string ListOf(std::initializer_list<const char*> names) {
@@ -37,14 +55,19 @@ std::string ListOf(std::initializer_list<const char*> names) {
   return out.str();
 }
 
-// Throws where an argument is there that another kind has.
+bool IsOneOf(std::initializer_list<const char*> names, const std::string& given) {
+  return std::find(names.begin(), names.end(), given) != names.end();
+}
+
+// Throws where an argument is there that other kinds have.
 void CheckGoesWith(
-    const OperatorDef& def, std::initializer_list<const char*> arguments, const char* kind,
-    const std::string& given) {
+    const OperatorDef& def, std::initializer_list<const char*> arguments,
+    std::initializer_list<const char*> kinds, const std::string& given) {
+  if (IsOneOf(kinds, given)) return;
   for (const char* const argument : arguments) {
     CAFFE_ENFORCE(
-        given == kind || !Arguments(def).Has(argument), def.type(), ": argument ", argument,
-        " goes with kind = ", kind, ", but kind is ", given, ".");
+        !Arguments(def).Has(argument), def.type(), ": argument ", argument,
+        " goes with kind = ", ListOf(kinds), ", but kind is ", given, ".");
   }
 }
 
@@ -63,23 +86,26 @@ double ReadFinite(
 }  // namespace
 
 GateFunction ReadGateFunction(const OperatorDef& def, std::initializer_list<const char*> kinds) {
-  const std::string given = Arguments(def).String("kind", "sigmoid");
-  bool known = false;
-  for (const char* const kind : kinds) known = known || given == kind;
+  const std::string given = KindGiven(def);
   CAFFE_ENFORCE(
-      known, def.type(), ": argument kind must be ", ListOf(kinds), ", but is '", given, "'.");
-  CheckGoesWith(def, {"clip"}, "hard", given);
-  CheckGoesWith(def, {"beta", "gamma", "zeta"}, "hard_concrete", given);
+      IsOneOf(kinds, given), def.type(), ": argument kind must be ", ListOf(kinds), ", but is '",
+      given, "'.");
+  CheckGoesWith(def, {"clip"}, {"hard"}, given);
+  CheckGoesWith(def, {"beta", "gamma", "zeta"}, {"hard_concrete"}, given);
+  CheckGoesWith(def, {"tau", "hard"}, {"softmax", "gumbel_softmax"}, given);
   GateFunction function;
-  for (const KindName& one : kKindNames) {
-    if (given == one.name) function.kind = one.kind;
-  }
+  function.kind = FindKind(given)->kind;
+  function.noisy = MayDrawNoise(def) && !Arguments(def).Bool("is_test", false);
   if (function.kind == GateKind::kHard) {
     function.clip = ReadFinite(
         def, "clip", 0.0F, [](double clip) { return clip >= 0; }, "a number that is not negative");
   }
+  if (function.kind == GateKind::kSoftmax) {
+    function.tau = ReadFinite(
+        def, "tau", 1.0F, [](double tau) { return tau > 0; }, "a number above 0");
+    function.hard = Arguments(def).Bool("hard", false);
+  }
   if (function.kind == GateKind::kHardConcrete) {
-    function.noisy = !Arguments(def).Bool("is_test", false);
     function.beta = ReadFinite(
         def, "beta", 2.0F / 3, [](double beta) { return beta > 0; }, "a number above 0");
     function.gamma = ReadFinite(
@@ -93,6 +119,11 @@ GateFunction ReadGateFunction(const OperatorDef& def, std::initializer_list<cons
         ToString(function.gamma), " and ", ToString(function.zeta), ".");
   }
   return function;
+}
+
+bool MayDrawNoise(const OperatorDef& def) {
+  const KindName* const kind = FindKind(KindGiven(def));
+  return kind != nullptr && kind->noisy;
 }
 
 namespace {

@@ -16,6 +16,9 @@ namespace mask {
 caffe2op_mask::GateFunction ReadGateFunction(
     const OperatorDef& def, std::initializer_list<const char*> kinds);
 
+// Whether the kind that a definition asks for is one that draws noise, if it is not a test.
+bool MayDrawNoise(const OperatorDef& def);
+
 // The tensors, checked. `x` and `carry`, which may be null, are of one shape, to which
 // `z` can be broadcast, as `threshold`, null but for kind = relu, can be to z's.
 caffe2op_mask::GateTensors ReadGateTensors(

@@ -17,7 +17,8 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the ker
 namespace {
 
 GateFunction ReadFunction(const OperatorDef& def) {
-  return ReadGateFunction(def, {"sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete"});
+  return ReadGateFunction(
+      def, {"sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete", "gumbel_softmax"});
 }
 
 bool TakesThreshold(const GateFunction& function) {
@@ -33,9 +34,9 @@ GateOp::GateOp(const OperatorDef& def, Workspace* ws)
       "Gate: there must be 2 inputs (X, Z), since a threshold goes with kind = relu, but there are "
       "3.");
   CAFFE_ENFORCE(
-      def.output_size() <= 2 || function_.kind == GateKind::kHardConcrete,
-      "Gate: there must be at most 2 outputs (Y, G), since noise goes with kind = hard_concrete, "
-      "but there are 3.");
+      def.output_size() <= 2 || MayDrawNoise(def),
+      "Gate: there must be at most 2 outputs (Y, G), since noise goes with kind = hard_concrete or "
+      "gumbel_softmax, but there are 3.");
 }
 
 bool GateOp::RunOnDevice() {
@@ -138,25 +139,35 @@ A gate: `Y = g(Z) * X`. `Z` has the shape of `X`, or one that NumPy broadcasts t
 | --- | --- | --- |
 | sigmoid | 1 / (1 + exp(-Z)) | its own |
 | tanh | tanh(Z) | its own |
-| softmax | the softmax of Z over its last axis | its own |
+| softmax | the softmax of Z / `tau` over its last axis | its own |
 | relu | max(0, Z - `threshold`), or max(0, Z) | its own, to `threshold` too; 0 where g is |
 | hard | 1 where Z > 0, else 0 | straight through: that of the sigmoid, or 0 where abs(Z) > `clip` |
 | hard_concrete | clamp(s * (`zeta` - `gamma`) + `gamma`, 0, 1) | its own; 0 where g is cut to 0 or 1 |
+| gumbel_softmax | the softmax of (Z - log(-log u)) / `tau` over its last axis | its own |
 
 In hard_concrete s is sigmoid((log u - log(1 - u) + Z) / `beta`), where u is drawn anew for each
 entry of `Z` on each run; with `is_test` it is sigmoid(Z). The probability that such a gate is not 0
 is sigmoid(Z - `beta` * log(-`gamma` / `zeta`)).
 
+In gumbel_softmax u is drawn so, too; with `is_test` it is softmax. With `hard` both are one-hot: g
+is 1 at the greatest entry of a row, the first of equals, and 0 elsewhere. Its gradient goes
+straight through: that of `Z` is what the softmax has, to the bit. With `hard` gumbel_softmax
+chooses an entry with the probability that the softmax of `Z` gives it, whatever `tau` is. `tau` and
+`hard` are those of torch.nn.functional.gumbel_softmax; the temperature `beta` is another kind's, of
+entries.
+
 Numbers come from the `random_seed` of the device option: with one seed an operator draws the same
 sequence in every process, whatever the number of threads, and so do others with that seed; 0 is a
 seed like any other. Without one each operator has a seed of its own, another each time. `noise`
 says what was drawn, so that the gradient draws it again. Training needs the outputs `Y`, `G` and
-`noise` of this kind.
+`noise` of these kinds.
 
-relu, hard and hard_concrete mask: where g is 0, `Y` is 0 even if `X` is an infinity or NaN, and so
-is the gradient of `X`; where g is flat, the gradient of `Z` is 0. But straight through, a closed
-gate learns from the `X` behind it, NaN included. The other kinds multiply, so that 0 * inf is NaN. A
-NaN in `Z` makes g NaN, except for hard, where it is not greater than 0.
+relu, hard, hard_concrete and, with `hard`, the softmaxes mask: where g is 0, `Y` is 0 even if `X`
+is an infinity or NaN, and so is the gradient of `X`; where g is flat, the gradient of `Z` is 0. But
+straight through, a closed gate learns from the `X` behind it, NaN included. The other kinds
+multiply, so that 0 * inf is NaN. A NaN in `Z` makes g NaN, except for kind hard, where it is not
+greater than 0. A row of the softmaxes is NaN where it has a NaN or inf, or nothing but -inf, also
+with `hard`.
 
 float16 and bfloat16 are computed in float32 and rounded once. Gradients go to `X`, `Z` and
 `threshold`, also from that of `G`; they are summed, in float64, over what `Z` and `threshold` were
@@ -165,11 +176,12 @@ that does not train: gradients read `X`.
 
 Errors: `X` not float16, bfloat16, float32 or float64; `Z` or `threshold` of another type or of a
 shape that does not broadcast; `threshold` without kind = relu, `noise` without kind =
-hard_concrete; arguments of another kind; `clip` negative, `beta` not above 0, `gamma` above 0,
-`zeta` below 1, or the two further apart than float32 reaches.
+hard_concrete or gumbel_softmax; arguments of another kind; `clip` negative, `beta` or `tau` not
+above 0, `gamma` above 0, `zeta` below 1, or the two further apart than float32 reaches.
 
 Source: Hochreiter and Schmidhuber 1997 (gates), Bengio, Leonard and Courville 2013 (straight
-through), Louizos, Welling and Kingma 2018 (hard concrete, L0).
+through), Louizos, Welling and Kingma 2018 (hard concrete, L0), Jang, Gu and Poole 2017 and
+Maddison, Mnih and Teh 2017 (Gumbel softmax).
 
 **Example**
 
@@ -194,12 +206,19 @@ print(workspace.FetchBlob("Y").tolist())
 [[2.0, 4.0], [0.0, 0.0]]
 ```
 )DOC")
-      .Arg("kind", "string (default sigmoid): sigmoid, tanh, softmax, relu, hard or hard_concrete")
-      .Arg("clip", "float (default 0, no limit): with hard, no gradient where abs(Z) is greater")
+      .Arg(
+          "kind",
+          "string (default sigmoid): sigmoid, tanh, softmax, relu, hard, hard_concrete or "
+          "gumbel_softmax")
+      .Arg(
+          "clip",
+          "float (default 0, no limit): with kind hard, no gradient where abs(Z) is greater")
       .Arg("beta", "float (default 2/3): temperature of hard_concrete")
       .Arg("gamma", "float (default -0.1): what hard_concrete stretches 0 to")
       .Arg("zeta", "float (default 1.1): what hard_concrete stretches 1 to")
-      .Arg("is_test", "int, 0 or 1 (default 0): 1 leaves the noise of hard_concrete out")
+      .Arg("tau", "float (default 1): temperature of softmax and gumbel_softmax")
+      .Arg("hard", "int, 0 or 1 (default 0): 1 makes softmax and gumbel_softmax one-hot")
+      .Arg("is_test", "int, 0 or 1 (default 0): 1 leaves the noise out")
       .Input(0, "X", "(Tensor) float16, bfloat16, float32 or float64, of any shape")
       .Input(1, "Z", "(Tensor) of X's type, broadcastable to X")
       .Input(
@@ -207,16 +226,19 @@ print(workspace.FetchBlob("Y").tolist())
           "(Tensor) of X's type, broadcastable to Z; with relu, where it may be left out")
       .Output(0, "Y", "(Tensor) of X's shape and type")
       .Output(1, "G", "(Tensor) g(Z), of Z's shape and type")
-      .Output(2, "noise", "(Tensor<int64>) `[2]`, seed and number of the run; with hard_concrete");
+      .Output(
+          2, "noise",
+          "(Tensor<int64>) `[2]`, seed and number of the run; with hard_concrete and "
+          "gumbel_softmax");
 }
 
 void FillGateGradientSchema(OpSchema& schema) {
   schema.NumInputs(3, 5)
       .NumOutputs(2, 3)
       .SetDoc(
-          "The gradient of Gate. Inputs are those of Gate, with hard_concrete `noise` unless "
-          "`is_test` is 1, then the gradients of Y and G that there are. `X` counts by its shape "
-          "alone where Y has none.")
+          "The gradient of Gate. Inputs are those of Gate, with hard_concrete and gumbel_softmax "
+          "`noise` unless `is_test` is 1, then the gradients of Y and G that there are. `X` counts "
+          "by its shape alone where Y has none.")
       .Arg("has_d_y", "int, 0 or 1 (default 1): Y has a gradient")
       .Arg("kind", "string (default sigmoid): as given to Gate, as all other arguments")
       .Input(0, "X", "(Tensor) the X of Gate")

@@ -31,7 +31,8 @@ class AllocationTest : public ::testing::TestWithParam<Case> {
   int64_t FailEachAllocation(const std::string& expected) {
     const OperatorDef& def = GetParam().def;
     const bool random = def.type() == "BernoulliMask" || def.type() == "RandomMask" ||
-                        GetParam().name == "GateHardConcrete";
+                        GetParam().name == "GateHardConcrete" ||
+                        GetParam().name == "GateGumbelSoftmax";
     for (int64_t before = 0;; ++before) {
       Forget(&ws_, def);
       const auto op = CreateOperator(def, &ws_);

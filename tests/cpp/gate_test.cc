@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -66,6 +67,13 @@ GateFunction FunctionOf(Random& random, GateKind kind) {
     function.beta = 2.0 / 3;
     function.gamma = -0.1;
     function.zeta = 1.1;
+  }
+  if (kind == GateKind::kSoftmax) {
+    function.hard = random() % 3 == 0;
+    // Where one of a row is chosen, its quotient is exact, so that no two become equal.
+    if (random() % 2 == 0) function.tau = function.hard ? 0.5 : 0.625;
+  }
+  if (kind == GateKind::kHardConcrete || kind == GateKind::kSoftmax) {
     function.noisy = random() % 3 != 0;
     function.noise = {static_cast<uint32_t>(random()), random()};
   }
@@ -282,6 +290,110 @@ TEST_F(GateKernelTest, GradientOfGAlone) {
       GateGradient(function, tensors, gradients, &scratch, RandomFor(random_, count * 64));
       EXPECT_EQ(alone.bytes(), d_z.bytes()) << NameOf(type) << " " << static_cast<int>(kind);
       EXPECT_EQ(t_alone.bytes(), d_t.bytes());
+    }
+  }
+}
+
+// Of rows of any length, hard: one-hot at the greatest, with the gradient of the soft sample to Z,
+// to the bit.
+TEST_F(GateKernelTest, HardIsStraightThrough) {
+  for (const Real type : RealTypes()) {
+    for (const int64_t columns : {1, 2, 31, 32, 33, 511, 512, 513, 1500}) {
+      for (const Dims& dims : {Dims{3, columns}, Dims{2, 3, columns}}) {
+        SCOPED_TRACE(
+            ::testing::Message() << NameOf(type) << ", " << ::testing::PrintToString(dims));
+        GateFunction function = FunctionOf(random_, GateKind::kSoftmax);
+        const auto size = static_cast<size_t>(Size(dims));
+        const auto gate_size = static_cast<size_t>(3 * columns);
+        const Doubles z = RandomReals(random_, type, 3 * columns, 4);
+        const Doubles x = RandomReals(random_, type, Size(dims), 2);
+        const Doubles d_y = RandomReals(random_, type, Size(dims), 2);
+        const RealInput x_in(type, x), z_in(type, z), d_y_in(type, d_y);
+        GateTensors tensors{};
+        tensors.type = type;
+        tensors.size = Size(dims);
+        tensors.gate_size = 3 * columns;
+        tensors.columns = columns;
+        tensors.x = x_in.data();
+        tensors.z = z_in.data();
+        tensors.gate_at = Broadcast(dims, {3, columns});
+        RealOutput y(type, size), g(type, gate_size), soft(type, gate_size);
+        RealOutput d_x(type, size), d_z(type, gate_size), soft_d_z(type, gate_size);
+        GateScratch scratch;
+        function.hard = false;
+        Gate(function, tensors, y.data(), soft.data(), &scratch, SerialFor);
+        GateGradient(
+            function, tensors,
+            {d_y_in.data(), nullptr, d_x.data(), nullptr, soft_d_z.data(), nullptr}, &scratch,
+            SerialFor);
+        function.hard = true;
+        Gate(function, tensors, y.data(), g.data(), &scratch, SerialFor);
+        GateGradient(
+            function, tensors, {d_y_in.data(), nullptr, d_x.data(), nullptr, d_z.data(), nullptr},
+            &scratch, SerialFor);
+        EXPECT_EQ(d_z.bytes(), soft_d_z.bytes());
+        const Doubles chosen = g.values(), sample = soft.values();
+        for (int64_t row = 0; row < 3; ++row) {
+          const auto at = row * columns;
+          const auto one = std::find(chosen.begin() + at, chosen.begin() + at + columns, 1.0);
+          ASSERT_NE(one, chosen.begin() + at + columns);
+          EXPECT_EQ(std::count(chosen.begin() + at, chosen.begin() + at + columns, 0), columns - 1);
+          EXPECT_EQ(
+              sample[static_cast<size_t>(one - chosen.begin())],
+              *std::max_element(sample.begin() + at, sample.begin() + at + columns));
+        }
+        for (size_t i = 0; i < size; ++i) {
+          ASSERT_EQ(y.values()[i], chosen[i % gate_size] * x[i]);
+          ASSERT_EQ(d_x.values()[i], chosen[i % gate_size] * d_y[i]);
+        }
+      }
+    }
+  }
+}
+
+// Rows of hard gates of which none is the greatest, and of which two are.
+TEST_F(GateKernelTest, HardChoosesTheFirstOfEqualsOrIsNaN) {
+  struct Row {
+    Doubles z, g;
+  };
+  const std::vector<Row> rows{
+      {{1, 3, 3}, {0, 1, 0}},
+      {{-kInf, -5, -kInf}, {0, 1, 0}},
+      {{-0.0, 0.0, -1}, {1, 0, 0}},
+      {{-kInf, -kInf, -kInf}, {kNaN, kNaN, kNaN}},
+      {{1, kInf, 2}, {kNaN, kNaN, kNaN}},
+      {{kNaN, 1, 2}, {kNaN, kNaN, kNaN}},
+      {{1, 2, kNaN}, {kNaN, kNaN, kNaN}}};
+  for (const Real type : RealTypes()) {
+    for (const size_t filler : std::vector<size_t>{0, 40, 700}) {
+      for (const Row& row : rows) {
+        SCOPED_TRACE(
+            ::testing::Message() << NameOf(type) << ", " << ::testing::PrintToString(row.z)
+                                 << " and " << filler);
+        Doubles z = row.z, expected = row.g;
+        z.resize(3 + filler, -kInf);
+        expected.resize(3 + filler, std::isnan(row.g[0]) ? kNaN : 0);
+        const RealInput z_in(type, z), x_in(type, Doubles(z.size(), 1));
+        GateFunction function;
+        function.kind = GateKind::kSoftmax;
+        function.hard = true;
+        GateTensors tensors{};
+        tensors.type = type;
+        tensors.size = tensors.gate_size = tensors.columns = static_cast<int64_t>(z.size());
+        tensors.x = x_in.data();
+        tensors.z = z_in.data();
+        tensors.gate_at = Broadcast({tensors.size}, {tensors.size});
+        RealOutput y(type, z.size()), g(type, z.size());
+        GateScratch scratch;
+        Gate(function, tensors, y.data(), g.data(), &scratch, SerialFor);
+        for (size_t i = 0; i < z.size(); ++i) {
+          if (std::isnan(expected[i])) {
+            EXPECT_TRUE(std::isnan(g.values()[i])) << i;
+          } else {
+            EXPECT_EQ(g.values()[i], expected[i]) << i;
+          }
+        }
+      }
     }
   }
 }

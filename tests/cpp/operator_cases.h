@@ -102,6 +102,8 @@ inline std::vector<Case> Cases() {
       {"GateRelu", Op("Gate", {"rows", "logit", "threshold"}, {"y"}, {Arg("kind", "relu")})},
       {"GateHardConcrete",
        Op("Gate", {"rows", "logit"}, {"y", "z", "noise"}, {Arg("kind", "hard_concrete")})},
+      {"GateGumbelSoftmax", Op("Gate", {"rows", "others"}, {"y", "z", "noise"},
+                               {Arg("kind", "gumbel_softmax"), Arg<int>("hard", 1)})},
       {"GateGradient", Op("GateGradient", {"rows", "logit", "others"}, {"y", "z"})},
       {"Highway", Op("Highway", {"rows", "others", "logit"}, {"y"})},
       {"HighwayGradient",

@@ -334,11 +334,17 @@ def judge_attention(case, outputs):
         assert_near("LSE", outputs[1], lse, "float64" if dtype == "float64" else "float32", scale)
 
 
+DRAWN = ("hard_concrete", "gumbel_softmax")
+SOFTMAXES = ("softmax", "gumbel_softmax")
+
+
 def draw_gate(random):
     dtype = pick(random, REALS)
     x = array(random, dtype, shape_of(random, 0, 4))
     inputs = [x, array(random, dtype, smaller(random, x.shape))]
-    kind = pick(random, ("sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete"))
+    kind = pick(
+        random, ("sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete", "gumbel_softmax")
+    )
     args = {"kind": kind} if kind != "sigmoid" or one_in(random, 2) else {}
     outputs = random.randint(1, 3)
     if kind == "relu" and not one_in(random, 4):
@@ -347,6 +353,9 @@ def draw_gate(random):
         args.update(some_args(random, clip=(0.0, 1.5, 3)))
     if kind == "hard_concrete":
         args.update(some_args(random, beta=(0.5, 2.0), gamma=(-0.5, 0.0), zeta=(1.0, 1.5)))
+    if kind in SOFTMAXES:
+        args.update(some_args(random, tau=(0.5, 2.0, 3), hard=(0, 1)))
+    if kind in DRAWN:
         args["is_test"] = random.randint(2)
         outputs = random.randint(1, 4)
     return Case(inputs, args, outputs, 0 if one_in(random, 4) else None)
@@ -354,7 +363,7 @@ def draw_gate(random):
 
 def weigh(args, g, x):
     """g * x, or 0 where a gate that masks is closed."""
-    if args.get("kind") in ("relu", "hard", "hard_concrete"):
+    if args.get("kind") in ("relu", "hard", "hard_concrete") or args.get("hard"):
         return np.where(g == 0, 0.0, g * x)
     return g * x
 
@@ -363,15 +372,22 @@ def gate_value(z, threshold, args):
     """g(Z), NaN where Z is."""
     if args.get("kind") == "relu":
         return np.asarray(np.maximum(0, z if threshold is None else z - threshold))
-    if args.get("kind") == "softmax" and z.ndim == 0:
-        return np.asarray(1 + (z - z))
     return np.asarray(gate_reference.value(z, threshold, **args))
 
 
 def gate_args(args):
     """Arguments that the oracle takes, as the operator keeps them."""
-    known = ("kind", "clip", "beta", "gamma", "zeta", "is_test")
+    known = ("kind", "clip", "beta", "gamma", "zeta", "is_test", "tau", "hard")
     return {name: real(value) for name, value in args.items() if name in known}
+
+
+def near_equals(z, args):
+    """Whether rounding may change which of a row is the greatest."""
+    if z.ndim == 0 or z.shape[-1] < 2:
+        return False
+    logits = gate_reference.logits(z, args.get("tau", 1), args.get("noise"))
+    first, second = np.moveaxis(np.sort(logits, axis=-1)[..., :-3:-1], -1, 0)
+    return ((first != second) & (first - second < 1e-5 * (1 + np.abs(first)))).any()
 
 
 def real(value):
@@ -382,13 +398,17 @@ def judge_gate(case, outputs):
     x, z = wide(case.inputs[0]), wide(case.inputs[1])
     dtype = str(case.inputs[0].dtype)
     args = gate_args(case.args)
-    if args.get("kind") == "hard_concrete" and not args.get("is_test"):
+    if args.get("kind") in DRAWN and not args.get("is_test"):
         # Drawn: what is known of it is its range, and that Y is made of it.
         assert len(outputs) < 3 or outputs[2].shape == (2,)
         if len(outputs) > 1:
             g = wide(outputs[1])
             assert g.shape == z.shape
-            assert (np.isnan(z) | ((g >= 0) & (g <= 1))).all(), "G is not of [0, 1]"
+            assert (np.isnan(z) | ~((g < 0) | (g > 1))).all(), "G is not of [0, 1]"
+        if args["kind"] == "hard_concrete" or len(outputs) < 3:
+            return
+        args["noise"] = outputs[2]
+    if args.get("hard") and near_equals(z, args):
         return
     threshold = wide(case.inputs[2]) if len(case.inputs) > 2 else None
     g = gate_value(z, threshold, args)
@@ -520,14 +540,36 @@ def finite(arrays):
     return all(np.isfinite(one).all() for one in arrays)
 
 
-def torch_gate(z, threshold, kind="sigmoid", clip=0.0, gamma=-0.1, zeta=1.1, beta=0.0, is_test=0):
-    """g(Z) with its gradient, without noise."""
+def torch_gate(
+    z,
+    threshold,
+    kind="sigmoid",
+    clip=0.0,
+    gamma=-0.1,
+    zeta=1.1,
+    beta=0.0,
+    is_test=0,
+    tau=1.0,
+    hard=0,
+    noise=None,
+):
+    """g(Z) with its gradient, without noise but for that of gumbel_softmax."""
     s = torch.sigmoid(z)
     zero = torch.zeros((), dtype=z.dtype)
     if kind == "tanh":
         return torch.tanh(z)
-    if kind == "softmax":
-        return torch.softmax(z, -1) if z.dim() else torch.ones_like(z) + 0 * z
+    if kind in SOFTMAXES:
+        noisy = z
+        if noise is not None:
+            u = gate_reference.drawn(noise, tuple(z.shape))
+            noisy = z - torch.tensor(np.log(-np.log(u)))
+        soft = torch.softmax(noisy / tau, -1)
+        if not hard:
+            return soft
+        chosen = gate_reference.value(
+            z.detach().numpy(), kind=kind, is_test=1, tau=tau, hard=1, noise=noise
+        )
+        return torch.tensor(chosen) + soft - soft.detach()
     if kind == "relu":
         return torch.where(z > threshold, z - threshold, zero)
     if kind == "hard":
@@ -565,7 +607,11 @@ def size_of(*arrays):
 def judge_gate_gradient(case, outputs):
     inputs = list(case.inputs)
     args = gate_args(case.args)
-    if args.get("kind") == "hard_concrete" and not args.get("is_test"):
+    if args.get("kind") in DRAWN and not args.get("is_test"):
+        if args["kind"] == "hard_concrete":
+            return
+        args["noise"] = inputs.pop(2)
+    if args.get("hard") and near_equals(wide(inputs[1]), args):
         return
     leaves = [leaf(one) for one in inputs[: len(outputs)]]
     d_outputs = [torch.tensor(wide(one)) for one in inputs[len(leaves) :]]

@@ -378,6 +378,7 @@ def test_input_count(op_type, count):
         ("BooleanUnmaskGradient", 5, 2, {}),
         ("Gate", 2, 2, {}),
         ("Gate", 2, 3, {"kind": "hard_concrete"}),
+        ("Gate", 2, 3, {"kind": "gumbel_softmax"}),
         ("GateGradient", 3, 2, {}),
         ("HighwayGradient", 4, 3, {}),
         ("MaskedAttention", 3, 2, {}),

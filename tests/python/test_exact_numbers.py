@@ -142,6 +142,11 @@ def test_gates():
     actual = run("Gate", X, Z, **dict(args, gamma="-0.3", zeta="1.7"))
     np.testing.assert_allclose(actual, expected, rtol=1e-15)
     assert np.abs(run("Gate", X, Z, **args) - expected).max() > 1e-10
+    soft = run("Gate", X, Z, kind="softmax", tau="0.3")
+    np.testing.assert_allclose(soft, X * gate_reference.softmax(Z / 0.3), rtol=1e-13)
+    assert np.abs(run("Gate", X, Z, kind="softmax", tau=0.3) - soft).max() > 1e-10
+    with pytest.raises(RuntimeError, match="Gate: argument tau is .*, which float32 cannot hold"):
+        run("Gate", X, Z, kind="softmax", tau="1e-50")
     for name, value in (("beta", "1e-50"), ("beta", "1e39"), ("gamma", "-1e-50"), ("zeta", "1e39")):
         message = "Gate: argument {} is .*, which float32 cannot hold".format(name)
         with pytest.raises(RuntimeError, match=message):

@@ -23,7 +23,9 @@ from real_tester import (
     some_reals,
 )
 
-KINDS = ("sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete")
+KINDS = ("sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete", "gumbel_softmax")
+NOISY = ("hard_concrete", "gumbel_softmax")
+SOFTMAXES = ("softmax", "gumbel_softmax")
 MASKING = ("relu", "hard", "hard_concrete")
 
 
@@ -45,8 +47,13 @@ class TestGate(RealOperatorTests):
     def cases(draw, dtype, finite=False):
         shape = draw(shapes(0, 4))
         args = {"kind": draw(st.sampled_from([k for k in KINDS if not (finite and k == "hard")]))}
-        if args["kind"] == "hard_concrete":
+        if args["kind"] in NOISY:
             args["is_test"] = 1
+        if args["kind"] in SOFTMAXES:
+            args.update(draw(st.sampled_from([{}, {"tau": 0.5}, {"tau": 3, "hard": 0}])))
+            if not finite:
+                args.update(draw(st.sampled_from([{}, {"hard": 1}])))
+        if args["kind"] == "hard_concrete":
             args.update(draw(st.sampled_from([{}, {"gamma": -0.5, "zeta": 1.25}])))
         inputs = [draw(normals(dtype, shape)), draw(normals(dtype, draw(broadcast_to(shape)), 1))]
         if args["kind"] == "relu" and draw(st.booleans()):
@@ -177,7 +184,7 @@ class TestHardConcrete(object):
 def test_saturated_gates_have_finite_gradients(kind, dtype):
     z = np.array([[-1000, 1000, -60, 60], [-20, 20, 0, -1000]], dtype)
     inputs = [np.full((2, 4), 3, dtype), z] + ([np.zeros(1, dtype)] if kind == "relu" else [])
-    noisy = kind == "hard_concrete"
+    noisy = kind in NOISY
     case = Case(inputs, {"kind": kind}, 3 if noisy else 2)
     d_outputs = [inputs[0], inputs[0]] + ([None] if noisy else [])
     for grad in gradients("Gate", case, d_outputs).values():
@@ -271,8 +278,11 @@ def test_threads(set_threads, z_shape):  # noqa: F811
 
     def everything():
         arrays = []
-        for kind in ("sigmoid", "softmax", "hard_concrete"):
-            case = Case([x, z], {"kind": kind}, 3 if kind == "hard_concrete" else 2)
+        for kind in ("sigmoid", "softmax", "hard_concrete", "gumbel_softmax", "hard_gumbel"):
+            args = {"kind": kind}
+            if kind == "hard_gumbel":
+                args = {"kind": "gumbel_softmax", "hard": 1, "tau": 0.5}
+            case = Case([x, z], args, 3 if args["kind"] in NOISY else 2)
             arrays += run_seeded("Gate", case, 3)
             d_outputs = [d_y, z] + [None] * (case.outputs - 2)
             arrays += list(gradients("Gate", case, d_outputs, 3).values())
@@ -297,7 +307,7 @@ def test_gradient_of_g_alone(kind, x_shape, z_shape, dtype):
     x, z = some_reals(dtype, x_shape, z_shape)
     d_g = np.cos(np.arange(z.size)).reshape(z_shape).astype(dtype)
     inputs = [x, z] + ([np.array(0.25, dtype)] if kind == "relu" else [])
-    case = Case(inputs, {"kind": kind}, 3 if kind == "hard_concrete" else 2)
+    case = Case(inputs, {"kind": kind}, 3 if kind in NOISY else 2)
     rest = [None] * (case.outputs - 2)
     expected = gradients("Gate", case, [np.zeros_like(x), d_g] + rest)
     unread = case._replace(inputs=[np.full_like(x, np.nan)] + inputs[1:])
@@ -307,7 +317,7 @@ def test_gradient_of_g_alone(kind, x_shape, z_shape, dtype):
     for i in sorted(expected)[1:]:
         assert actual[i].dtype == expected[i].dtype
         # A softmax that is broadcast adds up in float64.
-        bound = TOLERANCE[dtype] if kind == "softmax" else 0
+        bound = TOLERANCE[dtype] if kind in SOFTMAXES else 0
         np.testing.assert_allclose(actual[i], expected[i], rtol=bound, atol=bound)
     assert kind not in ("sigmoid", "tanh", "hard") or np.abs(actual[1]).max() > 0
 

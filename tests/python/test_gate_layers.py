@@ -36,6 +36,12 @@ def straight_through(z):
     return (z > 0).double() + soft - soft.detach()
 
 
+def one_of(z):
+    """One-hot at the greatest of a row, with the gradient of the softmax of 2 z."""
+    soft = torch.softmax(2 * z, -1)
+    return (z == z.max(-1, keepdim=True)[0]).double() + soft - soft.detach()
+
+
 def gate_of(kind, z, threshold=None):
     if kind == "relu":
         return torch.relu(z - threshold)
@@ -43,7 +49,13 @@ def gate_of(kind, z, threshold=None):
         return torch.softmax(z, -1)
     if kind == "hard_concrete":
         return torch.clamp(torch.sigmoid(z) * 1.2 - 0.1, 0, 1)
-    return {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "hard": straight_through}[kind](z)
+    others = {
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "hard": straight_through,
+        "gumbel_softmax": one_of,
+    }
+    return others[kind](z)
 
 
 KINDS = {
@@ -53,6 +65,7 @@ KINDS = {
     "relu": {},
     "hard": {},
     "hard_concrete": {"is_test": 1},
+    "gumbel_softmax": {"is_test": 1, "tau": 0.5, "hard": 1},
 }
 
 
@@ -93,10 +106,13 @@ class TestLearnableGate(object):
         )
         assert workspace.FetchBlob("y_gate").shape == (2, 3, 1)
 
-    def test_a_random_gate_trains_and_is_still_in_a_test(self):
+    @pytest.mark.parametrize(
+        "kind, args", [("hard_concrete", {}), ("gumbel_softmax", {"tau": 0.5, "hard": 1})]
+    )
+    def test_a_random_gate_trains_and_is_still_in_a_test(self, kind, args):
         model = new_model()
         with seeds(5):
-            brew.learnable_gate(model, ["x", "c"], "y", 6, kind="hard_concrete")
+            brew.learnable_gate(model, ["x", "c"], "y", 6, kind=kind, **args)
         grads = with_gradients(model, "y", "x", "y_logits_w")
         run(model, x=X, c=X, y_d=np.ones_like(X))
         first, gate = workspace.FetchBlob("y"), workspace.FetchBlob("y_gate")
@@ -111,7 +127,7 @@ class TestLearnableGate(object):
         assert not np.array_equal(*draws)
 
         still = new_model(init_params=False)
-        brew.learnable_gate(still, ["x", "c"], "y", 6, kind="hard_concrete", is_test=1)
+        brew.learnable_gate(still, ["x", "c"], "y", 6, kind=kind, is_test=1, **args)
         (_, op) = still.net.Proto().op
         assert list(op.output) == ["y", "y_gate"]
         workspace.CreateNet(still.net, overwrite=True)

@@ -33,6 +33,8 @@ CASES = {
         Case([X, Z], {"kind": "hard"}),
         Case([X, Z], {"kind": "hard_concrete", "is_test": 1}),
         Case([X, Z], {"kind": "hard_concrete"}, 3),
+        Case([X, Z], {"kind": "softmax", "hard": 1}),
+        Case([X, Z], {"kind": "gumbel_softmax"}, 3),
     ],
     "Highway": [Case([X, Z, Z * 2]), Case([X, Z, Z * 2], {"kind": "hard"})],
     "MaskedAttention": [Case([Q, Q + 1, Q - 1], {"mode": "upper"}, 2)],

@@ -152,7 +152,7 @@ _READ = re.compile(
 )
 # Of what several operators share, an operator does without these.
 _NOT_READ = {
-    "Highway": {"beta", "gamma", "zeta", "is_test"},
+    "Highway": {"beta", "gamma", "zeta", "tau", "hard", "is_test"},
     "MaskedSoftmax": {"has_sinks"},
     "SequenceMask": {"window_left", "window_right"},
 }

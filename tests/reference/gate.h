@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "kernels/gate.h"
 #include "tests/reference/random.h"
@@ -48,6 +49,31 @@ inline GateValue GateOf(const GateFunction& f, double z, double threshold, int64
   return {};
 }
 
+// What the softmax of kSoftmax is taken of.
+inline Doubles LogitsOf(const GateFunction& f, const Doubles& z) {
+  Doubles logits = z;
+  for (size_t e = 0; e < z.size(); ++e) {
+    if (f.noisy) {
+      const double u = UnitOf(f.noise.seed, f.noise.run, static_cast<int64_t>(e));
+      logits[e] -= std::log(-std::log(u));
+    }
+    logits[e] /= f.tau;
+  }
+  return logits;
+}
+
+// 1 at the greatest, the first of equals; NaN where the softmax is.
+inline void Choose(double* row, int64_t columns) {
+  int64_t best = 0;
+  bool valid = true;
+  for (int64_t j = 0; j < columns; ++j) {
+    if (row[j] > row[best]) best = j;
+    valid = valid && row[j] < std::numeric_limits<double>::infinity();
+  }
+  valid = valid && row[best] > -std::numeric_limits<double>::infinity();
+  for (int64_t j = 0; j < columns; ++j) row[j] = valid ? (j == best ? 1 : 0) : std::nan("");
+}
+
 inline void Softmax(double* row, int64_t columns) {
   const double largest = *std::max_element(row, row + columns);
   long double sum = 0;  // of which double would lose a few of its last bits
@@ -71,10 +97,14 @@ inline GateResult Gate(
   GateResult out;
   Doubles slope(z.size());
   out.g = z;
+  Doubles soft;  // what the gradient of kSoftmax is made of
   if (f.kind == GateKind::kSoftmax) {
+    soft = out.g = LogitsOf(f, z);
     for (size_t i = 0; i < z.size(); i += static_cast<size_t>(columns)) {
-      Softmax(out.g.data() + i, columns);
+      Softmax(soft.data() + i, columns);
+      if (f.hard) Choose(out.g.data() + i, columns);
     }
+    if (!f.hard) out.g = soft;
   } else {
     for (size_t e = 0; e < z.size(); ++e) {
       const double t = threshold.empty() ? 0 : threshold[threshold_at[e]];
@@ -110,12 +140,12 @@ inline GateResult Gate(
       double sum = 0;
       double sum_scale = 0;
       for (size_t e = i; e < i + static_cast<size_t>(columns); ++e) {
-        sum += out.g[e] * d_gate[e];
-        sum_scale += out.g[e] * scale[e];
+        sum += soft[e] * d_gate[e];
+        sum_scale += soft[e] * scale[e];
       }
       for (size_t e = i; e < i + static_cast<size_t>(columns); ++e) {
-        out.d_z[e] = out.g[e] * (d_gate[e] - sum);
-        out.d_z_scale[e] = out.g[e] * (scale[e] + sum_scale);
+        out.d_z[e] = soft[e] * (d_gate[e] - sum) / f.tau;
+        out.d_z_scale[e] = soft[e] * (scale[e] + sum_scale) / f.tau;
       }
     }
   }

@@ -53,7 +53,8 @@ _KINDS = """### {0}
 
 What the kinds of [Gate](operators.md#gate) make of a logit, and the gradient that goes to it: hard
 passes that of the sigmoid straight through. relu has a threshold of 0 here and goes on,
-hard_concrete has no noise (`is_test`); softmax hangs on all logits of a row, and has no curve.
+hard_concrete has no noise (`is_test`); softmax and gumbel_softmax hang on all logits of a row, and
+have no curve.
 """
 
 

@@ -35,11 +35,11 @@ def learnable_gate(
     dim_in       last dim of X
     dim_context  last dim of the context (default dim_in)
     per_row      True: one gate for each row, and not for each entry
-    kind         sigmoid, tanh, softmax, relu, hard or hard_concrete, as Gate has them; relu has a
-                 threshold that is learned
+    kind         sigmoid, tanh, softmax, relu, hard, hard_concrete or gumbel_softmax, as Gate has
+                 them; relu has a threshold that is learned
     weight_init, bias_init
                  as brew.fc takes them
-    arguments    others of the operator: clip, beta, gamma, zeta, is_test
+    arguments    others of the operator: clip, beta, gamma, zeta, tau, hard, is_test
 
     Parameters are ``<blob_out>_logits_w``, ``<blob_out>_logits_b`` and, for relu, which begins at
     0, ``<blob_out>_threshold``. The blobs ``<blob_out>_logits`` and ``<blob_out>_gate`` are what g
@@ -49,7 +49,7 @@ def learnable_gate(
     dim that is no integer and an argument that the operator does not have. The operator, Gate,
     checks types and shapes when it runs.
 
-    Source: Hochreiter and Schmidhuber 1997; for hard and hard_concrete see Gate.
+    Source: Hochreiter and Schmidhuber 1997; for hard, hard_concrete and gumbel_softmax see Gate.
     """
     blob_out = blob_out or model.net.NextName()
     blobs = blob_list("learnable_gate", blob_in, "X", "[X, context]")
@@ -71,7 +71,7 @@ def apply_gate(model, blob_in, logits, blob_out, gates, kind, arguments):
     if kind == "relu":
         threshold = parameter(model, blob_out + "_threshold", [gates], "ConstantFill", value=0.0)
         inputs.append(threshold)
-    if kind == "hard_concrete" and not arguments.get("is_test"):
+    if kind in ("hard_concrete", "gumbel_softmax") and not arguments.get("is_test"):
         outputs.append(blob_out + "_noise")
     return model.net.Gate(inputs, outputs, **arguments)[0]
 
