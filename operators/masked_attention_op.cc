@@ -98,7 +98,7 @@ void AttentionInputs::Fill(
   bound->shifts = {};
   in.mask = scores_.Mask(bound->tensors, kScores, sizes);
   if (bottom_right_) {
-    bound->shifts = Shifts(bound->tensors.lengths, in.queries, in.keys);
+    bound->shifts = Shifts(bound->tensors.of_rows[kLengths], in.queries, in.keys);
     in.mask = scores_.Mask(bound->tensors, kScores, sizes, bound->shifts);
   }
   in.bias = nullptr;

@@ -1,6 +1,7 @@
 #include "operators/sequence_mask_op.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <variant>
 
@@ -32,15 +33,22 @@ SequenceMaskOp::SequenceMaskOp(const OperatorDef& def, Workspace* ws)
   CAFFE_ENFORCE(
       lengths_of_ == "rows" || lengths_of_ == "batch",
       "SequenceMask: argument lengths_of must be rows or batch, but is '", lengths_of_, "'.");
-  const bool lengths = shape_ && shape_->needs_lengths();
-  const bool centers = shape_ && shape_->needs_centers();
-  const int inputs = 1 + (lengths ? 1 : 0) + (centers ? 1 : 0) + (shape_ ? 0 : 1);
+  std::string names = "data";
+  int inputs = 1;
+  const auto add = [&](const char* name) {
+    names += std::string(", ") + name;
+    ++inputs;
+  };
+  if (shape_) {
+    for (const RowInput input : shape_->row_inputs()) add(NameOf(input));
+  } else {
+    add("mask");
+  }
   // Stock nets may name a second input where a triangle reads none.
   CAFFE_ENFORCE(
       def.input_size() == inputs || (inputs == 1 && def.input_size() == 2), "SequenceMask: mode '",
-      mode_, "' takes ", inputs, inputs == 1 ? " input (" : " inputs (", "data",
-      lengths ? ", lengths" : "", centers ? ", centers" : "", shape_ ? "" : ", mask",
-      "), but there ", def.input_size() == 1 ? "is " : "are ", def.input_size(), ".");
+      mode_, "' takes ", inputs, inputs == 1 ? " input (" : " inputs (", names, "), but there ",
+      def.input_size() == 1 ? "is " : "are ", def.input_size(), ".");
 }
 
 bool SequenceMaskOp::RunOnDevice() {
@@ -73,8 +81,8 @@ int64_t SequenceMaskOp::Axis(const char* name, int64_t axis) {
   return axis < 0 ? axis + rank : axis;
 }
 
-// Which entry of lengths or centers belongs to which row; throws where there is
-// not one for each.
+// Which entry of a row input belongs to which row; throws where there is not one for
+// each.
 RowIndex SequenceMaskOp::IndexRows(
     const char* name, const Tensor& index, int64_t axis, int64_t rows) {
   CAFFE_ENFORCE(
@@ -126,11 +134,12 @@ void SequenceMaskOp::MaskByShape(uint64_t fill_pattern) {
   const int64_t rows = Product(sizes, batch + 1, axis);
 
   int next = 1;
-  const Tensor* const lengths = shape_->needs_lengths() ? &Input(next++) : nullptr;
-  const Tensor* const centers = shape_->needs_centers() ? &Input(next++) : nullptr;
-  const IntersectionFunctor functor = shape_->Functor(
-      RowIndex{1, rows}, lengths, lengths ? IndexRows("lengths", *lengths, axis, rows) : RowIndex{},
-      centers, centers ? IndexRows("centers", *centers, axis, rows) : RowIndex{});
+  std::array<RowEntries, kRowInputs> entries;
+  for (const RowInput input : shape_->row_inputs()) {
+    const Tensor& tensor = Input(next++);
+    entries[input] = {&tensor, IndexRows(NameOf(input), tensor, axis, rows)};
+  }
+  const IntersectionFunctor functor = shape_->Functor(RowIndex{1, rows}, entries);
 
   const void* const from = data.raw_data();
   Tensor* const output = Output(0, sizes, at::dtype(data.dtype()));
