@@ -10,11 +10,10 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the ker
 
 namespace {
 
-const std::vector<std::string>& PartNames() {
-  static const std::vector<std::string> names{"sequence", "window",    "upper",
-                                              "lower",    "upperdiag", "lowerdiag"};
-  return names;
-}
+constexpr std::array<const char*, 7> kPartNames{"sequence", "window",    "left_pad", "upper",
+                                                "lower",    "upperdiag", "lowerdiag"};
+static_assert(
+    kPartNames.size() + 2 == IntersectionFunctor::kMaxParts, "all shapes, and the sides of a band");
 
 // The shape that reads an input, and what the input is called.
 struct Reader {
@@ -22,7 +21,8 @@ struct Reader {
   const char* input;
 };
 
-constexpr std::array<Reader, kRowInputs> kReaders{{{"sequence", "lengths"}, {"window", "centers"}}};
+constexpr std::array<Reader, kRowInputs> kReaders{
+    {{"sequence", "lengths"}, {"window", "centers"}, {"left_pad", "left_pad"}}};
 
 // A shape of entries of the type that the input has.
 template <template <typename> class Shape, typename... Arguments>
@@ -65,10 +65,10 @@ MaskShape::MaskShape(const OperatorDef& def, Use use)
   if (!scores || !mode.empty()) {
     for (const std::string& part : Split(mode)) {
       CAFFE_ENFORCE(
-          std::count(PartNames().begin(), PartNames().end(), part) == 1, def.type(),
+          std::count(kPartNames.begin(), kPartNames.end(), part) == 1, def.type(),
           ": argument mode must be ", scores ? "empty" : "mask",
-          ", or shapes of sequence, window, upper (causal), lower, upperdiag, lowerdiag joined by "
-          "'+', but is '",
+          ", or shapes of sequence, window, left_pad, upper (causal), lower, upperdiag, lowerdiag "
+          "joined by '+', but is '",
           mode, "'.");
       if (!Has(part)) parts_.push_back(part);
     }
@@ -95,6 +95,8 @@ IntersectionFunctor MaskShape::Functor(
       functor.Add(OfEntries<SequenceFunctor>(entries[kLengths]));
     } else if (part == "window") {
       functor.Add(OfEntries<WindowFunctor>(entries[kCenters], radius_));
+    } else if (part == "left_pad") {
+      functor.Add(OfEntries<LeftPadFunctor>(entries[kLeftPad]));
     } else if (part == "upper") {
       functor.Add(UpperFunctor{diagonal_, position});
     } else if (part == "lower") {

@@ -16,7 +16,7 @@ namespace mask {
 
 // The inputs of which shapes read an entry for each row, in the order in which an
 // operator has those that its mode needs.
-enum RowInput : size_t { kLengths, kCenters, kRowInputs };
+enum RowInput : size_t { kLengths, kCenters, kLeftPad, kRowInputs };
 
 const char* NameOf(RowInput input);
 

@@ -46,7 +46,7 @@ class AttentionInputs {
   bool bottom_right_;
 };
 
-// MaskedAttention(Q, K, V [, lengths] [, centers] [, mask] [, bias]) -> O [, LSE]
+// MaskedAttention(Q, K, V [, lengths] [, centers] [, left_pad] [, mask] [, bias]) -> O [, LSE]
 class MaskedAttentionOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);
@@ -62,8 +62,8 @@ class MaskedAttentionOp final : public Operator<CPUContext> {
   const AttentionInputs inputs_;
 };
 
-// MaskedAttentionGradient([O, LSE,] [dO,] [dLSE,] Q, K, V [, lengths] [, centers] [, mask]
-//   [, bias]) -> dQ, dK, dV [, dbias]
+// MaskedAttentionGradient([O, LSE,] [dO,] [dLSE,] Q, K, V [, lengths] [, centers] [, left_pad]
+//   [, mask] [, bias]) -> dQ, dK, dV [, dbias]
 class MaskedAttentionGradientOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);

@@ -9,7 +9,7 @@
 namespace caffe2 {
 namespace mask {
 
-// MaskedSoftmax(X [, lengths] [, centers] [, mask] [, bias]) -> Y
+// MaskedSoftmax(X [, lengths] [, centers] [, left_pad] [, mask] [, bias]) -> Y
 class MaskedSoftmaxOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);
@@ -26,7 +26,7 @@ class MaskedSoftmaxOp final : public Operator<CPUContext> {
   const std::optional<int64_t> axis_;
 };
 
-// MaskedSoftmaxGradient(Y, dY [, X] [, lengths] [, centers] [, mask] [, bias])
+// MaskedSoftmaxGradient(Y, dY [, X] [, lengths] [, centers] [, left_pad] [, mask] [, bias])
 //   -> dX [, dbias]
 // X comes where empty rows are not zeros: there they are told from their scores.
 class MaskedSoftmaxGradientOp final : public Operator<CPUContext> {

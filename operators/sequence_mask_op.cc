@@ -180,7 +180,7 @@ void SequenceMaskOp::MaskByMask(uint64_t fill_pattern) {
 }
 
 void FillSequenceMaskSchema(OpSchema& schema) {
-  schema.NumInputs(1, 3)
+  schema.NumInputs(1, 4)
       .NumOutputs(1)
       .AllowInplace({{0, 0}})
       .TensorInferenceFunction([](const OperatorDef&, const std::vector<TensorShape>& in) {
@@ -202,31 +202,36 @@ means `axis`.
 | --- | --- | --- |
 | sequence | j >= lengths[i] | lengths |
 | window | abs(j - centers[i]) > radius | centers |
+| left_pad | j < left_pad[i] | left_pad |
 | upper | j > i + diagonal (what is left is causal) | |
 | lower | j < i + diagonal | |
 | upperdiag | j >= i + diagonal | |
 | lowerdiag | j <= i + diagonal | |
 | mask | mask is False | mask |
 
-Shapes joined with `+` fill what any of them fills: "sequence+upper" is causal and padded. Where both
-are read, lengths are input 1 and centers input 2.
+Shapes joined with `+` fill what any of them fills: "sequence+upper" is causal and padded. Where
+several are read, inputs come in the order lengths, centers, left_pad.
 
-`lengths` and `centers` have one entry for each row (rows between `batch` and `axis`, if there is a
-batch), or the shape of the leading dims of `data`, each entry for all rows under it: `[B]` for
-`[B, H, L, L]`. With `batch` this second form must be asked for by `lengths_of` = "batch". A length
-beyond the columns keeps them all, one below 1 none.
+`lengths`, `centers` and `left_pad` have one entry for each row (rows between `batch` and `axis`, if
+there is a batch), or the shape of the leading dims of `data`, each entry for all rows under it:
+`[B]` for `[B, H, L, L]`. With `batch` this second form must be asked for by `lengths_of` = "batch".
+A length is the column where a row ends: one beyond the columns keeps them all, one below 1 none. A
+`left_pad` is the column where a row begins: one below 1 keeps all columns, one beyond them none. So
+"sequence+left_pad" keeps columns from `left_pad` to `lengths`.
 
 `mask` is aligned to the leading dims of `data`, or has 1 in their place; its entries cover the
 dims behind. `fill_val` is then 0 by default.
 
 `output` may be `data`. The gradient goes to `data` and is 0 where it was filled.
 
-Errors: a mode that is not one of these; `axis`, `batch` or `repeat_from_axis` out of range or order; a
-negative radius; lengths or centers that are missing, not int32 or int64, too few or too many; a mask
-that is not bool or not aligned; a `fill_val` that the type of `data` cannot hold.
+Errors: a mode that is not one of these; `axis`, `batch` or `repeat_from_axis` out of range or
+order; a negative radius; lengths, centers or left_pad that are missing, not int32 or int64, too few
+or too many; a mask that is not bool or not aligned; a `fill_val` that the type of `data` cannot
+hold.
 
 Source: Caffe2's SequenceMask, whose documentation has the triangles the wrong way round; NumPy's
-`numpy.tril` and `numpy.triu` (diagonal); torch's `masked_fill` (mask).
+`numpy.tril` and `numpy.triu` (diagonal); torch's `masked_fill` (mask); flash-attention's
+`leftpad_k` (left_pad).
 
 **Example**
 
@@ -251,7 +256,8 @@ print(workspace.FetchBlob("causal").tolist())
 )DOC")
       .Arg(
           "mode",
-          "string: mask, or sequence, window, upper, lower, upperdiag, lowerdiag, joined by '+'")
+          "string: mask, or sequence, window, left_pad, upper, lower, upperdiag, lowerdiag, joined "
+          "by '+'")
       .Arg("axis", "int (default 1): first dim of the columns; negative counts from the back")
       .Arg("batch", "int: last dim of the batch, before axis; without it there is one matrix")
       .Arg("repeat_from_axis", "int: first dim that a column covers, from axis on")
@@ -259,14 +265,17 @@ print(workspace.FetchBlob("causal").tolist())
       .Arg("diagonal", "int (default 0): moves the boundary of a triangle to the right")
       .Arg(
           "lengths_of",
-          "string (default rows): rows, or batch for lengths and centers by leading dims")
+          "string (default rows): rows, or batch for lengths, centers and left_pad by leading dims")
       .Arg("fill_val", "float or int (default -inf; 0 with mode = mask): what stands where masked")
       .Arg("grad", "int, 0 or 1 (default 0): fill with 0, as the gradient does")
       .Input(0, "data", "(Tensor) any shape, any numeric type or bool")
       .Input(
           1, "lengths",
-          "(Tensor<int32 or int64>) lengths or centers; with mode = mask (Tensor<bool>) the mask")
-      .Input(2, "centers", "(Tensor<int32 or int64>) where mode joins sequence and window")
+          "(Tensor<int32 or int64>) the first of lengths, centers and left_pad that mode reads; "
+          "with mode = mask (Tensor<bool>) the mask")
+      .Input(
+          2, "centers", "(Tensor<int32 or int64>) the second, where mode joins two that read one")
+      .Input(3, "left_pad", "(Tensor<int32 or int64>) the third, where mode joins all three")
       .Output(0, "output", "(Tensor) of data's shape and type");
 }
 
