@@ -1,8 +1,8 @@
 """SequenceMask: which keys an attention may look at.
 
 Rows are queries, columns are keys; ``#`` is kept and ``.`` is filled. The triangles are named for
-what they mask, so that "upper" leaves what is causal. New are ``diagonal``, shapes joined by
-``+``, and lengths ``[B]`` for scores ``[B, H, L, L]``.
+what they mask, so that "upper" leaves what is causal. New are left_pad, ``diagonal``, shapes joined
+by ``+``, and lengths ``[B]`` for scores ``[B, H, L, L]``.
 
 Run with: .venv/bin/python examples/sequence_mask_example.py
 
@@ -10,6 +10,7 @@ Output:
 
     sequence         ##.. ##.. #### ####
     window           ##.. ###. .### ..##
+    left_pad         #### .### ..## ...#
     upper            #... ##.. ###. ####
     lower            #### .### ..## ...#
     upperdiag        .... #... ##.. ###.
@@ -43,8 +44,10 @@ def show(title, matrix):
 matrix = np.zeros((4, 4), dtype=np.float32)
 workspace.FeedBlob("lengths", np.array([2, 2, 4, 4], dtype=np.int32))
 workspace.FeedBlob("centers", np.arange(4, dtype=np.int32))
+workspace.FeedBlob("left_pad", np.arange(4, dtype=np.int32))
 show("sequence", mask(matrix, ["lengths"], mode="sequence"))
 show("window", mask(matrix, ["centers"], mode="window", radius=1))
+show("left_pad", mask(matrix, ["left_pad"], mode="left_pad"))
 for mode in ("upper", "lower", "upperdiag", "lowerdiag"):
     show(mode, mask(matrix, [], mode=mode))
 show("upper, diagonal", mask(matrix, [], mode="upper", diagonal=1))

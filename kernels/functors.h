@@ -77,6 +77,17 @@ struct WindowFunctor {
   }
 };
 
+// Keeps columns j >= left_pads[row].
+template <typename Index>
+struct LeftPadFunctor {
+  const Index* left_pads;
+  RowIndex index;
+
+  Interval operator()(int64_t row, int64_t columns) const {
+    return Clip(left_pads[index(row)], columns, columns);
+  }
+};
+
 // Where a row stands among the columns, as a triangle sees it: its index in its own
 // matrix, moved by its entry of `shifts` unless that is null.
 struct RowPosition {
@@ -139,13 +150,14 @@ struct LowerDiagFunctor {
 
 using MaskFunctor = std::variant<
     SequenceFunctor<int32_t>, SequenceFunctor<int64_t>, WindowFunctor<int32_t>,
-    WindowFunctor<int64_t>, UpperFunctor, LowerFunctor, UpperDiagFunctor, LowerDiagFunctor>;
+    WindowFunctor<int64_t>, LeftPadFunctor<int32_t>, LeftPadFunctor<int64_t>, UpperFunctor,
+    LowerFunctor, UpperDiagFunctor, LowerDiagFunctor>;
 
 // Keeps what every one of its parts keeps; with no part, everything.
 class IntersectionFunctor {
  public:
-  // Sequence, window, the four triangles and the two sides of a band.
-  static constexpr size_t kMaxParts = 8;
+  // Sequence, window, left padding, the four triangles and the two sides of a band.
+  static constexpr size_t kMaxParts = 9;
 
   // The caller adds at most kMaxParts.
   void Add(const MaskFunctor& part) { parts_[size_++] = part; }

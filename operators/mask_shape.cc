@@ -10,10 +10,27 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the ker
 
 namespace {
 
-const std::vector<std::string>& PartNames() {
-  static const std::vector<std::string> names{"sequence", "window",    "upper",
-                                              "lower",    "upperdiag", "lowerdiag"};
-  return names;
+constexpr std::array<const char*, 7> kPartNames{"sequence", "window",    "left_pad", "upper",
+                                                "lower",    "upperdiag", "lowerdiag"};
+static_assert(
+    kPartNames.size() + 2 == IntersectionFunctor::kMaxParts, "all shapes, and the sides of a band");
+
+// The shape that reads an input, and what the input is called.
+struct Reader {
+  const char* part;
+  const char* input;
+};
+
+constexpr std::array<Reader, kRowInputs> kReaders{
+    {{"sequence", "lengths"}, {"window", "centers"}, {"left_pad", "left_pad"}}};
+
+// A shape of entries of the type that the input has.
+template <template <typename> class Shape, typename... Arguments>
+MaskFunctor OfEntries(const RowEntries& of, Arguments... arguments) {
+  if (of.tensor->IsType<int32_t>()) {
+    return Shape<int32_t>{of.tensor->data<int32_t>(), arguments..., of.index};
+  }
+  return Shape<int64_t>{of.tensor->data<int64_t>(), arguments..., of.index};
 }
 
 std::vector<std::string> Split(const std::string& mode) {
@@ -37,6 +54,10 @@ int64_t WindowSide(const OperatorDef& def, const char* name) {
 
 }  // namespace
 
+const char* NameOf(RowInput input) {
+  return kReaders[input].input;
+}
+
 MaskShape::MaskShape(const OperatorDef& def, Use use)
     : radius_(Arguments(def).Int("radius", 10)), diagonal_(Arguments(def).Int("diagonal", 0)) {
   const std::string mode = Arguments(def).String("mode", "");
@@ -44,13 +65,16 @@ MaskShape::MaskShape(const OperatorDef& def, Use use)
   if (!scores || !mode.empty()) {
     for (const std::string& part : Split(mode)) {
       CAFFE_ENFORCE(
-          std::count(PartNames().begin(), PartNames().end(), part) == 1, def.type(),
+          std::count(kPartNames.begin(), kPartNames.end(), part) == 1, def.type(),
           ": argument mode must be ", scores ? "empty" : "mask",
-          ", or shapes of sequence, window, upper (causal), lower, upperdiag, lowerdiag joined by "
-          "'+', but is '",
+          ", or shapes of sequence, window, left_pad, upper (causal), lower, upperdiag, lowerdiag "
+          "joined by '+', but is '",
           mode, "'.");
       if (!Has(part)) parts_.push_back(part);
     }
+  }
+  for (size_t i = 0; i < kRowInputs; ++i) {
+    if (Has(kReaders[i].part)) row_inputs_.push_back(static_cast<RowInput>(i));
   }
   CAFFE_ENFORCE(
       radius_ >= 0, def.type(), ": argument radius must not be negative, but is ", radius_, ".");
@@ -64,22 +88,15 @@ bool MaskShape::Has(const std::string& part) const {
 }
 
 IntersectionFunctor MaskShape::Functor(
-    const RowPosition& position, const Tensor* lengths, RowIndex lengths_index,
-    const Tensor* centers, RowIndex centers_index) const {
+    const RowPosition& position, const std::array<RowEntries, kRowInputs>& entries) const {
   IntersectionFunctor functor;
   for (const std::string& part : parts_) {
     if (part == "sequence") {
-      if (lengths->IsType<int32_t>()) {
-        functor.Add(SequenceFunctor<int32_t>{lengths->data<int32_t>(), lengths_index});
-      } else {
-        functor.Add(SequenceFunctor<int64_t>{lengths->data<int64_t>(), lengths_index});
-      }
+      functor.Add(OfEntries<SequenceFunctor>(entries[kLengths]));
     } else if (part == "window") {
-      if (centers->IsType<int32_t>()) {
-        functor.Add(WindowFunctor<int32_t>{centers->data<int32_t>(), radius_, centers_index});
-      } else {
-        functor.Add(WindowFunctor<int64_t>{centers->data<int64_t>(), radius_, centers_index});
-      }
+      functor.Add(OfEntries<WindowFunctor>(entries[kCenters], radius_));
+    } else if (part == "left_pad") {
+      functor.Add(OfEntries<LeftPadFunctor>(entries[kLeftPad]));
     } else if (part == "upper") {
       functor.Add(UpperFunctor{diagonal_, position});
     } else if (part == "lower") {

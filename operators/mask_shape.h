@@ -1,8 +1,9 @@
 #pragma once
 
-// From an operator's `mode`, `radius`, `diagonal` and its lengths and centers
-// to the functors of kernels/functors.h.
+// From an operator's `mode`, `radius`, `diagonal` and the inputs that these name to
+// the functors of kernels/functors.h.
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,18 @@
 
 namespace caffe2 {
 namespace mask {
+
+// The inputs of which shapes read an entry for each row, in the order in which an
+// operator has those that its mode needs.
+enum RowInput : size_t { kLengths, kCenters, kLeftPad, kRowInputs };
+
+const char* NameOf(RowInput input);
+
+// Such an input, null where it is not needed, and which of its entries is a row's.
+struct RowEntries {
+  const Tensor* tensor = nullptr;
+  caffe2op_mask::RowIndex index;
+};
 
 // The shapes that `mode` joins with '+': what each of them masks is masked.
 class MaskShape {
@@ -23,20 +36,20 @@ class MaskShape {
   // Reads the arguments; throws where one is not what it should be.
   MaskShape(const OperatorDef& def, Use use);
 
-  bool needs_lengths() const { return Has("sequence"); }
-  bool needs_centers() const { return Has("window"); }
+  // The inputs that the shapes read.
+  const std::vector<RowInput>& row_inputs() const { return row_inputs_; }
 
   // The functor for rows counted over all dims before the columns, standing at
-  // `position`. Tensors may be null where they are not needed.
+  // `position`.
   caffe2op_mask::IntersectionFunctor Functor(
-      const caffe2op_mask::RowPosition& position, const Tensor* lengths,
-      caffe2op_mask::RowIndex lengths_index, const Tensor* centers,
-      caffe2op_mask::RowIndex centers_index) const;
+      const caffe2op_mask::RowPosition& position,
+      const std::array<RowEntries, kRowInputs>& entries) const;
 
  private:
   bool Has(const std::string& part) const;
 
   std::vector<std::string> parts_;
+  std::vector<RowInput> row_inputs_;
   int64_t radius_;
   int64_t diagonal_;
   int64_t window_left_ = -1;

@@ -98,7 +98,7 @@ void AttentionInputs::Fill(
   bound->shifts = {};
   in.mask = scores_.Mask(bound->tensors, kScores, sizes);
   if (bottom_right_) {
-    bound->shifts = Shifts(bound->tensors.lengths, in.queries, in.keys);
+    bound->shifts = Shifts(bound->tensors.of_rows[kLengths], in.queries, in.keys);
     in.mask = scores_.Mask(bound->tensors, kScores, sizes, bound->shifts);
   }
   in.bias = nullptr;
@@ -255,7 +255,7 @@ bool MaskedAttentionGradientOp::DoRunWithOtherType() {
 }
 
 void FillMaskedAttentionSchema(OpSchema& schema) {
-  schema.NumInputs(3, 8)
+  schema.NumInputs(3, 9)
       .NumOutputs(1, 2)
       .TensorInferenceFunction([](const OperatorDef& def, const std::vector<TensorShape>& in) {
         std::vector<TensorShape> out(2);  // O and LSE, which may not be asked for
@@ -288,14 +288,16 @@ merged into the batch: H is 1 and its dim is absent everywhere. O is `[B, Lq, Dv
 the scores are `[B, Lq, Lk]`.
 
 What is kept is specified as for [MaskedSoftmax](#maskedsoftmax), for scores of `[B, H, Lq, Lk]`: by
-`mode` (lengths are those of keys), by `window_left` and `window_right`, and by a mask, all of which
-must keep an entry. Inputs behind V come in the order lengths, centers, mask, bias, sinks. Lengths and centers have the
-shape `[B]`, `[B, H]` or `[B, H, Lq]`, or are a vector of one for each row, `[B * H * Lq]`; mask and
-bias have any shape that broadcasts to the scores.
+`mode` (lengths are where the keys of a row end, left_pad is where they begin), by `window_left` and
+`window_right`, and by a mask, all of which must keep an entry. Inputs behind V come in the order
+lengths, centers, left_pad, mask, bias, sinks. Lengths, centers and left_pad have the shape `[B]`,
+`[B, H]` or `[B, H, Lq]`, or are a vector of one for each row, `[B * H * Lq]`; mask and bias have any
+shape that broadcasts to the scores.
 
 `align` says where query i stands among the keys, for triangles and windows: top_left at i,
-bottom_right at i + Lk - Lq, so that the last query stands on the last key; with lengths, at
-i + lengths - Lq, as in decoding with a cache of keys and values that is longer than what it holds.
+bottom_right at i + Lk - Lq, so that the last query stands on the last key; with lengths, at i +
+lengths - Lq, as in decoding with a cache of keys and values that is longer than what it holds. A
+left_pad moves no query.
 
 `has_sinks` adds attention sinks: a learned logit for each head of Q, `[H]`, or `[1]` where the dim of
 heads is absent. It is in the denominator of every row's softmax as one more key that has no value:
@@ -316,15 +318,17 @@ name the second output. Where it does not, the gradient runs the forward pass on
 
 Errors: Q, K or V not of 4 dims or of 3, all alike, of different types, or of dims that do not fit;
 heads that are not a multiple; a number of inputs that does not fit `mode`, `has_mask`, `has_bias` and
-`has_sinks`; sinks not of shape `[H]` or of another type than Q; an unknown mode, `align` or `empty_row`; a negative radius or softcap; a `scale` that is not finite; a side of the
-window below -1; lengths or centers not int32 or int64, or not of the shape of leading dims of the
-scores, nor one for each row; a mask that is not bool, a bias that is not of the type of Q, or either of a shape that does
-not broadcast.
+`has_sinks`; sinks not of shape `[H]` or of another type than Q; an unknown mode, `align` or
+`empty_row`; a negative radius or softcap; a `scale` that is not finite; a side of the window below -1;
+lengths, centers or left_pad not int32 or int64, or not of the shape of leading dims of the scores, nor
+one for each row; a mask that is not bool, a bias that is not of the type of Q, or either of a shape
+that does not broadcast.
 
 Source: Vaswani et al., "Attention Is All You Need" (2017); the online softmax of Milakov and
 Gimelshein (2018); tiles and the backward pass of Dao et al., "FlashAttention" (2022); grouped heads of
-Ainslie et al., "GQA" (2023); the softcap of "Gemma 2" (2024); sinks of Xiao et al., "Efficient
-Streaming Language Models with Attention Sinks" (2023), learned as in "gpt-oss" (2025).
+Ainslie et al., "GQA" (2023); the softcap of "Gemma 2" (2024); left_pad as `leftpad_k` of
+flash-attention; sinks of Xiao et al., "Efficient Streaming Language Models with Attention Sinks"
+(2023), learned as in "gpt-oss" (2025).
 
 **Example**
 
@@ -351,9 +355,8 @@ print(workspace.FetchBlob("O")[0, 0].tolist())
 )DOC")
       .Arg(
           "mode",
-          "string: none of, or some of sequence, window, upper, lower, upperdiag, lowerdiag, "
-          "joined "
-          "by '+'")
+          "string: none of, or some of sequence, window, left_pad, upper, lower, upperdiag, "
+          "lowerdiag, joined by '+'")
       .Arg("radius", "int (default 10): keys kept on each side of a window's center")
       .Arg("diagonal", "int (default 0): moves the boundary of a triangle to the right")
       .Arg("window_left", "int (default -1, open): keys kept left of the query's position")
@@ -373,9 +376,10 @@ print(workspace.FetchBlob("O")[0, 0].tolist())
           "(Tensor<int32 or int64>) `[B]`, `[B, H]` or `[B, H, Lq]`; the first of the optional "
           "inputs that there are")
       .Input(4, "centers", "(Tensor<int32 or int64>) `[B]`, `[B, H]` or `[B, H, Lq]`")
-      .Input(5, "mask", "(Tensor<bool>) broadcast to `[B, H, Lq, Lk]`; True keeps")
-      .Input(6, "bias", "(Tensor) of Q's type, broadcast to `[B, H, Lq, Lk]`")
-      .Input(7, "sinks", "(Tensor) `[H]` or `[1]`, of Q's type")
+      .Input(5, "left_pad", "(Tensor<int32 or int64>) `[B]`, `[B, H]` or `[B, H, Lq]`")
+      .Input(6, "mask", "(Tensor<bool>) broadcast to `[B, H, Lq, Lk]`; True keeps")
+      .Input(7, "bias", "(Tensor) of Q's type, broadcast to `[B, H, Lq, Lk]`")
+      .Input(8, "sinks", "(Tensor) `[H]` or `[1]`, of Q's type")
       .Output(0, "O", "(Tensor) `[B, H, Lq, Dv]` or `[B, Lq, Dv]`, of Q's type")
       .Output(
           1, "LSE",
@@ -385,7 +389,7 @@ print(workspace.FetchBlob("O")[0, 0].tolist())
 }
 
 void FillMaskedAttentionGradientSchema(OpSchema& schema) {
-  schema.NumInputs(4, 12)
+  schema.NumInputs(4, 13)
       .NumOutputs(3, 5)
       .SetDoc(R"DOC(
 The gradient of MaskedAttention, made by its gradient maker, to Q, K, V, the bias and the sinks. It
@@ -407,9 +411,10 @@ gradient.
       .Input(6, "V", "(Tensor) as for MaskedAttention")
       .Input(7, "lengths", "(Tensor<int32 or int64>) as for MaskedAttention")
       .Input(8, "centers", "(Tensor<int32 or int64>) as for MaskedAttention")
-      .Input(9, "mask", "(Tensor<bool>) as for MaskedAttention")
-      .Input(10, "bias", "(Tensor) as for MaskedAttention")
-      .Input(11, "sinks", "(Tensor) as for MaskedAttention")
+      .Input(9, "left_pad", "(Tensor<int32 or int64>) as for MaskedAttention")
+      .Input(10, "mask", "(Tensor<bool>) as for MaskedAttention")
+      .Input(11, "bias", "(Tensor) as for MaskedAttention")
+      .Input(12, "sinks", "(Tensor) as for MaskedAttention")
       .Output(0, "dQ", "(Tensor) of Q's shape and type")
       .Output(1, "dK", "(Tensor) of K's shape and type")
       .Output(2, "dV", "(Tensor) of V's shape and type")

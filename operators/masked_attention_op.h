@@ -46,7 +46,8 @@ class AttentionInputs {
   bool bottom_right_;
 };
 
-// MaskedAttention(Q, K, V [, lengths] [, centers] [, mask] [, bias] [, sinks]) -> O [, LSE]
+// MaskedAttention(Q, K, V [, lengths] [, centers] [, left_pad] [, mask] [, bias] [, sinks])
+//   -> O [, LSE]
 class MaskedAttentionOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);
@@ -62,8 +63,8 @@ class MaskedAttentionOp final : public Operator<CPUContext> {
   const AttentionInputs inputs_;
 };
 
-// MaskedAttentionGradient([O, LSE,] [dO,] [dLSE,] Q, K, V [, lengths] [, centers] [, mask]
-//   [, bias] [, sinks]) -> dQ, dK, dV [, dbias] [, dsinks]
+// MaskedAttentionGradient([O, LSE,] [dO,] [dLSE,] Q, K, V [, lengths] [, centers] [, left_pad]
+//   [, mask] [, bias] [, sinks]) -> dQ, dK, dV [, dbias] [, dsinks]
 class MaskedAttentionGradientOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);

@@ -152,7 +152,7 @@ bool MaskedSoftmaxGradientOp::DoRunWithOtherType() {
 }
 
 void FillMaskedSoftmaxSchema(OpSchema& schema) {
-  schema.NumInputs(1, 5)
+  schema.NumInputs(1, 6)
       .NumOutputs(1, 2)
       .AllowInplace({{0, 0}})
       .TensorInferenceFunction([](const OperatorDef& def, const std::vector<TensorShape>& in) {
@@ -178,6 +178,7 @@ An entry is kept where all of these keep it:
 | --- | --- | --- |
 | sequence | j < lengths[..] | lengths |
 | window | abs(j - centers[..]) <= radius | centers |
+| left_pad | j >= left_pad[..] | left_pad |
 | upper | j <= i + diagonal (causal) | |
 | lower | j >= i + diagonal | |
 | upperdiag | j < i + diagonal | |
@@ -186,11 +187,12 @@ An entry is kept where all of these keep it:
 - `window_left` and `window_right`: j from i - window_left to i + window_right;
 - `mask`: True.
 
-Inputs behind X come in the order lengths, centers, mask, bias, each where `mode`, `has_mask` or
-`has_bias` tells of it. Lengths and centers have the shape of any leading dims of X before its last
-and serve all rows under them, `[B]` for scores of `[B, H, L, L]`, or are a vector of one for each row,
-`[B * H * L]`, as stock SequenceMask has them. Mask and bias have any shape that NumPy would broadcast
-to that of X; they are never expanded.
+Inputs behind X come in the order lengths, centers, left_pad, mask, bias, each where `mode`,
+`has_mask` or `has_bias` specifies it. Lengths, centers and left_pad have the shape of any leading
+dims of X before its last and serve all rows under them, `[B]` for scores of `[B, H, L, L]`, or are
+a vector of one for each row, `[B * H * L]`, as stock SequenceMask has them. A length is where a row
+ends and a left_pad where it begins: "sequence+left_pad" keeps entries from left_pad to lengths.
+Mask and bias have any shape that NumPy would broadcast to that of X; they are never expanded.
 
 A row of which nothing is kept, or whose kept scores are all -inf, becomes what `empty_row` says:
 zeros, NaN, or 1 / n for all its n entries. Its gradient is 0. A kept NaN or +inf makes NaN of all
@@ -207,11 +209,11 @@ or 2^-24. Y may be X.
 The gradient goes to X and to bias, from Y, LSE or both. What Y and its gradient are where masked does
 not matter.
 
-Errors: an X without dims or of another type; an `axis` that is not the last; a number of inputs that
-does not fit `mode`, `has_mask` and `has_bias`; an unknown mode or `empty_row`; a negative radius; a
-side of the window below -1; a `scale` that is not finite; lengths or centers not int32 or int64, or
-not of the shape of leading dims, nor one for each row; a mask that is not bool, a bias that is not of the type of X, or
-either of a shape that does not broadcast.
+Errors: an X without dims or of another type; an `axis` that is not the last; a number of inputs
+that does not fit `mode`, `has_mask` and `has_bias`; an unknown mode or `empty_row`; a negative
+radius; a side of the window below -1; a `scale` that is not finite; lengths, centers or left_pad
+not int32 or int64, or not of the shape of leading dims, nor one for each row; a mask that is not
+bool, a bias that is not of the type of X, or either of a shape that does not broadcast.
 
 Source: the softmax of Vaswani et al., "Attention Is All You Need" (2017), and Caffe2's SequenceMask
 followed by its Softmax, which this does in one pass.
@@ -238,7 +240,7 @@ print(np.round(workspace.FetchBlob("causal").astype(float), 6).tolist())
 )DOC")
       .Arg(
           "mode",
-          "string: none of, or some of sequence, window, upper, lower, upperdiag, "
+          "string: none of, or some of sequence, window, left_pad, upper, lower, upperdiag, "
           "lowerdiag, joined by '+'")
       .Arg("radius", "int (default 10): entries kept on each side of a window's center")
       .Arg("diagonal", "int (default 0): moves the boundary of a triangle to the right")
@@ -256,8 +258,9 @@ print(np.round(workspace.FetchBlob("causal").astype(float), 6).tolist())
           "(Tensor<int32 or int64>) leading dims of X, or one for each row; the first of the "
           "optional inputs that there are")
       .Input(2, "centers", "(Tensor<int32 or int64>) leading dims of X, or one for each row")
-      .Input(3, "mask", "(Tensor<bool>) broadcast to X; True keeps")
-      .Input(4, "bias", "(Tensor) of the type of X, broadcast to it; added to the scores")
+      .Input(3, "left_pad", "(Tensor<int32 or int64>) leading dims of X, or one for each row")
+      .Input(4, "mask", "(Tensor<bool>) broadcast to X; True keeps")
+      .Input(5, "bias", "(Tensor) of the type of X, broadcast to it; added to the scores")
       .Output(0, "Y", "(Tensor) of X's shape and type")
       .Output(
           1, "LSE",
@@ -265,7 +268,7 @@ print(np.round(workspace.FetchBlob("causal").astype(float), 6).tolist())
 }
 
 void FillMaskedSoftmaxGradientSchema(OpSchema& schema) {
-  schema.NumInputs(2, 8)
+  schema.NumInputs(2, 9)
       .NumOutputs(1, 2)
       .AllowInplace({{1, 0}})
       .SetDoc(R"DOC(
@@ -285,8 +288,9 @@ Takes the arguments of MaskedSoftmax. dY and dLSE are there where they have a gr
       .Input(3, "X", "(Tensor) of Y's shape and type; behind it the optional inputs")
       .Input(4, "lengths", "(Tensor<int32 or int64>) as for MaskedSoftmax")
       .Input(5, "centers", "(Tensor<int32 or int64>) as for MaskedSoftmax")
-      .Input(6, "mask", "(Tensor<bool>) as for MaskedSoftmax")
-      .Input(7, "bias", "(Tensor) as for MaskedSoftmax")
+      .Input(6, "left_pad", "(Tensor<int32 or int64>) as for MaskedSoftmax")
+      .Input(7, "mask", "(Tensor<bool>) as for MaskedSoftmax")
+      .Input(8, "bias", "(Tensor) as for MaskedSoftmax")
       .Output(0, "dX", "(Tensor) of Y's shape and type")
       .Output(1, "dbias", "(Tensor) of the bias's shape and type");
 }

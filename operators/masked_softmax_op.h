@@ -9,7 +9,7 @@
 namespace caffe2 {
 namespace mask {
 
-// MaskedSoftmax(X [, lengths] [, centers] [, mask] [, bias]) -> Y [, LSE]
+// MaskedSoftmax(X [, lengths] [, centers] [, left_pad] [, mask] [, bias]) -> Y [, LSE]
 class MaskedSoftmaxOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);
@@ -27,7 +27,8 @@ class MaskedSoftmaxOp final : public Operator<CPUContext> {
   const caffe2op_mask::SoftmaxForm form_;
 };
 
-// MaskedSoftmaxGradient(Y [, dY] [, dLSE] [, X] [, lengths] [, centers] [, mask] [, bias])
+// MaskedSoftmaxGradient(Y [, dY] [, dLSE] [, X] [, lengths] [, centers] [, left_pad] [, mask]
+//   [, bias])
 //   -> dX [, dbias]
 // X comes where empty rows are not zeros: there their scores show them.
 class MaskedSoftmaxGradientOp final : public Operator<CPUContext> {

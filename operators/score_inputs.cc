@@ -1,6 +1,7 @@
 #include "operators/score_inputs.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 
@@ -49,8 +50,7 @@ void ScoreInputs::CheckInputs(const OperatorDef& def, const char* first, int fir
     names += std::string(", ") + name;
     ++count;
   };
-  add(shape_.needs_lengths(), "lengths");
-  add(shape_.needs_centers(), "centers");
+  for (const RowInput input : shape_.row_inputs()) add(true, NameOf(input));
   add(has_mask_, "mask");
   add(has_bias_, "bias");
   add(has_sinks_, "sinks");
@@ -70,7 +70,7 @@ RowBroadcast ScoreInputs::Broadcast(
   return RowBroadcast(sizes.data(), rank, tensor.sizes().data(), tensor.dim());
 }
 
-// Which entry of lengths or centers belongs to which row.
+// Which entry of a row input belongs to which row.
 RowIndex ScoreInputs::RowsOf(
     const char* input, const Tensor& tensor, const char* name, at::IntArrayRef sizes) const {
   CAFFE_ENFORCE(
@@ -94,18 +94,19 @@ ScoreMask ScoreInputs::Mask(
     const ScoreTensors& tensors, const char* name, at::IntArrayRef sizes,
     const std::vector<int64_t>& shifts) const {
   const size_t rank = sizes.size();
-  const RowIndex lengths =
-      tensors.lengths ? RowsOf("lengths", *tensors.lengths, name, sizes) : RowIndex{};
-  const RowIndex centers =
-      tensors.centers ? RowsOf("centers", *tensors.centers, name, sizes) : RowIndex{};
+  std::array<RowEntries, kRowInputs> entries;
+  for (const RowInput input : shape_.row_inputs()) {
+    const Tensor* const tensor = tensors.of_rows[input];
+    entries[input] = {tensor, RowsOf(NameOf(input), *tensor, name, sizes)};
+  }
   RowPosition position;
   position.index.period = rank < 2 ? 1 : std::max<int64_t>(sizes[rank - 2], 1);
   if (!shifts.empty()) {
     position.shifts = shifts.data();
-    position.shift_index = tensors.lengths ? lengths : RowIndex{1, 1};
+    position.shift_index = tensors.of_rows[kLengths] ? entries[kLengths].index : RowIndex{1, 1};
   }
   ScoreMask mask;
-  mask.shape = shape_.Functor(position, tensors.lengths, lengths, tensors.centers, centers);
+  mask.shape = shape_.Functor(position, entries);
   if (tensors.mask) {
     mask.mask = MaskData(type_.c_str(), "mask", *tensors.mask);
     mask.mask_rows = Broadcast("mask", *tensors.mask, name, sizes);

@@ -3,6 +3,8 @@
 // What MaskedSoftmax and MaskedAttention share: the arguments and the optional
 // inputs that say what is kept of their scores and what is added to them.
 
+#include <array>
+#include <string>
 #include <vector>
 
 #include "caffe2/core/operator.h"
@@ -15,8 +17,7 @@ namespace mask {
 
 // The optional inputs that are there, in this order; null where not.
 struct ScoreTensors {
-  const Tensor* lengths = nullptr;
-  const Tensor* centers = nullptr;
+  std::array<const Tensor*, kRowInputs> of_rows{};
   const Tensor* mask = nullptr;
   const Tensor* bias = nullptr;
   const Tensor* sinks = nullptr;  // of MaskedAttention alone
@@ -41,8 +42,7 @@ class ScoreInputs {
   template <class Op>
   ScoreTensors Tensors(Op* op, int next) const {
     ScoreTensors tensors;
-    if (shape_.needs_lengths()) tensors.lengths = &op->Input(next++);
-    if (shape_.needs_centers()) tensors.centers = &op->Input(next++);
+    for (const RowInput input : shape_.row_inputs()) tensors.of_rows[input] = &op->Input(next++);
     if (has_mask_) tensors.mask = &op->Input(next++);
     if (has_bias_) tensors.bias = &op->Input(next++);
     if (has_sinks_) tensors.sinks = &op->Input(next++);

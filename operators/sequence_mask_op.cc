@@ -1,6 +1,7 @@
 #include "operators/sequence_mask_op.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <variant>
 
@@ -32,15 +33,22 @@ SequenceMaskOp::SequenceMaskOp(const OperatorDef& def, Workspace* ws)
   CAFFE_ENFORCE(
       lengths_of_ == "rows" || lengths_of_ == "batch",
       "SequenceMask: argument lengths_of must be rows or batch, but is '", lengths_of_, "'.");
-  const bool lengths = shape_ && shape_->needs_lengths();
-  const bool centers = shape_ && shape_->needs_centers();
-  const int inputs = 1 + (lengths ? 1 : 0) + (centers ? 1 : 0) + (shape_ ? 0 : 1);
+  std::string names = "data";
+  int inputs = 1;
+  const auto add = [&](const char* name) {
+    names += std::string(", ") + name;
+    ++inputs;
+  };
+  if (shape_) {
+    for (const RowInput input : shape_->row_inputs()) add(NameOf(input));
+  } else {
+    add("mask");
+  }
   // Stock nets may name a second input where a triangle reads none.
   CAFFE_ENFORCE(
       def.input_size() == inputs || (inputs == 1 && def.input_size() == 2), "SequenceMask: mode '",
-      mode_, "' takes ", inputs, inputs == 1 ? " input (" : " inputs (", "data",
-      lengths ? ", lengths" : "", centers ? ", centers" : "", shape_ ? "" : ", mask",
-      "), but there ", def.input_size() == 1 ? "is " : "are ", def.input_size(), ".");
+      mode_, "' takes ", inputs, inputs == 1 ? " input (" : " inputs (", names, "), but there ",
+      def.input_size() == 1 ? "is " : "are ", def.input_size(), ".");
 }
 
 bool SequenceMaskOp::RunOnDevice() {
@@ -73,8 +81,8 @@ int64_t SequenceMaskOp::Axis(const char* name, int64_t axis) {
   return axis < 0 ? axis + rank : axis;
 }
 
-// Which entry of lengths or centers belongs to which row; throws where there is
-// not one for each.
+// Which entry of a row input belongs to which row; throws where there is not one for
+// each.
 RowIndex SequenceMaskOp::IndexRows(
     const char* name, const Tensor& index, int64_t axis, int64_t rows) {
   CAFFE_ENFORCE(
@@ -126,11 +134,12 @@ void SequenceMaskOp::MaskByShape(uint64_t fill_pattern) {
   const int64_t rows = Product(sizes, batch + 1, axis);
 
   int next = 1;
-  const Tensor* const lengths = shape_->needs_lengths() ? &Input(next++) : nullptr;
-  const Tensor* const centers = shape_->needs_centers() ? &Input(next++) : nullptr;
-  const IntersectionFunctor functor = shape_->Functor(
-      RowIndex{1, rows}, lengths, lengths ? IndexRows("lengths", *lengths, axis, rows) : RowIndex{},
-      centers, centers ? IndexRows("centers", *centers, axis, rows) : RowIndex{});
+  std::array<RowEntries, kRowInputs> entries;
+  for (const RowInput input : shape_->row_inputs()) {
+    const Tensor& tensor = Input(next++);
+    entries[input] = {&tensor, IndexRows(NameOf(input), tensor, axis, rows)};
+  }
+  const IntersectionFunctor functor = shape_->Functor(RowIndex{1, rows}, entries);
 
   const void* const from = data.raw_data();
   Tensor* const output = Output(0, sizes, at::dtype(data.dtype()));
@@ -171,7 +180,7 @@ void SequenceMaskOp::MaskByMask(uint64_t fill_pattern) {
 }
 
 void FillSequenceMaskSchema(OpSchema& schema) {
-  schema.NumInputs(1, 3)
+  schema.NumInputs(1, 4)
       .NumOutputs(1)
       .AllowInplace({{0, 0}})
       .TensorInferenceFunction([](const OperatorDef&, const std::vector<TensorShape>& in) {
@@ -193,31 +202,36 @@ means `axis`.
 | --- | --- | --- |
 | sequence | j >= lengths[i] | lengths |
 | window | abs(j - centers[i]) > radius | centers |
+| left_pad | j < left_pad[i] | left_pad |
 | upper | j > i + diagonal (what is left is causal) | |
 | lower | j < i + diagonal | |
 | upperdiag | j >= i + diagonal | |
 | lowerdiag | j <= i + diagonal | |
 | mask | mask is False | mask |
 
-Shapes joined with `+` fill what any of them fills: "sequence+upper" is causal and padded. Where both
-are read, lengths are input 1 and centers input 2.
+Shapes joined with `+` fill what any of them fills: "sequence+upper" is causal and padded. Where
+several are read, inputs come in the order lengths, centers, left_pad.
 
-`lengths` and `centers` have one entry for each row (rows between `batch` and `axis`, if there is a
-batch), or the shape of the leading dims of `data`, each entry for all rows under it: `[B]` for
-`[B, H, L, L]`. With `batch` this second form must be asked for by `lengths_of` = "batch". A length
-beyond the columns keeps them all, one below 1 none.
+`lengths`, `centers` and `left_pad` have one entry for each row (rows between `batch` and `axis`, if
+there is a batch), or the shape of the leading dims of `data`, each entry for all rows under it:
+`[B]` for `[B, H, L, L]`. With `batch` this second form must be asked for by `lengths_of` = "batch".
+A length is the column where a row ends: one beyond the columns keeps them all, one below 1 none. A
+`left_pad` is the column where a row begins: one below 1 keeps all columns, one beyond them none. So
+"sequence+left_pad" keeps columns from `left_pad` to `lengths`.
 
 `mask` is aligned to the leading dims of `data`, or has 1 in their place; its entries cover the
 dims behind. `fill_val` is then 0 by default.
 
 `output` may be `data`. The gradient goes to `data` and is 0 where it was filled.
 
-Errors: a mode that is not one of these; `axis`, `batch` or `repeat_from_axis` out of range or order; a
-negative radius; lengths or centers that are missing, not int32 or int64, too few or too many; a mask
-that is not bool or not aligned; a `fill_val` that the type of `data` cannot hold.
+Errors: a mode that is not one of these; `axis`, `batch` or `repeat_from_axis` out of range or
+order; a negative radius; lengths, centers or left_pad that are missing, not int32 or int64, too few
+or too many; a mask that is not bool or not aligned; a `fill_val` that the type of `data` cannot
+hold.
 
 Source: Caffe2's SequenceMask, whose documentation has the triangles the wrong way round; NumPy's
-`numpy.tril` and `numpy.triu` (diagonal); torch's `masked_fill` (mask).
+`numpy.tril` and `numpy.triu` (diagonal); torch's `masked_fill` (mask); flash-attention's
+`leftpad_k` (left_pad).
 
 **Example**
 
@@ -242,7 +256,8 @@ print(workspace.FetchBlob("causal").tolist())
 )DOC")
       .Arg(
           "mode",
-          "string: mask, or sequence, window, upper, lower, upperdiag, lowerdiag, joined by '+'")
+          "string: mask, or sequence, window, left_pad, upper, lower, upperdiag, lowerdiag, joined "
+          "by '+'")
       .Arg("axis", "int (default 1): first dim of the columns; negative counts from the back")
       .Arg("batch", "int: last dim of the batch, before axis; without it there is one matrix")
       .Arg("repeat_from_axis", "int: first dim that a column covers, from axis on")
@@ -250,14 +265,17 @@ print(workspace.FetchBlob("causal").tolist())
       .Arg("diagonal", "int (default 0): moves the boundary of a triangle to the right")
       .Arg(
           "lengths_of",
-          "string (default rows): rows, or batch for lengths and centers by leading dims")
+          "string (default rows): rows, or batch for lengths, centers and left_pad by leading dims")
       .Arg("fill_val", "float or int (default -inf; 0 with mode = mask): what stands where masked")
       .Arg("grad", "int, 0 or 1 (default 0): fill with 0, as the gradient does")
       .Input(0, "data", "(Tensor) any shape, any numeric type or bool")
       .Input(
           1, "lengths",
-          "(Tensor<int32 or int64>) lengths or centers; with mode = mask (Tensor<bool>) the mask")
-      .Input(2, "centers", "(Tensor<int32 or int64>) where mode joins sequence and window")
+          "(Tensor<int32 or int64>) the first of lengths, centers and left_pad that mode reads; "
+          "with mode = mask (Tensor<bool>) the mask")
+      .Input(
+          2, "centers", "(Tensor<int32 or int64>) the second, where mode joins two that read one")
+      .Input(3, "left_pad", "(Tensor<int32 or int64>) the third, where mode joins all three")
       .Output(0, "output", "(Tensor) of data's shape and type");
 }
 

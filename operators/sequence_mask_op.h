@@ -11,7 +11,7 @@
 namespace caffe2 {
 namespace mask {
 
-// SequenceMask(data [, lengths] [, centers] | data, mask) -> output
+// SequenceMask(data [, lengths] [, centers] [, left_pad] | data, mask) -> output
 class SequenceMaskOp final : public Operator<CPUContext> {
  public:
   USE_OPERATOR_FUNCTIONS(CPUContext);

@@ -59,8 +59,8 @@ def of_operator(op):
     """What an operator hides of its inputs as the workspace has them now, as a Hidden.
 
     None if it is no operator that masks. It is the operator itself that is asked, by running it on
-    data that shows what it keeps, with its own mask, lengths, centers and bias. What a gate draws
-    at random it draws again. A bias hides where it is -inf. No blob of the net changes.
+    data that shows what it keeps, with all of its other inputs. What a gate draws at random it draws
+    again. A bias hides where it is -inf. No blob of the net changes.
 
     Raises ValueError for inputs or outputs that its schema does not have.
     """

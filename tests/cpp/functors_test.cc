@@ -17,7 +17,7 @@ constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 constexpr int64_t kMin32 = std::numeric_limits<int32_t>::min();
 constexpr int64_t kMax32 = std::numeric_limits<int32_t>::max();
 
-// What users may feed as a length, a center or a diagonal.
+// What users may feed as a length, a center, a padding or a diagonal.
 const std::vector<int64_t> kNumbers{kMin, kMin + 1,   kMin32, -12,      -2,  -1, 0, 1, 2, 3, 5, 9,
                                     12,   kMax32 - 1, kMax32, kMax - 1, kMax};
 
@@ -93,6 +93,18 @@ TYPED_TEST(IndexFunctorTest, Window) {
   }
 }
 
+TYPED_TEST(IndexFunctorTest, LeftPad) {
+  for (const int64_t number : kNumbers) {
+    const auto left_pad = static_cast<TypeParam>(number);
+    for (const int64_t columns : kColumns) {
+      SCOPED_TRACE(::testing::Message() << "left_pad " << left_pad);
+      ExpectKept(LeftPadFunctor<TypeParam>{&left_pad, {}}(0, columns), columns, [&](int64_t j) {
+        return reference::LeftPadKeeps(left_pad, j);
+      });
+    }
+  }
+}
+
 TEST(TriangleTest, EverySmallMatrix) {
   for (int64_t columns = 0; columns <= 9; ++columns) {
     for (int64_t row = 0; row < 12; ++row) {
@@ -158,6 +170,7 @@ TEST(RowIndexTest, EveryFunctorGoesByIt) {
     const int32_t number = numbers[entry];
     EXPECT_EQ((SequenceFunctor<int32_t>{numbers, index}(row, 8)), Clip(0, number, 8));
     EXPECT_EQ((WindowFunctor<int32_t>{numbers, 1, index}(row, 8)), Clip(number - 1, number + 2, 8));
+    EXPECT_EQ((LeftPadFunctor<int32_t>{numbers, index}(row, 8)), Clip(number, 8, 8));
     EXPECT_EQ((UpperFunctor{1, index}(row, 8)), Clip(0, entry + 2, 8));
     EXPECT_EQ((LowerFunctor{1, index}(row, 8)), Clip(entry + 1, 8, 8));
     EXPECT_EQ((UpperDiagFunctor{1, index}(row, 8)), Clip(0, entry + 1, 8));
@@ -227,6 +240,7 @@ TEST_F(IntersectionTest, KeepsWhatEveryPartKeeps) {
   for (int time = 0; time < 3000; ++time) {
     const int64_t length = draw();
     const auto center = static_cast<int32_t>(draw());
+    const int64_t left_pad = draw();
     const int64_t radius = Uniform(random_, 0, 6);
     const int64_t k = draw();
     const std::vector<Part> all{
@@ -234,6 +248,8 @@ TEST_F(IntersectionTest, KeepsWhatEveryPartKeeps) {
          [&](int64_t, int64_t j) { return reference::SequenceKeeps(length, j); }},
         {WindowFunctor<int32_t>{&center, radius, {1, 1}},
          [&](int64_t, int64_t j) { return reference::WindowKeeps(center, radius, j); }},
+        {LeftPadFunctor<int64_t>{&left_pad, {1, 1}},
+         [&](int64_t, int64_t j) { return reference::LeftPadKeeps(left_pad, j); }},
         {UpperFunctor{k, {}}, [&](int64_t i, int64_t j) { return reference::UpperKeeps(i, k, j); }},
         {LowerFunctor{k, {}}, [&](int64_t i, int64_t j) { return reference::LowerKeeps(i, k, j); }},
         {UpperDiagFunctor{k, {}},
@@ -257,8 +273,9 @@ TEST_F(IntersectionTest, KeepsWhatEveryPartKeeps) {
       return std::all_of(
           parts.begin(), parts.end(), [&](const Part& part) { return part.keeps(row, j); });
     });
-    ASSERT_FALSE(HasFailure()) << "length " << length << ", center " << center << ", radius "
-                               << radius << ", diagonal " << k << ", row " << row;
+    ASSERT_FALSE(HasFailure()) << "length " << length << ", center " << center << ", left_pad "
+                               << left_pad << ", radius " << radius << ", diagonal " << k
+                               << ", row " << row;
   }
 }
 

@@ -107,6 +107,7 @@ TEST_F(GradientTest, SequenceMask) {
     std::vector<float> expected;
   } cases[] = {
       {"sequence", {1, 2, 0, 0, 0, 0}},       {"window", {0, 2, 3, 4, 5, 0}},
+      {"left_pad", {0, 0, 3, 4, 5, 6}},       {"left_pad+upper", {0, 0, 0, 4, 5, 0}},
       {"upper", {1, 0, 0, 4, 5, 0}},          {"lower", {1, 2, 3, 0, 5, 6}},
       {"upperdiag", {0, 0, 0, 4, 0, 0}},      {"lowerdiag", {0, 2, 3, 0, 0, 6}},
       {"sequence+lower", {1, 2, 0, 0, 0, 0}},

@@ -64,6 +64,11 @@ class GuardedBytes {
     if (mprotect(begin_, usable_, PROT_READ) != 0) std::abort();
   }
 
+  // From now on every read of the first `bytes` is a fault. They are whole pages.
+  void MakeUnreadable(size_t bytes) {
+    if (mprotect(data_, bytes, PROT_NONE) != 0) std::abort();
+  }
+
   // Nothing was written around the memory, and it holds what is expected.
   void Expect(const reference::Bytes& expected) const {
     ExpectGuards();

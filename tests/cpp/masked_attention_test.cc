@@ -61,6 +61,7 @@ struct Case {
   Wide<T> softcap = 0;
   EmptyRow empty_row = EmptyRow::kZero;
   size_t slack = 0;
+  int64_t unreadable_keys = 0;  // of one unit, the first ones, whose k and v fill whole pages
 
   std::vector<bool> Kept() const {
     std::vector<bool> kept;
@@ -126,6 +127,9 @@ struct Inputs {
     for (Guarded<T>* const memory : {&q, &k, &v, &bias, &sinks, &d_o}) memory->MakeReadOnly();
     mask.MakeReadOnly();
     d_lse.MakeReadOnly();
+    if (c.unreadable_keys == 0) return;
+    k.MakeUnreadable(static_cast<size_t>(c.unreadable_keys * s.depth));
+    v.MakeUnreadable(static_cast<size_t>(c.unreadable_keys * s.value_depth));
   }
 
   Guarded<T> q;
@@ -506,6 +510,32 @@ TYPED_TEST(MaskedAttentionTest, KeysThatOtherTilesKeepAreAsZeros) {
   EXPECT_TRUE(first(nan.dq) == first(zeros.dq));
   EXPECT_TRUE(std::isnan(reference::ValueOf(nan.o.back())));
   EXPECT_TRUE(std::isnan(reference::ValueOf(nan.dq.back())));
+}
+
+// Tiles of keys that lie in the padding are not even read, forward or backward, by units or by
+// rows and columns of tiles.
+TYPED_TEST(MaskedAttentionTest, LeftPaddingIsSkipped) {
+  const Sizes sizes{1, 1, 2, 70, 2560, 16, 32};
+  const int64_t left_pad = 2304 + 3;  // nine tiles, and some of the last
+  for (const bool causal : {false, true}) {
+    for (const int64_t threads : {1, 7}) {
+      Case<TypeParam> c = this->DrawNumbers(sizes);
+      c.empty_row = EmptyRow::kZero;
+      c.slack = 0;
+      c.unreadable_keys = 2304;
+      c.shape.functor.Add(LeftPadFunctor<int64_t>{&left_pad, {1, 1}});
+      c.shape.parts.emplace_back(
+          [&](int64_t, int64_t j) { return reference::LeftPadKeeps(left_pad, j); });
+      if (causal) {
+        const int64_t diagonal = sizes.keys - sizes.queries;
+        c.shape.functor.Add(UpperFunctor{diagonal, RowPosition{{1, sizes.queries}}});
+        c.shape.parts.emplace_back([=](int64_t i, int64_t j) {
+          return reference::UpperKeeps(i % sizes.queries, diagonal, j);
+        });
+      }
+      this->ExpectCase(c, threads);
+    }
+  }
 }
 
 TYPED_TEST(MaskedAttentionTest, WhatIsKeptAndNotFiniteShows) {

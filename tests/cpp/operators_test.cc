@@ -88,8 +88,9 @@ TYPED_TEST(OperatorTypesTest, SequenceMask) {
     std::vector<int> expected;
   } cases[] = {
       {"sequence", {1, 1, 5, 5, 5, 5}},  {"window", {5, 1, 1, 1, 1, 5}},
-      {"upper", {1, 5, 5, 1, 1, 5}},     {"lower", {1, 1, 1, 5, 1, 1}},
-      {"upperdiag", {5, 5, 5, 1, 5, 5}}, {"lowerdiag", {5, 1, 1, 5, 5, 1}},
+      {"left_pad", {5, 5, 1, 1, 1, 1}},  {"upper", {1, 5, 5, 1, 1, 5}},
+      {"lower", {1, 1, 1, 5, 1, 1}},     {"upperdiag", {5, 5, 5, 1, 5, 5}},
+      {"lowerdiag", {5, 1, 1, 5, 5, 1}},
   };
   for (const auto& one : cases) {
     SCOPED_TRACE(one.mode);
@@ -169,7 +170,7 @@ TEST(SequenceMaskTest, FillsRealsWithMinusInfinityUnlessTold) {
   ExpectBlob<double>(ws, "d", {1, 2}, {1.0, -double{kInf}});
 }
 
-TEST(SequenceMaskTest, LengthsAndCentersAtTheLimitsOfInt64) {
+TEST(SequenceMaskTest, IndicesAtTheLimitsOfInt64) {
   constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
   Workspace ws;
@@ -183,6 +184,10 @@ TEST(SequenceMaskTest, LengthsAndCentersAtTheLimitsOfInt64) {
       Op("SequenceMask", {"data", "index"}, {"window"},
          {Arg("mode", "window"), Arg<int64_t>("radius", kMax), Arg<float>("fill_val", 0)})));
   ExpectBlob<float>(ws, "window", {4, 2}, {0, 0, 1, 1, 1, 1, 1, 1});
+  ASSERT_TRUE(ws.RunOperatorOnce(
+      Op("SequenceMask", {"data", "index"}, {"left_pad"},
+         {Arg("mode", "left_pad"), Arg<float>("fill_val", 0)})));
+  ExpectBlob<float>(ws, "left_pad", {4, 2}, {1, 1, 1, 1, 0, 1, 0, 0});
   for (const int64_t diagonal : {kMin, kMax}) {
     ASSERT_TRUE(ws.RunOperatorOnce(
         Op("SequenceMask", {"data"}, {"upper"},

@@ -65,6 +65,7 @@ class Guarded {
   size_t size() const { return bytes_.size() / sizeof(T); }
   std::vector<T> values() { return {data(), data() + size()}; }
   void MakeReadOnly() { bytes_.MakeReadOnly(); }
+  void MakeUnreadable(size_t count) { bytes_.MakeUnreadable(count * sizeof(T)); }
   void Expect(const std::vector<T>& expected) const { bytes_.Expect(ToBytes(expected)); }
   void ExpectGuards() const { bytes_.ExpectGuards(); }
 
@@ -140,6 +141,7 @@ struct Shape {
 
   std::vector<int32_t> lengths;
   std::vector<int64_t> centers;
+  std::vector<int64_t> left_pads;
   std::vector<int64_t> shifts;
   IntersectionFunctor functor;
   std::vector<std::function<bool(int64_t row, int64_t column)>> parts;
@@ -156,9 +158,11 @@ inline Shape DrawShape(Random& random, int64_t rows, int64_t matrix_rows, int64_
   const auto entries = static_cast<size_t>(std::max<int64_t>(rows, 1));
   shape.lengths.resize(entries);
   shape.centers.resize(entries);
+  shape.left_pads.resize(entries);
   shape.shifts.resize(entries);
   for (int32_t& n : shape.lengths) n = static_cast<int32_t>(Uniform(random, -1, columns + 1));
   for (int64_t& n : shape.centers) n = Uniform(random, -1, columns);
+  for (int64_t& n : shape.left_pads) n = Uniform(random, -1, columns + 1);
   for (int64_t& n : shape.shifts) n = Uniform(random, -matrix_rows, columns);
   // Entries for single rows, for some rows on end, or for whole matrices.
   const int64_t repeats[] = {1, Uniform(random, 1, matrix_rows), matrix_rows};
@@ -169,7 +173,7 @@ inline Shape DrawShape(Random& random, int64_t rows, int64_t matrix_rows, int64_
   const int64_t* const shifts = OneIn(random, 2) ? shape.shifts.data() : nullptr;
   const RowPosition position{{1, matrix_rows}, shifts, index};
   const auto at = [=](int64_t row) { return row % matrix_rows + (shifts ? shifts[of(row)] : 0); };
-  const uint64_t chosen = OneIn(random, 3) ? 0 : OneIn(random, 2) ? 1 << random() % 6 : random();
+  const uint64_t chosen = OneIn(random, 3) ? 0 : OneIn(random, 2) ? 1 << random() % 7 : random();
   const auto add = [&](int bit, const MaskFunctor& functor, const auto& keeps) {
     if ((chosen >> bit & 1) == 0) return;
     shape.functor.Add(functor);
@@ -177,6 +181,7 @@ inline Shape DrawShape(Random& random, int64_t rows, int64_t matrix_rows, int64_
   };
   const int32_t* const lengths = shape.lengths.data();
   const int64_t* const centers = shape.centers.data();
+  const int64_t* const left_pads = shape.left_pads.data();
   add(0, SequenceFunctor<int32_t>{lengths, index},
       [=](int64_t i, int64_t j) { return reference::SequenceKeeps(lengths[of(i)], j); });
   add(1, WindowFunctor<int64_t>{centers, radius, index},
@@ -189,6 +194,8 @@ inline Shape DrawShape(Random& random, int64_t rows, int64_t matrix_rows, int64_
       [=](int64_t i, int64_t j) { return reference::UpperDiagKeeps(at(i), k, j); });
   add(5, LowerDiagFunctor{k - radius, position},
       [=](int64_t i, int64_t j) { return reference::LowerDiagKeeps(at(i), k - radius, j); });
+  add(6, LeftPadFunctor<int64_t>{left_pads, index},
+      [=](int64_t i, int64_t j) { return reference::LeftPadKeeps(left_pads[of(i)], j); });
   return shape;
 }
 

@@ -101,6 +101,11 @@ class RepeatedMaskTest : public SeededTest {
     expect(SequenceFunctor<int64_t>{numbers.data(), index}, sequence);
     expect(WindowFunctor<int32_t>{numbers32.data(), radius, index}, window);
     expect(WindowFunctor<int64_t>{numbers.data(), radius, index}, window);
+    const auto left_pad = [&](int64_t i, int64_t j) {
+      return reference::LeftPadKeeps(number(i), j);
+    };
+    expect(LeftPadFunctor<int32_t>{numbers32.data(), index}, left_pad);
+    expect(LeftPadFunctor<int64_t>{numbers.data(), index}, left_pad);
     expect(UpperFunctor{diagonal, index}, upper);
     expect(LowerFunctor{diagonal, index}, [&](int64_t i, int64_t j) {
       return reference::LowerKeeps(entry(i), diagonal, j);

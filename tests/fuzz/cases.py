@@ -79,7 +79,7 @@ def array(random, dtype, shape, special=True):
 
 
 def index(random, shape, columns):
-    """Lengths or centers: near the columns, or as far as the type goes."""
+    """What a shape reads of rows: near the columns, or as far as the type goes."""
     dtype = np.dtype(pick(random, INDICES))
     drawn = random.randint(-2, columns + 3, size=reference.product(shape))
     drawn = drawn.astype(dtype)
@@ -233,7 +233,7 @@ def draw_sequence_mask(random):
     rows = shape[0 if batch is None else batch + 1 : axis]
     by_batch = args.get("lengths_of") == "batch"
     inputs = [data]
-    for part in ("sequence", "window"):
+    for part, _ in reference.ROW_INPUTS:
         if part in parts:
             leading = by_batch or (batch is None and one_in(random, 2))
             size = shape[: random.randint(axis + 1)] if leading else (reference.product(rows),)
@@ -255,7 +255,7 @@ def draw_score_options(random, dtype, shape):
     )
     args["mode"] = "+".join(sorted(set(parts), key=parts.index))
     extras = {}
-    for name, part in (("lengths", "sequence"), ("centers", "window")):
+    for part, name in reference.ROW_INPUTS:
         if part in parts:
             least = 1 if len(shape) == 4 else 0
             prefix = shape[: random.randint(min(least, len(shape) - 1), len(shape))]

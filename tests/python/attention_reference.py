@@ -21,15 +21,16 @@ REALS = ("float16", "bfloat16", "float32", "float64")
 EMPTY_ROWS = ("zero", "nan", "uniform")
 PARTS = sorted(reference.MASKED)
 
-Extras = namedtuple("Extras", "lengths centers mask bias sinks")
-Extras.__new__.__defaults__ = (None,) * 5
+ROW_INPUTS = reference.ROW_INPUTS
+Extras = namedtuple("Extras", [name for _, name in ROW_INPUTS] + ["mask", "bias", "sinks"])
+Extras.__new__.__defaults__ = (None,) * len(Extras._fields)
 
 
 def present(mode="", has_mask=0, has_bias=0, has_sinks=0, **_):
     """Which of the optional inputs an operator of these arguments has."""
     parts = mode.split("+")
-    named = (bool(has) for has in (has_mask, has_bias, has_sinks))
-    return Extras("sequence" in parts, "window" in parts, *named)
+    of_rows = [part in parts for part, _ in ROW_INPUTS]
+    return Extras(*of_rows, mask=bool(has_mask), bias=bool(has_bias), sinks=bool(has_sinks))
 
 
 def read_extras(inputs, args):
@@ -52,9 +53,9 @@ def make_case(first, args=None, outputs=1, in_place=None, **extras):
 
 
 def before_last(index, shape):
-    """Lengths or centers of scores of a shape, as they broadcast to them; exact Python ints.
+    """What a shape reads for scores of a shape, as it broadcasts to them; exact Python ints.
 
-    They are of leading dims, or a vector of one for each row.
+    It is of leading dims, or a vector of one for each row.
     """
     rows = shape[:-1]
     dims = rows if index.shape == (reference.product(rows),) else index.shape
@@ -78,11 +79,13 @@ def kept(
     if rank > 1:
         i = i + np.arange(shape[-2]).astype(object)[:, None]
     j = np.arange(shape[-1]).astype(object)
-    lengths, centers = (
-        None if index is None else before_last(index, shape) for index in extras[:2]
-    )
+    read = {
+        part: before_last(index, shape)
+        for (part, _), index in zip(ROW_INPUTS, extras)
+        if index is not None
+    }
     masked = [
-        reference.MASKED[part](i, j, lengths, centers, radius, diagonal)
+        reference.MASKED[part](i, j, read.get(part), radius, diagonal)
         for part in mode.split("+")
         if part
     ]
@@ -499,6 +502,9 @@ def score_errors(first, names, scores):
         refused(takes.format(count + 1, names, ", centers", count), mode="window+upper"),
         refused(takes.format(count + 2, names, ", lengths, centers", count + 1), ints(2),
                 mode="window+sequence"),
+        refused(takes.format(count + 1, names, ", left_pad", count), mode="left_pad"),
+        refused(takes.format(count + 3, names, ", lengths, centers, left_pad", count + 2), ints(2),
+                ints(2), mode="left_pad+window+sequence"),
         refused(takes.format(count + 1, names, ", mask", count), has_mask=1),
         refused(takes.format(count + 2, names, ", mask, bias", count + 1), np.ones(7, "f"),
                 has_bias=1, has_mask=1),
@@ -506,11 +512,13 @@ def score_errors(first, names, scores):
         refused(takes.format(count, names, "", count + 1), ints(2), mode="upper"),
         refused(takes.format(count + 1, names, ", lengths", count + 2), ints(2), ints(2),
                 mode="sequence"),
-        # Lengths and centers.
+        # Lengths, centers and left padding.
         refused("lengths must be of type int32 or int64, but is float32", np.ones(2, "f"),
                 mode="sequence"),
         refused("centers must be of type int32 or int64, but is uint8", np.ones(2, "uint8"),
                 mode="window"),
+        refused("left_pad must be of type int32 or int64, but is float64", np.ones(2),
+                mode="left_pad"),
         refused("lengths must be of type int32 or int64, but is string",
                 np.array([b"a"] * 2, object), mode="sequence"),
         refused(index("lengths", "3"), ints(3), mode="sequence"),
@@ -521,6 +529,8 @@ def score_errors(first, names, scores):
         refused(index("lengths", "2, 4, 5, 7"), ints(2, 4, 5, 7), mode="sequence"),
         refused(index("lengths", "2, 4, 5, 7, 1"), ints(2, 4, 5, 7, 1), mode="sequence"),
         refused(index("centers", "5"), ints(2), ints(5), mode="sequence+window"),
+        refused(index("left_pad", "7"), ints(2), ints(7), mode="sequence+left_pad"),
+        refused(index("left_pad", "2, 5"), ints(2, 5), mode="upper+left_pad"),
         # Mask and bias.
         refused("mask must be of type bool, but is uint8", np.ones(7, "uint8"), has_mask=1),
         refused("mask must be of type bool, but is float32", np.ones(7, "f"), has_mask=1),
@@ -536,7 +546,10 @@ def score_errors(first, names, scores):
         refused("bias must be of the type of the other inputs, float32, but is bool",
                 np.ones(7, bool), has_bias=1),
         # Arguments.
-        refused("argument mode must be empty, or shapes of .*, but is 'triangle'", mode="triangle"),
+        refused("argument mode must be empty, or shapes of sequence, window, left_pad, upper "
+                "\\(causal\\), lower, upperdiag, lowerdiag joined by '\\+', but is 'triangle'",
+                mode="triangle"),
+        refused("argument mode must be empty, or shapes of .*, but is 'leftpad'", mode="leftpad"),
         refused("argument mode must be empty, or shapes of .*, but is 'upper\\+'", mode="upper+"),
         refused("argument mode must be empty, or shapes of .*, but is 'mask'", np.ones(7, bool),
                 mode="mask"),
@@ -588,7 +601,7 @@ def mask_options(draw, shape, min_prefix=0):
     columns = shape[-1]
     parts = draw(st.lists(st.sampled_from(PARTS), max_size=3, unique=True))
     args, extras = {"mode": "+".join(parts)}, {}
-    for name, part in (("lengths", "sequence"), ("centers", "window")):
+    for part, name in ROW_INPUTS:
         if part in parts:
             prefix = shape[: draw(st.integers(min_prefix, max(min_prefix, len(shape) - 1)))]
             entries = draw(drawn(st.integers(-2, columns + 2), prefix))

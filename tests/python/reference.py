@@ -7,15 +7,20 @@ import itertools
 
 import numpy as np
 
-# Which column j of row i a shape masks, as the schema's mode table has it.
+# Which column j of row i a shape masks, as the schema's mode table has it; of_row is the row's entry
+# of the input that the shape reads.
 MASKED = {
-    "sequence": lambda i, j, length, center, radius, diagonal: j >= length,
-    "window": lambda i, j, length, center, radius, diagonal: abs(j - center) > radius,
-    "upper": lambda i, j, length, center, radius, diagonal: j > i + diagonal,
-    "lower": lambda i, j, length, center, radius, diagonal: j < i + diagonal,
-    "upperdiag": lambda i, j, length, center, radius, diagonal: j >= i + diagonal,
-    "lowerdiag": lambda i, j, length, center, radius, diagonal: j <= i + diagonal,
+    "sequence": lambda i, j, of_row, radius, diagonal: j >= of_row,
+    "window": lambda i, j, of_row, radius, diagonal: abs(j - of_row) > radius,
+    "left_pad": lambda i, j, of_row, radius, diagonal: j < of_row,
+    "upper": lambda i, j, of_row, radius, diagonal: j > i + diagonal,
+    "lower": lambda i, j, of_row, radius, diagonal: j < i + diagonal,
+    "upperdiag": lambda i, j, of_row, radius, diagonal: j >= i + diagonal,
+    "lowerdiag": lambda i, j, of_row, radius, diagonal: j <= i + diagonal,
 }
+
+# The shapes that read an input, and its name, in the order of the inputs.
+ROW_INPUTS = (("sequence", "lengths"), ("window", "centers"), ("left_pad", "left_pad"))
 
 
 def product(sizes):
@@ -109,7 +114,7 @@ def boolean_unmask(*inputs, fill_val=None, layout="auto"):
 
 
 def per_row(index, shape, axis, batch, lengths_of):
-    """Lengths or centers as a flat list with one entry for each row before ``axis``."""
+    """What a shape reads as a flat list with one entry for each row before ``axis``."""
     before = shape[:axis]
     first = 0 if batch is None else batch + 1
     if lengths_of == "rows" and index.size == product(before[first:]):
@@ -156,15 +161,18 @@ def sequence_mask(
     matrix = rows if batch is None else product(data.shape[batch + 1 : axis])
     columns = product(data.shape[axis:end])
     following = iter(inputs)
+    read = {
+        part: per_row(next(following), data.shape, axis, batch, lengths_of)
+        for part, _ in ROW_INPUTS
+        if part in parts
+    }
     nothing = [None] * rows
-    lengths, centers = (
-        per_row(next(following), data.shape, axis, batch, lengths_of) if part in parts else nothing
-        for part in ("sequence", "window")
-    )
     output = data.copy().reshape(rows, columns, product(data.shape[end:]))
     for row in range(rows):
         for j in range(columns):
-            entry = (row % matrix, j, lengths[row], centers[row], radius, diagonal)
-            if any(MASKED[part](*entry) for part in parts):
+            if any(
+                MASKED[part](row % matrix, j, read.get(part, nothing)[row], radius, diagonal)
+                for part in parts
+            ):
                 output[row, j] = fill
     return [output.reshape(data.shape)]

@@ -720,6 +720,9 @@ def show_table(capsys, *arguments):
         ("--mode sequence --lengths 0,1,2,9", np.tril(np.ones((4, 4)), -1)),
         ("--mode window --centers 0,1,2,3 --radius 0", np.eye(4)),
         ("--mode window+lower --centers=-9,1,2,3 --radius 1", None),
+        ("--mode left_pad --left-pad=-1,1,2,3", np.triu(np.ones((4, 4)))),
+        ("--mode left_pad+upper --left-pad=0,0,2,3", np.tril(np.ones((4, 4))) - [
+            [0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]),
         ("--mode sequence --lengths lengths.npy", np.tril(np.ones((4, 4)), -1)),
     ],
 )

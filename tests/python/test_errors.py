@@ -176,8 +176,13 @@ CASES = [
     sequence_op("lengths " + ROWS + "\\[4\\]", F, ints(1, 2, 3, 4), mode="sequence"),
     sequence_op("centers " + ROWS + "\\[2\\]", F, ints(1, 2), mode="window"),
     sequence_op("centers " + ROWS + "\\[1\\]", F, ints(1, 1, 1), ints(1), mode="sequence+window"),
+    sequence_op("left_pad " + ROWS + "\\[2\\]", F, ints(1, 2), mode="left_pad"),
+    sequence_op("left_pad " + ROWS + "\\[4\\]", F, ints(1, 1, 1), ints(1, 1, 1, 1),
+                mode="sequence+left_pad"),
     sequence_op("lengths " + TYPE.format("int32 or int64", "float32"), F, F[:, 0],
                 mode="sequence"),
+    sequence_op("left_pad " + TYPE.format("int32 or int64", "float32"), F, F[:, 0],
+                mode="left_pad"),
     sequence_op("centers " + TYPE.format("int32 or int64", "bool"), F, M, mode="window"),
     sequence_op("mode 'sequence' takes 2 inputs \\(data, lengths\\), but there is 1", F,
                 mode="sequence"),
@@ -185,6 +190,11 @@ CASES = [
                 mode="window"),
     sequence_op("mode 'window\\+sequence' takes 3 inputs \\(data, lengths, centers\\), but there "
                 "are 2", F, ints(1, 1, 1), mode="window+sequence"),
+    sequence_op("mode 'left_pad\\+upper' takes 2 inputs \\(data, left_pad\\), but there is 1", F,
+                mode="left_pad+upper"),
+    sequence_op("mode 'left_pad\\+window\\+sequence' takes 4 inputs \\(data, lengths, centers, "
+                "left_pad\\), but there are 3", F, ints(1, 1, 1), ints(1, 1, 1),
+                mode="left_pad+window+sequence"),
     sequence_op("mode 'sequence' takes 2 inputs .*, but there are 3", F, ints(1, 1, 1),
                 ints(1, 1, 1), mode="sequence"),
     sequence_op("mode 'upper' takes 1 input \\(data\\), but there are 3", F, F, F, mode="upper"),
@@ -197,6 +207,8 @@ CASES = [
                 ints(1, 1), mode="sequence", axis=2, batch=0, lengths_of="batch"),
     sequence_op("with lengths_of = batch centers must have the shape of leading dims",
                 F, ints(1, 1), mode="window", lengths_of="batch"),
+    sequence_op("with lengths_of = batch left_pad must have the shape of leading dims",
+                F, ints(1, 1), mode="left_pad", lengths_of="batch"),
     sequence_op("data must be a number or bool, but is of type string", text(), mode="upper",
                 axis=0),
     sequence_op("mask " + TYPE.format("bool", "int32"), F, ints(1, 1, 1), mode="mask"),
@@ -356,7 +368,7 @@ def test_in_place_where_it_cannot_be(op_type, inputs, output, message):
         ("BooleanUnmask", 0),
         ("BooleanUnmaskGradient", 2),
         ("SequenceMask", 0),
-        ("SequenceMask", 4),
+        ("SequenceMask", 5),
     ],
 )
 def test_input_count(op_type, count):

@@ -143,6 +143,14 @@ class TestMaskedSoftmax(object):
         assert args == {"mode": "window", "radius": 2, "empty_row": "nan"}
         assert self.fused([mask_by("window", "c", lengths_of="batch")])[2]["radius"] == 10
 
+    def test_left_pad(self):
+        _, inputs, args = self.fused([mask_by("left_pad", "p", lengths_of="batch")])
+        assert inputs == ["x", "p"] and args == {"mode": "left_pad", "empty_row": "nan"}
+        shapes = {"x": SCORES, "p": (B * H * LQ,), "n": (B, H, LQ)}
+        masks = [mask_by("left_pad", "p"), causal, mask_by("sequence", "n")]
+        _, inputs, args = self.fused(masks, shapes)
+        assert inputs == ["x", "n", "p"] and args["mode"] == "left_pad+upper+sequence"
+
     def test_finite_fill(self):
         _, _, args = self.fused([mask_by("upper", batch=-3, fill_val=-1e9)])
         assert args["empty_row"] == "uniform"

@@ -238,6 +238,34 @@ class TestFusedBefore(object):
         net.MaskedSoftmax(["x"], "p", mode="upper", unheard_of=1)
         assert not fuse(net, {"x": (3, 3)}).fused
 
+    def test_left_padding(self):
+        """Found in a net, and again in what became of it; results are compared."""
+        net = core.Net("net")
+        net.BatchMatMul(["q", "k"], "s", trans_b=1)
+        masks = dict(mode="upper+left_pad", axis=-1, batch=-3, lengths_of="batch", fill_val=-1e9)
+        net.Softmax(net.SequenceMask(["s", "p"], "m", **masks), "w", axis=-1)
+        net.BatchMatMul(["w", "v"], "o")
+        twin = core.Net(caffe2_pb2.NetDef.FromString(net.Proto().SerializeToString()))
+        assert [one.into for one in fuse(twin).fused] == ["MaskedSoftmax"]
+        feeds = dict(heads(), p=np.array([0, 3], "i"))
+        for one in (net, twin):
+            report = fuse(one, inputs=feeds)
+            assert report.fused and report.blamed is None, str(report)
+            (op,) = one.Proto().op
+            assert op.type == "MaskedAttention" and list(op.input) == ["q", "k", "v", "p"]
+            assert arguments(op)["mode"] == "upper+left_pad"
+
+    @pytest.mark.parametrize("args", [{"mode": "unheard_of"}, {"unheard_of": 1}], ids=str)
+    def test_one_that_is_strange_is_left_between_products(self, args):
+        net = core.Net("net")
+        net.BatchMatMul(["q", "k"], "s", trans_b=1)
+        net.MaskedSoftmax(["s", "n"], "p", **args)
+        net.BatchMatMul(["p", "v"], "o")
+        shapes = {name: array.shape for name, array in heads().items()}
+        report = fuse(net, dict(shapes, n=(2,)))
+        assert not report.fused, str(report)
+        assert types(net) == ["BatchMatMul", "MaskedSoftmax", "BatchMatMul"]
+
 
 class TestBands(object):
     @pytest.mark.parametrize("left", [None, 0, 1, 3])

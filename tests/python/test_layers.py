@@ -23,6 +23,8 @@ MASKS = {
     "named": ({"mode": "sequence"}, {"lengths": np.array([3, 5])}, "sequence"),
     "padded and causal": ({"mode": "upper"}, {"lengths": np.array([3, 5])}, "upper+sequence"),
     "centers": ({"radius": 1}, {"centers": np.array([4, 1])}, "window"),
+    "left padded": ({}, {"left_pad": np.array([3, 0], "int32")}, "left_pad"),
+    "left padded and causal": ({"mode": "upper"}, {"left_pad": np.array([2, 5])}, "upper+left_pad"),
     "both": (
         {"radius": 2},
         {"lengths": np.array([4, 0]), "centers": np.array([1, 2])},
@@ -35,10 +37,11 @@ MASKS = {
         {
             "lengths": np.array([6, 4]),
             "centers": np.array([[0, 2, 3, 5], [5, 5, 5, 0]]),
+            "left_pad": np.array([1, 0]),
             "mask": np.arange(6) != 2,
             "bias": wave((6, 6), 0.8),
         },
-        "lower+sequence+window",
+        "lower+sequence+window+left_pad",
     ),
 }
 
@@ -88,7 +91,7 @@ class ScoreLayerTests(object):
         (op,) = model.net.Proto().op
         assert (op.name, op.device_option.random_seed) == ("here", 7)
 
-    @pytest.mark.parametrize("part, missing", [("sequence", "lengths"), ("window", "centers")])
+    @pytest.mark.parametrize("part, missing", reference.ROW_INPUTS)
     def test_refuses_a_mode_without_its_input(self, part, missing):
         message = "^{}: mode {} needs {}.$".format(self.layer, part, missing)
         with pytest.raises(ValueError, match=message):
@@ -326,6 +329,28 @@ class TestMultiHeadAttention(object):
         np.testing.assert_allclose(in_batch, alone, rtol=1e-5, atol=1e-6)
         if not np.isnan(padding):
             np.testing.assert_allclose(d_in_batch, d_alone, rtol=1e-5, atol=1e-6)
+
+    def test_padding_at_the_beginning_has_no_part_in_it(self):
+        """A causal decoder gives a sentence the same alone as in a batch that is padded left."""
+        x = wave((2, 6, 8), 0.3).astype("float32")
+        results = []
+        for batch, left_pad in ((x[:1, 2:], [0]), (x, [2, 0])):
+            workspace.ResetWorkspace()
+            model = new_model()
+            rows = brew.multi_head_attention(
+                model, "x", "out", 8, 2, mode="upper", left_pad="left_pad"
+            )
+            out = brew.masked_mean(model, rows, "mean", mask="words")
+            grads = with_gradients(model, out, "x")
+            words = np.arange(batch.shape[1]) >= np.array(left_pad)[:, None]
+            d_mean = np.ones((len(batch), 8), "float32")
+            run(model, x=batch, left_pad=np.array(left_pad), words=words, mean_d=d_mean)
+            grad = workspace.FetchBlob(grads["x"])
+            results.append((workspace.FetchBlob("mean")[0], grad[0, -4:]))
+            assert not grad[~words].any()
+        (alone, d_alone), (in_batch, d_in_batch) = results
+        np.testing.assert_allclose(in_batch, alone, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(d_in_batch, d_alone, rtol=1e-5, atol=1e-6)
 
     def test_scopes(self):
         """Two layers of the same name in two scopes share nothing."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from attention_reference import (
     EMPTY_ROWS,
     REALS,
+    Extras,
     as_double,
     as_type,
     assert_close,
@@ -20,6 +21,7 @@ from attention_reference import (
     check_gradient,
     drawn,
     expected,
+    expected_gradient,
     make_case,
     mask_options,
     masked_attention,
@@ -62,6 +64,7 @@ QKV = qkv()
 LENGTHS = np.array([6, 3])
 HEAD_LENGTHS = np.array([[7, 3, 0, 1], [9, -1, 5, 4]])
 CENTERS = np.arange(40).reshape(2, 4, 5) % 8
+LEFT_PAD = np.array([0, 3])
 KEEP = wave((2, 1, 5, 7), 1.3) > -0.2
 SINKS = np.array([0.6, -INF, 2.5, -1.4])  # of each of the 4 heads of QKV
 
@@ -90,6 +93,18 @@ MASKS = {
         {"mode": "upper+sequence", "align": "bottom_right"},
         {"lengths": HEAD_LENGTHS},
     ),
+    "left padded": ({"mode": "left_pad"}, {"left_pad": LEFT_PAD}),
+    "left padded by head": ({"mode": "left_pad"}, {"left_pad": HEAD_LENGTHS}),
+    "left padded by row": ({"mode": "left_pad"}, {"left_pad": CENTERS.astype("int32")}),
+    "left padded and causal": ({"mode": "upper+left_pad"}, {"left_pad": LEFT_PAD}),
+    "left padded and causal from the end": (
+        {"mode": "upper+left_pad", "align": "bottom_right"},
+        {"left_pad": LEFT_PAD.astype("int32")},
+    ),
+    "padded at both ends, from the end": (
+        {"mode": "sequence+left_pad+upper", "align": "bottom_right"},
+        {"lengths": LENGTHS, "left_pad": np.array([2, 1])},
+    ),
     "around centers": ({"mode": "window", "radius": 1}, {"centers": CENTERS}),
     "around centers by batch": (
         {"mode": "window", "radius": 2, "align": "bottom_right"},
@@ -113,15 +128,15 @@ MASKS = {
          "bias": wave((4, 1, 7)), "sinks": SINKS},
     ),
     "everything": (
-        {"mode": "sequence+window+upper", "radius": 3, "window_left": 4, "softcap": 2.0,
+        {"mode": "sequence+window+left_pad+upper", "radius": 3, "window_left": 4, "softcap": 2.0,
          "scale": 0.8, "diagonal": 1},
-        {"lengths": LENGTHS, "centers": np.full((2, 4), 3), "mask": KEEP | (np.arange(7) == 0),
-         "bias": wave((4, 1, 7))},
+        {"lengths": LENGTHS, "centers": np.full((2, 4), 3), "left_pad": np.array([0, 1]),
+         "mask": KEEP | (np.arange(7) == 0), "bias": wave((4, 1, 7))},
     ),
 }
 
 
-# Without heads: the dim is absent from Q, K, V, lengths, centers, mask and bias.
+# Without heads: the dim is absent from all inputs.
 HEADLESS = [array[:, 0] for array in qkv(heads=1, kv_heads=1)]
 ROW_LENGTHS = np.arange(10).reshape(2, 5) * 3 % 9
 HEADLESS_MASKS = {
@@ -145,6 +160,8 @@ HEADLESS_MASKS = {
         {"lengths": ROW_LENGTHS.ravel()},
     ),
     "around centers": ({"mode": "window", "radius": 1}, {"centers": ROW_LENGTHS.ravel()}),
+    "left padded and causal": ({"mode": "upper+left_pad"}, {"left_pad": LEFT_PAD}),
+    "left padded by a vector of rows": ({"mode": "left_pad"}, {"left_pad": ROW_LENGTHS.ravel()}),
     "mask": ({}, {"mask": wave((2, 5, 7), 1.3) > -0.2}),
     "mask of one batch": ({}, {"mask": wave((1, 5, 7), 1.3) > -0.2}),
     "mask of keys": ({}, {"mask": np.arange(7) % 3 > 0}),
@@ -349,6 +366,7 @@ def test_index_of_every_prefix(rank, index):
         for mode in ("sequence", "sequence+upper"):
             check_both(OP, attention(QKV, {"mode": mode, "align": align}, lengths=entries))
     check_both(OP, attention(QKV, {"mode": "window", "radius": 1}, centers=entries))
+    check_both(OP, attention(QKV, {"mode": "left_pad"}, left_pad=entries))
     for other in ((2,), (2, 4), (2, 4, 5)):
         args = {"mode": "sequence+window", "radius": 2}
         check(OP, attention(QKV, args, lengths=entries, centers=np.full(other, 3)))
@@ -606,6 +624,8 @@ EMPTY = [
     (dict(k_rows=0), {"empty_row": "nan"}, {}),
     (dict(k_rows=0), {"empty_row": "uniform"}, {}),
     (dict(k_rows=0), {"mode": "sequence+upper"}, {"lengths": np.array([0, 2])}),
+    (dict(k_rows=0), {"mode": "left_pad"}, {"left_pad": np.array([0, 2])}),
+    (dict(q_rows=0), {"mode": "left_pad"}, {"left_pad": np.array([0, 2])}),
     (dict(k_rows=0), {"align": "bottom_right"}, {"mask": np.ones((5, 1), bool)}),
     (dict(k_rows=0), {}, {"bias": wave((4, 1, 1))}),
     (dict(q_rows=0, k_rows=0), {"window_left": 1}, {}),
@@ -751,12 +771,44 @@ def test_a_sink_that_is_not_finite_shows(sink):
     assert np.isnan(grads[4].numpy()).tolist() == [False, True, False, False]
 
 
+@pytest.mark.parametrize("index", ["int32", "int64"])
+def test_sentences_that_are_padded_at_the_beginning(index):
+    """As transformers' padding_side="left" has them: each as if it were alone, and so gradients.
+
+    All queries at once, then the last one alone against a cache, as each step of decoding has it.
+    """
+    q, k, v = qkv(3, 4, 2, 9, 9)
+    left_pad = np.array([0, 4, 8], index)
+    words = (np.arange(9) >= left_pad[:, None])[:, None, :, None]
+    padded = [poisoned(array, words, NAN) for array in (q, k, v)]
+    args = {"mode": "upper+left_pad", "align": "bottom_right"}
+    d_output = wave((3, 4, 9, 4))
+    for last in (9, 1):
+        first = [padded[0][:, :, -last:]] + padded[1:]
+        case = attention(first, args, left_pad=left_pad)
+        output = as_double(run(OP, case, "float64")[0])
+        d_first = poisoned(d_output, words, 0)[:, :, -last:]
+        grads = {i: as_double(d) for i, d in run_gradient(OP, case, d_first, "float64").items()}
+        for b, pad in enumerate(left_pad):
+            queries = min(last, 9 - pad)
+            alone = [q[b : b + 1, :, -queries:], k[b : b + 1, :, pad:], v[b : b + 1, :, pad:]]
+            alone = attention(alone, {"mode": "upper", "align": "bottom_right"})
+            wanted = expected(OP, alone, "float64")[0][0]
+            np.testing.assert_allclose(output[b, :, -queries:], wanted, rtol=1e-12)
+            assert not output[b, :, :-queries].any()
+            d_alone = d_output[b : b + 1, :, -queries:]
+            for i, grad in expected_gradient(OP, alone, d_alone, "float64").items():
+                rows = grad.shape[2]
+                np.testing.assert_allclose(grads[i][b, :, -rows:], grad[0], rtol=1e-9, atol=1e-12)
+                assert not grads[i][b, :, :-rows].any()
+
+
 def composed(q, k, v, args, extras, scale):
     """BatchMatMul, MaskedSoftmax, BatchMatMul: the outputs and the gradients of Q, K and V."""
     for name, array in zip("qkv", (q, k, v)):
         workspace.FeedBlob(name, array.astype("f"))
     names = ["scores"]
-    for name in ("lengths", "centers", "mask", "bias"):
+    for name in Extras._fields:
         if name in extras:
             entry = extras[name]
             workspace.FeedBlob(name, entry.astype("f") if name == "bias" else entry)
@@ -776,7 +828,8 @@ def composed(q, k, v, args, extras, scale):
 
 @pytest.mark.parametrize(
     "name",
-    ["none", "causal", "window", "padded and causal", "around centers", "mask", "bias that masks"],
+    ["none", "causal", "window", "padded and causal", "left padded", "around centers", "mask",
+     "bias that masks"],
 )
 def test_is_the_composition(name):
     """Also a net's way to ask for the same with three operators."""
@@ -818,7 +871,7 @@ def test_threads(name, dtype):
 def sgd_net(args, extras, rate):
     """A net whose every run is one step of Q, K, V and the bias towards a target."""
     net = core.Net("train")
-    names = ["q", "k", "v"] + sorted(extras, key=["lengths", "mask", "bias"].index)
+    names = ["q", "k", "v"] + sorted(extras, key=Extras._fields.index)
     output, _ = net.MaskedAttention(
         names, ["output", "lse"], has_mask=int("mask" in extras), has_bias=1, **args
     )

@@ -9,7 +9,9 @@ from hypothesis import given
 
 from attention_reference import (
     EMPTY_ROWS,
+    PARTS,
     REALS,
+    ROW_INPUTS,
     Extras,
     as_double,
     assert_close,
@@ -47,6 +49,7 @@ KEEP = wave((3, 4, 5), 1.3) > 0
 
 LENGTHS = np.array([[0, 2, 5], [6, -1, 4]])
 CENTERS = np.array([1, 4])
+LEFT_PAD = np.array([[3, -1, 1], [5, 0, 7]])
 
 # Arguments and optional inputs for X, each of which masks something and not everything.
 MASKS = {
@@ -66,6 +69,19 @@ MASKS = {
     "sequence": ({"mode": "sequence"}, {"lengths": LENGTHS}),
     "around centers": ({"mode": "window", "radius": 1}, {"centers": CENTERS}),
     "padded and causal": ({"mode": "sequence+upper"}, {"lengths": LENGTHS}),
+    "left padded": ({"mode": "left_pad"}, {"left_pad": LEFT_PAD}),
+    "left padded and causal": (
+        {"mode": "upper+left_pad"},
+        {"left_pad": np.array([1, 2], "int32")},
+    ),
+    "padded at both ends": (
+        {"mode": "sequence+left_pad"},
+        {"lengths": np.array([4, 5]), "left_pad": LEFT_PAD},
+    ),
+    "left padded, in a window": (
+        {"mode": "window+left_pad", "radius": 2},
+        {"centers": CENTERS, "left_pad": LEFT_PAD},
+    ),
     "both indices": (
         {"mode": "window+sequence", "radius": 2},
         {"lengths": LENGTHS, "centers": CENTERS},
@@ -75,10 +91,11 @@ MASKS = {
     "bias": ({}, {"bias": wave((4, 5), 0.4)}),
     "bias that masks": ({}, {"bias": np.where(KEEP, wave((3, 4, 5), 0.2), -INF)}),
     "everything": (
-        {"mode": "sequence+window+upper", "radius": 3, "window_left": 3, "scale": 0.5},
+        {"mode": "sequence+window+left_pad+upper", "radius": 3, "window_left": 3, "scale": 0.5},
         {
             "lengths": LENGTHS,
             "centers": CENTERS,
+            "left_pad": np.array([0, 1]),
             "mask": KEEP | (np.arange(5) == 0),
             "bias": wave((3, 1, 5)),
         },
@@ -140,6 +157,8 @@ class TestOracle(object):
             ({"mode": "upper", "diagonal": 1}, {}, [0, 1, 2, 3]),
             ({"mode": "sequence"}, {"lengths": row}, [0, 1]),
             ({"mode": "window", "radius": 1}, {"centers": row}, [1, 2, 3]),
+            ({"mode": "left_pad"}, {"left_pad": row}, [2, 3, 4]),
+            ({"mode": "upper+left_pad"}, {"left_pad": np.array(1)}, [1, 2]),
             ({"window_left": 1}, {}, [1, 2, 3, 4]),
             ({"window_right": 1}, {}, [0, 1, 2, 3]),
             ({"window_left": 0, "window_right": 0}, {}, [2]),
@@ -177,15 +196,25 @@ def test_index_of_every_prefix(rank, index):
     """An entry for everything, each batch, each head, each row."""
     shape = X.shape[:rank]
     lengths = (np.arange(np.prod(shape, dtype=int)).reshape(shape) % 7 - 1).astype(index)
-    check_both(OP, make_case([X], {"mode": "sequence"}, lengths=lengths))
-    check_both(OP, make_case([X], {"mode": "window", "radius": 1}, centers=lengths))
-    if rank == 3:  # a vector of one for each row, as stock has it
-        check_both(OP, make_case([X], {"mode": "sequence"}, lengths=lengths.ravel()))
-        check_both(OP, make_case([X], {"mode": "window", "radius": 1}, centers=lengths.ravel()))
+    # With rank 3 also a vector of one for each row, as stock has it.
+    for entries in [lengths, lengths.ravel()] if rank == 3 else [lengths]:
+        check_both(OP, make_case([X], {"mode": "sequence"}, lengths=entries))
+        check_both(OP, make_case([X], {"mode": "window", "radius": 1}, centers=entries))
+        check_both(OP, make_case([X], {"mode": "left_pad"}, left_pad=entries))
     for whole in range(4):
         centers = np.full(X.shape[:whole], 2, "int64")
         args = {"mode": "sequence+window", "radius": 1}
         check(OP, make_case([X], args, lengths=lengths, centers=centers))
+
+
+def test_all_but_one_of_the_shapes():
+    """With the sides of a band; all of the shapes keep nothing."""
+    extras = {"lengths": LENGTHS, "centers": CENTERS, "left_pad": LEFT_PAD - 2}
+    for left_out in [None] + PARTS:
+        parts = [part for part in PARTS if part != left_out]
+        args = {"mode": "+".join(parts), "window_left": 2, "window_right": 2}
+        read = {name: extras[name] for part, name in ROW_INPUTS if part in parts}
+        check_both(OP, make_case([X], args, **read))
 
 
 @pytest.mark.parametrize("index", ["int32", "int64"])
@@ -193,6 +222,7 @@ def test_index_at_its_limits(index):
     limits = np.iinfo(index)
     entries = np.array([[limits.min, limits.max, 3], [0, -1, 5]], index)
     check_both(OP, make_case([X], {"mode": "sequence"}, lengths=entries))
+    check_both(OP, make_case([X], {"mode": "left_pad"}, left_pad=entries))
     for radius in (0, 1, 2 ** 63 - 1):
         check_both(OP, make_case([X], {"mode": "window", "radius": radius}, centers=entries))
 
@@ -223,6 +253,7 @@ def test_scale(scale, dtype):
 NOTHING_KEPT = {
     "mask": lambda x: (x, {}, {"mask": np.arange(3)[:, None] != 1}),
     "lengths": lambda x: (x, {"mode": "sequence"}, {"lengths": np.array([4, 0, 2])}),
+    "left_pad": lambda x: (x, {"mode": "left_pad"}, {"left_pad": np.array([1, 4, 0])}),
     "triangle": lambda x: (x, {"mode": "lowerdiag", "diagonal": 2}, {}),
     "-inf": lambda x: (np.where(np.arange(3)[:, None] == 1, -INF, x), {}, {}),
     "-inf of bias": lambda x: (x, {}, {"bias": np.where(np.arange(3)[:, None] == 1, -INF, 0)}),
@@ -368,6 +399,8 @@ EMPTY = [
     ((0, 5), {"mode": "sequence"}, {"lengths": np.array(2)}),
     ((2, 0, 3), {"mode": "window"}, {"centers": np.zeros((2, 0), "int32")}),
     ((2, 0, 3), {"mode": "window"}, {"centers": np.zeros(2, "int32")}),
+    ((2, 0, 3), {"mode": "left_pad"}, {"left_pad": np.zeros(2, "int32")}),
+    ((2, 3, 0), {"mode": "left_pad"}, {"left_pad": np.zeros((2, 3), "int32")}),
     ((0, 2, 3), {}, {"mask": np.ones((2, 3), bool), "bias": np.ones((2, 3))}),
     ((2, 0), {}, {"mask": np.ones((2, 1), bool), "bias": np.ones((2, 1))}),
     ((2, 0), {}, {"mask": np.ones((1, 0), bool), "bias": np.ones(0)}),
@@ -510,19 +543,18 @@ def test_plain_is_the_stock_softmax():
     np.testing.assert_allclose(run_array(x), workspace.FetchBlob("y"), rtol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["sequence", "upper", "lowerdiag+sequence"])
+@pytest.mark.parametrize("mode", ["sequence", "upper", "lowerdiag+sequence", "left_pad"])
 def test_is_sequence_mask_and_softmax(mode):
     """What a stock net writes as two operators, where no row is empty."""
     x = wave((4, 6)).astype("f")
-    lengths = [np.array([6, 5, 4, 6], "int32")] if "sequence" in mode else []
-    blobs = ["x", "lengths"][: 1 + len(lengths)]
-    for name, array in zip(blobs, [x] + lengths):
+    entries = {"lengths": np.array([6, 5, 4, 6], "i"), "left_pad": np.array([0, 2, -1, 5], "i")}
+    extras = {name: entries[name] for part, name in ROW_INPUTS if part in mode.split("+")}
+    for name, array in dict(extras, x=x).items():
         workspace.FeedBlob(name, array)
     net = core.Net("stock")
-    masked = net.SequenceMask(blobs, ["masked"], mode=mode, axis=1)
+    masked = net.SequenceMask(["x"] + list(extras), ["masked"], mode=mode, axis=1)
     net.Softmax([masked], ["y"])
     workspace.RunNetOnce(net)
-    extras = {"lengths": lengths[0]} if lengths else {}
     y = workspace.FetchBlob("y")
     np.testing.assert_allclose(run_array(x, {"mode": mode}, **extras), y, rtol=1e-6)
 
@@ -634,7 +666,7 @@ def test_row_of_rank_1_has_no_leading_dims():
     assert_refused(OP, case, "lengths must have the shape of leading dims of X, \\[7\\], before")
 
 
-@pytest.mark.parametrize("count", [0, 6])
+@pytest.mark.parametrize("count", [0, 7])
 def test_input_count(count):
     inputs = ["input_{}".format(i) for i in range(count)]
     for name in inputs:

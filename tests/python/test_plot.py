@@ -138,6 +138,7 @@ def test_boolean_mask_jagged_hides():
         ({"mode": "lowerdiag", "axis": 2, "batch": 0, "diagonal": 1, "fill_val": 1}, ()),
         ({"mode": "window", "axis": 2, "radius": 1, "grad": 1}, (np.arange(12, dtype="int64"),)),
         ({"mode": "sequence", "axis": 2, "grad": 1}, (np.arange(2, dtype="int32"),)),
+        ({"mode": "left_pad", "axis": 2, "grad": 1}, (np.array([5, 7], "int32"),)),
         ({"mode": "mask"}, (random_mask(2, 6),)),
     ],
 )

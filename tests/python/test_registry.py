@@ -19,7 +19,7 @@ STOCK = {
     "BooleanMaskGradient": Entry((2, 2), (1, 1), None),
     "BooleanMaskLengths": Entry((2, 2), (1, 1), None),
     "BooleanUnmask": Entry((1, MANY), (1, 1), "BooleanUnmaskGradient"),
-    "SequenceMask": Entry((1, 3), (1, 1), "SequenceMask"),
+    "SequenceMask": Entry((1, 4), (1, 1), "SequenceMask"),
 }
 # Names of our own.
 OWN = {
@@ -31,10 +31,10 @@ OWN = {
     "GateGradient": Entry((3, 5), (2, 3), None),
     "Highway": Entry((3, 3), (1, 1), "HighwayGradient", 3),
     "HighwayGradient": Entry((4, 4), (3, 3), None),
-    "MaskedAttention": Entry((3, 8), (1, 2), "MaskedAttentionGradient", 3),
-    "MaskedAttentionGradient": Entry((4, 12), (3, 5), None),
-    "MaskedSoftmax": Entry((1, 5), (1, 2), "MaskedSoftmaxGradient"),
-    "MaskedSoftmaxGradient": Entry((2, 8), (1, 2), None),
+    "MaskedAttention": Entry((3, 9), (1, 2), "MaskedAttentionGradient", 3),
+    "MaskedAttentionGradient": Entry((4, 13), (3, 5), None),
+    "MaskedSoftmax": Entry((1, 6), (1, 2), "MaskedSoftmaxGradient"),
+    "MaskedSoftmaxGradient": Entry((2, 9), (1, 2), None),
     "MixtureGate": Entry((2, 3), (1, 2), "MixtureGateGradient", 2),
     "MixtureGateGradient": Entry((3, 5), (2, 2), None),
     "RandomMask": Entry((1, 2), (1, 1), None),

@@ -61,6 +61,7 @@ def test_mode_table(mode, filled, input_1, diagonal):
     entries = {
         "lengths": np.array([0, 2, 5, 9], "int32"),
         "centers": np.array([-1, 0, 3, 4], "int32"),
+        "left_pad": np.array([-1, 0, 3, 7], "int32"),
         "mask": np.arange(rows * columns).reshape(rows, columns) % 3 == 0,
     }
     inputs = [np.ones((rows, columns), "float32")] + ([entries[input_1]] if input_1 else [])

@@ -28,7 +28,7 @@ SHAPES = sorted(reference.MASKED)
 
 @st.composite
 def row_index(draw, shape, axis, batch, lengths_of):
-    """Lengths or centers in any of the shapes that they may have."""
+    """What a shape reads, in any of the shapes that it may have."""
     first = 0 if batch is None else batch + 1
     rows = shape[first:axis]
     prefix = shape[: draw(st.integers(0, axis))]
@@ -73,7 +73,7 @@ def shaped(draw, dtype, finite=False):
     if draw(st.booleans()):
         args["lengths_of"] = draw(st.sampled_from(["rows", "batch"]))
     inputs = [draw(arrays(dtype, shape, finite))]
-    for part in ("sequence", "window"):
+    for part, _ in reference.ROW_INPUTS:
         if part in parts:
             inputs.append(draw(row_index(shape, axis, batch, args.get("lengths_of", "rows"))))
     return inputs, args
@@ -99,6 +99,8 @@ class TestSequenceMask(OperatorTests, GradientTests):
             ([np.zeros(0, "f")], {"mode": "upperdiag", "axis": 0}),
             ([np.zeros((0, 3), "f"), np.zeros(0, "i")], {"mode": "sequence"}),
             ([np.zeros((3, 0), "f"), np.ones(3, "i")], {"mode": "sequence"}),
+            ([np.zeros((0, 3), "f"), np.zeros(0, "i")], {"mode": "left_pad"}),
+            ([np.zeros((3, 0), "f"), np.ones(3, "int64")], {"mode": "left_pad+upper"}),
             ([np.zeros((2, 0, 3), "f"), np.zeros(2, "i")], {"mode": "window", "axis": 2}),
             (
                 [np.zeros((2, 0, 3), "f"), np.zeros(0, "int64")],
@@ -177,8 +179,43 @@ class TestSequenceMask(OperatorTests, GradientTests):
         expected = np.where(keep, scores, np.float32(-np.inf))
         assert_same(run("SequenceMask", scores, lengths, **args), expected)
 
-    def test_lengths_come_before_centers(self):
-        """Input 1 and 2 of a composition, in whatever order its shapes are named."""
+    def test_left_padded_and_causal_attention(self):
+        """A batch of transformers' padding_side="left"; a query of padding keeps nothing."""
+        scores = np.ones((2, 3, 4, 4), "f")
+        left_pad = np.array([0, 2], "int64")
+        i, j = np.arange(4)[:, None], np.arange(4)
+        keep = (j <= i) & (j >= left_pad[:, None, None, None])
+        args = dict(mode="upper+left_pad", axis=3, batch=1, lengths_of="batch")
+        expected = np.where(keep, scores, np.float32(-np.inf))
+        assert_same(run("SequenceMask", scores, left_pad, **args), expected)
+
+    @pytest.mark.parametrize("index", INDICES)
+    def test_left_pad_at_its_limits(self, index):
+        limits = np.iinfo(index)
+        left_pad = np.array([limits.min, -1, 0, 1, 3, 4, limits.max], index)
+        data = np.ones((7, 3), "f")
+        kept = [3, 3, 3, 2, 0, 0, 0]
+        expected = np.array([[0] * (3 - n) + [1] * n for n in kept], "f")
+        for mode in ("left_pad", "left_pad+left_pad"):
+            assert_same(run("SequenceMask", data, left_pad, mode=mode, fill_val=0.0), expected)
+
+    def test_left_pad_of_groups_of_columns(self):
+        data = np.ones((2, 3, 2), "f")
+        args = dict(mode="left_pad", repeat_from_axis=2, fill_val=0.0)
+        expected = np.array([[[0, 0], [1, 1], [1, 1]], [[0, 0], [0, 0], [1, 1]]], "f")
+        assert_same(run("SequenceMask", data, np.array([1, 2], "i"), **args), expected)
+
+    def test_lengths_are_ends_beside_left_pad(self):
+        """Columns from left_pad to lengths are kept; where these cross, none."""
+        data = np.ones((4, 5), "f")
+        lengths, left_pad = np.array([4, 9, 2, 3], "i"), np.array([1, 3, 2, 4], "int64")
+        for mode in ("sequence+left_pad", "left_pad+sequence"):
+            output = run("SequenceMask", data, lengths, left_pad, mode=mode, fill_val=0.0)
+            expected = [[0, 1, 1, 1, 0], [0, 0, 0, 1, 1], [0] * 5, [0] * 5]
+            assert_same(output, np.array(expected, "f"))
+
+    def test_lengths_come_before_centers_and_left_pad_last(self):
+        """Inputs of a composition, in whatever order its shapes are named."""
         data = np.ones((1, 6), "f")
         lengths, centers = np.array([5], "i"), np.array([4], "i")
         for mode in ("sequence+window", "window+sequence", "window+sequence+window"):
@@ -186,6 +223,12 @@ class TestSequenceMask(OperatorTests, GradientTests):
                 "SequenceMask", data, lengths, centers, mode=mode, radius=1, fill_val=0.0
             )
             assert_same(output, np.array([[0, 0, 0, 1, 1, 0]], "f"))
+        left_pad = np.array([4], "i")
+        for mode in ("left_pad+sequence+window", "window+left_pad+sequence"):
+            output = run(
+                "SequenceMask", data, lengths, centers, left_pad, mode=mode, radius=1, fill_val=0.0
+            )
+            assert_same(output, np.array([[0, 0, 0, 0, 1, 0]], "f"))
 
     def test_batch_equal_to_rows_keeps_stock_meaning(self):
         """With B = L, lengths [B] are by rows unless lengths_of asks for the batch."""
@@ -231,6 +274,8 @@ class TestSequenceMask(OperatorTests, GradientTests):
         [
             ({"mode": "sequence"}, [np.array([1, 2], "int64")]),
             ({"mode": "sequence+window", "radius": 1}, [np.array([3, 2], "i")] * 2),
+            ({"mode": "left_pad"}, [np.array([1, 2], "i")]),
+            ({"mode": "sequence+left_pad"}, [np.array([3, 2], "i"), np.array([1, -1], "int64")]),
             ({"mode": "upper", "diagonal": 1}, []),
             ({"mode": "mask"}, [np.array([[True, False, True]])]),
         ],

@@ -19,6 +19,10 @@ inline bool WindowKeeps(int64_t center, int64_t radius, int64_t j) {
   return !((distance < 0 ? -distance : distance) > radius);
 }
 
+inline bool LeftPadKeeps(int64_t left_pad, int64_t j) {
+  return !(j < left_pad);
+}
+
 inline bool UpperKeeps(int64_t i, int64_t diagonal, int64_t j) {
   return !(j > Wide{i} + diagonal);
 }

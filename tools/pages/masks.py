@@ -115,6 +115,19 @@ op = core.CreateOperator(
         "--shape 6,12 --mode window --radius 2 --centers 0,1,4,6,9,11",
     ),
     _mask(
+        "left padding",
+        "SequenceMask",
+        "Padding at the beginning, as decoders have it: of each batch, columns from its left_pad on.",
+        """
+scores = np.ones((2, 12, 12), np.float32)
+left_pad = np.array([3, 7], np.int32)
+op = core.CreateOperator(
+    "SequenceMask", ["scores", "left_pad"], ["masked"],
+    mode="left_pad", axis=2, batch=0, lengths_of="batch")
+""",
+        "--shape 2,12,12 --mode left_pad --left-pad 3,7",
+    ),
+    _mask(
         "upper",
         "SequenceMask",
         "Causal: row i keeps columns 0 to i. Named for what it fills, the upper triangle.",
@@ -251,6 +264,19 @@ op = core.CreateOperator(
     mode="sequence", window_left=2, window_right=2)
 """,
         "--shape 2,12,12 --mode sequence --lengths 9,5 --window-left 2 --window-right 2",
+    ),
+    _mask(
+        "left padded and causal",
+        "MaskedSoftmax",
+        "A causal batch that is padded at the beginning. Rows that are padding keep nothing and become "
+        "zeros.",
+        """
+scores = np.zeros((2, 12, 12), np.float32)
+left_pad = np.array([3, 7], np.int32)
+op = core.CreateOperator(
+    "MaskedSoftmax", ["scores", "left_pad"], ["weights"], mode="upper+left_pad")
+""",
+        "--shape 2,12,12 --mode upper+left_pad --left-pad 3,7",
     ),
     _mask(
         "triangle and mask",

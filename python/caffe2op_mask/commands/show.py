@@ -13,6 +13,7 @@ numbers are from 0 to 1 and rows add up to 1 or 0; for a gate if its numbers are
 examples:
   python -m caffe2op_mask show --shape 16,16 --mode upper --window-left 4 --output mask.png
   python -m caffe2op_mask show --shape 2,16,16 --mode sequence+upper --lengths 3,5
+  python -m caffe2op_mask show --shape 2,16,16 --mode upper+left_pad --left-pad 0,7
   python -m caffe2op_mask show weights.npy --row-labels words.txt --output weights.png
   python -m caffe2op_mask show --net net.pb --init init.pb --feed scores=x.npy
   python -m caffe2op_mask show --net net.pb --init init.pb --feed scores=x.npy --blob weights \\
@@ -37,7 +38,7 @@ _DRAW = {"mask": plot.mask, "gate": plot.gate, "attention": plot.attention}
 
 # Options that are arguments of MaskedSoftmax, and those that are inputs of it.
 _ARGUMENTS = ("mode", "radius", "diagonal", "window_left", "window_right")
-_INPUTS = ("lengths", "centers")
+_INPUTS = ("lengths", "centers", "left_pad")
 
 # Options that a picture alone has.
 _PICTURE = ("row_labels", "column_labels", "panels")
@@ -76,7 +77,8 @@ def add_arguments(parser):
         shape.add_argument("--" + name, metavar="N", type=int)
     for name in _INPUTS:
         text = "integers for the leading dims, or a .npy file"
-        shape.add_argument("--" + name, metavar="N,..", type=numbers, help=text)
+        option = "--" + name.replace("_", "-")
+        shape.add_argument(option, metavar="N,..", type=numbers, help=text)
     picture = parser.add_argument_group("the picture")
     picture.add_argument("--output", metavar="FILE", help="where it goes, such as mask.png")
     picture.add_argument(

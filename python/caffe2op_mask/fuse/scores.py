@@ -78,7 +78,7 @@ class Scores(object):
         self.fill = None
         self.empty_row = None  # of a MaskedSoftmax
         self.parts = []
-        self.side = {}  # lengths, centers and mask: those that there are
+        self.side = {}  # what shapes read, and a mask: those that there are
         self.biases = []  # all that is added
         self.radius = None
         self.diagonal = 0
@@ -92,6 +92,7 @@ class Scores(object):
         self._take.update((name, Scores._take_scale) for name in SCALES)
         if regroups:
             self._take.update((name, views.take_view) for name in views.VIEWS)
+        self._refused = None  # why nothing can be made of it
         if self.graph.ops[softmax].type == "MaskedSoftmax":
             self._read_masked_softmax()
 
@@ -103,6 +104,8 @@ class Scores(object):
 
         Raises Declined where the first mask or bias on the way does not.
         """
+        if self._refused is not None:
+            raise Declined(self._refused)
         if self.graph.ops[self.softmax].type == "Softmax":
             self._check_axis()
         while self.x.writer is not None:
@@ -162,7 +165,7 @@ class Scores(object):
 
     def side_inputs(self):
         """(name, value or expression) of the inputs behind the first."""
-        names = ("lengths", "centers", "mask")
+        names = sequence.BY_ROW + ("mask",)
         found = [(name, self.side[name]) for name in names if name in self.side]
         if self.biases:
             bias = self.biases[0]
@@ -195,7 +198,7 @@ class Scores(object):
         mode = argument(op, "mode", "")
         parts = mode.split("+") if mode else []
         if len(op.output) > 1 or strange or set(parts) - set(sequence.PARTS):
-            self._take = {}
+            self._refused = "it has outputs, arguments or shapes that are not known here"
             return
         self.parts = parts
         self.radius = argument(op, "radius", 10)
@@ -205,12 +208,10 @@ class Scores(object):
         sides = [argument(op, name, -1) for name in ("window_left", "window_right")]
         self.window = [None if side < 0 else side for side in sides]
         inputs = self.graph.inputs[self.softmax][1:]
-        there = (
-            ("lengths", "sequence" in parts),
-            ("centers", "window" in parts),
-            ("mask", argument(op, "has_mask", 0)),
-        )
-        for name in [name for name, is_there in there if is_there]:
+        names = [name for name, part in sequence.READS if part in parts]
+        if argument(op, "has_mask", 0):
+            names.append("mask")
+        for name in names:
             self.side[name] = inputs.pop(0)
         self.biases = inputs
 

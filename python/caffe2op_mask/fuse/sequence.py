@@ -9,7 +9,10 @@ from caffe2op_mask.fuse.graph import argument, number_argument
 from caffe2op_mask.fuse.shapes import product
 
 TRIANGLES = ("upper", "lower", "upperdiag", "lowerdiag")
-PARTS = ("sequence", "window") + TRIANGLES
+# The inputs that shapes read, in the order of an operator's inputs, with an entry for each row.
+READS = (("lengths", "sequence"), ("centers", "window"), ("left_pad", "left_pad"))
+BY_ROW = tuple(name for name, _ in READS)
+PARTS = tuple(part for _, part in READS) + TRIANGLES
 
 
 def take_sequence_mask(scores, index, op):
@@ -22,8 +25,7 @@ def take_sequence_mask(scores, index, op):
     fill = 0.0 if argument(op, "grad", 0) else fill
     if not is_mask and not set(parts) <= set(PARTS):
         raise Declined("its mode is '{}'".format("+".join(parts)))
-    reads = ("lengths", "sequence"), ("centers", "window"), ("mask", "mask")
-    names = [name for name, part in reads if part in parts]
+    names = [name for name, part in READS + (("mask", "mask"),) if part in parts]
     if len(side) < len(names):
         raise Declined("it has no {}".format(names[len(side)]))
     side = dict(zip(names, side))
@@ -76,7 +78,7 @@ def _take_repeated_mask(scores, index, op, sides, shape, fill):
 
 
 def _repeats_over_batch(op, shape, indices):
-    """Whether lengths and centers are those of the rows behind `batch`, the same for each batch."""
+    """Whether `indices` are those of the rows behind `batch`, the same for each batch."""
     batch = argument(op, "batch", None, int)
     if batch is None or shape is None or argument(op, "lengths_of", "rows") == "batch":
         return False
@@ -116,7 +118,7 @@ def _check_axes(op, x, shape, parts, tail):
 
 
 def _check_prefix(op, name, index, x, shape, value):
-    """Checks that lengths or centers have one entry for each position of leading dims."""
+    """Checks that what a shape reads has one entry for each position of leading dims."""
     if argument(op, "lengths_of", "rows") == "batch":
         return
     if shape is None or index is None:

@@ -2,6 +2,7 @@
 
 from caffe2op_mask.fuse.declined import Declined, known_shape
 from caffe2op_mask.fuse.expressions import squeeze
+from caffe2op_mask.fuse.sequence import BY_ROW
 from caffe2op_mask.fuse.shapes import product
 
 VIEWS = ("Reshape", "Squeeze", "ExpandDims", "Flatten", "FlattenToVec", "MergeDim", "PrependDim")
@@ -30,9 +31,9 @@ def take_view(scores, index, op):
 
 
 def _moved(scores, name, side, after, before):
-    """A mask, bias, lengths or centers for rows that are grouped otherwise."""
+    """A side input for rows that are grouped otherwise."""
     shape = known_shape(scores.facts, side)
-    if name in ("lengths", "centers"):
+    if name in BY_ROW:
         if shape == (product(after[:-1]),):
             return side  # one for each row
         raise Declined("{} {} are not one for each row".format(name, shape))

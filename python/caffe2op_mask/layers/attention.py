@@ -21,6 +21,7 @@ def masked_softmax(
     centers=None,
     mask=None,
     bias=None,
+    left_pad=None,
     **arguments
 ):
     """Softmax over the last axis, of what a mask keeps.
@@ -31,17 +32,19 @@ def masked_softmax(
     centers    the same: ``abs(j - centers) <= radius`` is kept
     mask       bool, broadcast to the scores: True is kept
     bias       of the type of the scores and broadcast to them: added before
+    left_pad   as lengths: ``j >= left_pad`` is kept
     arguments  those of the operator: mode, radius, diagonal, window_left, window_right, scale,
                empty_row
 
-    Lengths and centers add "sequence" and "window" to the mode by themselves. Returns blob_out.
+    Lengths, centers and left_pad add "sequence", "window" and "left_pad" to the mode by themselves.
+    Returns blob_out.
 
-    Raises ValueError for a mode whose lengths or centers are missing, TypeError for a mode that is
-    no string and an argument that the operator does not have or the layer tells itself. The
-    operator, MaskedSoftmax, checks types and shapes when it runs.
+    Raises ValueError for a mode whose lengths, centers or left_pad are missing, TypeError for a mode
+    that is no string and an argument that the operator does not have or the layer specifies itself.
+    The operator, MaskedSoftmax, checks types and shapes when it runs.
     """
     blob_out = blob_out or model.net.NextName()
-    extras = _extras("masked_softmax", lengths, centers, mask, bias, arguments)
+    extras = _extras("masked_softmax", lengths, centers, left_pad, mask, bias, arguments)
     arguments = operator_arguments(model, "MaskedSoftmax", arguments)
     return model.net.MaskedSoftmax([blob_in] + extras, blob_out, **arguments)
 
@@ -54,6 +57,7 @@ def masked_attention(
     centers=None,
     mask=None,
     bias=None,
+    left_pad=None,
     sinks=None,
     **arguments
 ):
@@ -63,26 +67,28 @@ def masked_attention(
                multiple of Hkv, or all three without the dim of heads; float16, bfloat16, float or
                double
     blob_out   ``[B, H, Lq, Dv]`` or ``[B, Lq, Dv]``, of the type of Q
-    lengths    of keys: int32 or int64, ``[B]``, ``[B, H]`` or ``[B, H, Lq]``
+    lengths    where keys end: int32 or int64, ``[B]``, ``[B, H]`` or ``[B, H, Lq]``
     centers    of windows on the keys: the same
     mask       bool, broadcast to ``[B, H, Lq, Lk]``: True is kept
     bias       of the type of Q, broadcast to ``[B, H, Lq, Lk]``
+    left_pad   where keys begin, as those of transformers' ``padding_side="left"``: as lengths
     sinks      of the type of Q, ``[H]``, or ``[1]`` without heads: logits of one more key without a
                value
     arguments  those of the operator: mode, radius, diagonal, window_left, window_right, align,
                scale, softcap, empty_row
 
-    Lengths and centers add "sequence" and "window" to the mode by themselves. The logarithm of each
-    row's sum, which gradients need, is the blob ``<blob_out>_lse``. Returns blob_out.
+    Lengths, centers and left_pad add "sequence", "window" and "left_pad" to the mode by themselves.
+    The logarithm of each row's sum, which gradients need, is the blob ``<blob_out>_lse``. Returns
+    blob_out.
 
-    Raises ValueError for a blob_in that is not three blobs and for a mode whose lengths or centers
-    are missing, TypeError for a mode that is no string and an argument that the operator does not
-    have or the layer tells itself. The operator, MaskedAttention, checks types and shapes when it
-    runs.
+    Raises ValueError for a blob_in that is not three blobs and for a mode whose lengths, centers or
+    left_pad are missing, TypeError for a mode that is no string and an argument that the operator
+    does not have or the layer specifies itself. The operator, MaskedAttention, checks types and
+    shapes when it runs.
     """
     blob_out = blob_out or model.net.NextName()
     blobs_in = blob_list("masked_attention", blob_in, "[Q, K, V]")
-    extras = _extras("masked_attention", lengths, centers, mask, bias, arguments)
+    extras = _extras("masked_attention", lengths, centers, left_pad, mask, bias, arguments)
     must_not_be_given("masked_attention", arguments, has_sinks="sinks")
     if sinks is not None:
         extras.append(sinks)
@@ -108,9 +114,10 @@ def multi_head_attention(
     centers=None,
     mask=None,
     bias=None,
-    sinks=False,
     weight_init=None,
     bias_init=None,
+    left_pad=None,
+    sinks=False,
     **arguments
 ):
     """Attention with learned projections of queries, keys, values and of what is attended to.
@@ -124,14 +131,14 @@ def multi_head_attention(
     head_dim      size of a head (default dim_in / num_heads)
     dim_kv        last dim of key_value (default dim_in)
     dim_out       last dim of the result (default dim_in)
-    lengths, centers, mask, bias, arguments
+    lengths, centers, mask, bias, left_pad, arguments
                   as `masked_attention` takes them
     sinks         learn an attention sink for each head of the queries, which begins as 0
     weight_init, bias_init
                   as brew.fc takes them, for all four projections
 
-    Lengths are those of keys: what a query that is padding gives is for the next layer to leave
-    out, as `masked_mean` does.
+    Lengths and left_pad are those of keys: what a query that is padding gives is for the next layer
+    to leave out, as `masked_mean` does.
 
     Parameters are ``<blob_out>_q_w``, ``_q_b``, and so on with k and v; those of the last
     projection are ``<blob_out>_w`` and ``<blob_out>_b``, and sinks are ``<blob_out>_sinks``,
@@ -192,7 +199,8 @@ def multi_head_attention(
     if sinks:
         own_sinks = parameter(model, blob_out + "_sinks", [num_heads], "ConstantFill", value=0.0)
     attended = masked_attention(
-        model, qkv, blob_out + "_attended", lengths, centers, mask, bias, own_sinks, **arguments
+        model, qkv, blob_out + "_attended", lengths, centers, mask, bias, left_pad, own_sinks,
+        **arguments
     )
     by_place = net.Transpose(attended, blob_out + "_by_place", axes=[0, 2, 1, 3])
     # All heads of a place, side by side, are one input.
@@ -284,15 +292,20 @@ def _task_queries(model, blob_in, blob_out, dim_in, num_tasks, task):
     return net.Add([zeros, net.ExpandDims(table, blob_out + "_row", dims=[0])], blob_out + "_query")
 
 
-def _extras(layer, lengths, centers, mask, bias, arguments):
-    """The optional inputs that there are, in the operator's order; `arguments` comes to tell so."""
+def _extras(layer, lengths, centers, left_pad, mask, bias, arguments):
+    """The optional inputs that there are, in the operator's order; `arguments` comes to say so."""
     must_not_be_given(layer, arguments, has_mask="mask", has_bias="bias")
     mode = arguments.get("mode")
     mode = "" if mode is None else mode
     if not isinstance(mode, str):
         raise TypeError("{}: mode must be a string, but is {!r}.".format(layer, mode))
     parts = [part for part in mode.split("+") if part]
-    for part, name, blob in (("sequence", "lengths", lengths), ("window", "centers", centers)):
+    of_rows = (
+        ("sequence", "lengths", lengths),
+        ("window", "centers", centers),
+        ("left_pad", "left_pad", left_pad),
+    )
+    for part, name, blob in of_rows:
         if part in parts and blob is None:
             raise ValueError("{}: mode {} needs {}.".format(layer, part, name))
         if part not in parts and blob is not None:
@@ -300,4 +313,4 @@ def _extras(layer, lengths, centers, mask, bias, arguments):
     arguments["mode"] = "+".join(parts)
     arguments["has_mask"] = int(mask is not None)
     arguments["has_bias"] = int(bias is not None)
-    return [blob for blob in (lengths, centers, mask, bias) if blob is not None]
+    return [blob for blob in (lengths, centers, left_pad, mask, bias) if blob is not None]
