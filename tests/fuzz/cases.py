@@ -354,10 +354,12 @@ def draw_gate(random):
     if kind == "hard_concrete":
         args.update(some_args(random, beta=(0.5, 2.0), gamma=(-0.5, 0.0), zeta=(1.0, 1.5)))
     if kind in SOFTMAXES:
+        if one_in(random, 2):
+            inputs[1] = array(random, dtype, x.shape)  # rows that are seldom of one entry
         args.update(some_args(random, tau=(0.5, 2.0, 3), hard=(0, 1)))
     if kind in DRAWN:
         args["is_test"] = random.randint(2)
-        outputs = random.randint(1, 4)
+        outputs = pick(random, (1, 2, 3, 3))  # of three the last says what was drawn
     return Case(inputs, args, outputs, 0 if one_in(random, 4) else None)
 
 
