@@ -133,7 +133,7 @@ HWY_INLINE void GatherSmall(
 
 // The same as C, of any type.
 template <typename C>
-HWY_INLINE const C* LoadSmall(
+HWY_NOINLINE const C* LoadSmall(
     Real type, const void* small, const RowBroadcast& at, int64_t first, int64_t count,
     RealBlock<C>* block) {
   if constexpr (sizeof(C) == sizeof(float)) {
@@ -157,7 +157,7 @@ class GateWork {
 
   // g and, if asked for, slopes of Z's entries [first, first + count), `first` a
   // multiple of kRealBlock where there is noise. Not for kSoftmax.
-  HWY_INLINE void Values(int64_t first, int64_t count, C* g, C* slopes) {
+  HWY_NOINLINE void Values(int64_t first, int64_t count, C* g, C* slopes) {
     const C* z = LoadBlock(tensors_.type, tensors_.z, first, count, &z_);
     switch (function_.kind) {
       case GateKind::kSigmoid: ApplyGate(SigmoidGate(), z, count, g, slopes); break;
@@ -188,7 +188,7 @@ class GateWork {
   }
 
   // Stores what x and the carry are weighed to, by g. `y` may be either of them.
-  HWY_INLINE void StoreWeighed(const C* g, int64_t first, int64_t count, void* y, Stores stores) {
+  HWY_NOINLINE void StoreWeighed(const C* g, int64_t first, int64_t count, void* y, Stores stores) {
     const C* const x = LoadBlock(tensors_.type, tensors_.x, first, count, &x_);
     if (tensors_.carry == nullptr) {
       C* const out = BlockFor(tensors_.type, y, first, count, stores, &other_);
@@ -209,7 +209,7 @@ class GateWork {
   }
 
   // x - carry, or x: what d_y is multiplied with to be the gradient of g.
-  HWY_INLINE const C* Difference(int64_t first, int64_t count) {
+  HWY_NOINLINE const C* Difference(int64_t first, int64_t count) {
     const C* const x = LoadBlock(tensors_.type, tensors_.x, first, count, &x_);
     if (tensors_.carry == nullptr) return x;
     const C* const carry = LoadBlock(tensors_.type, tensors_.carry, first, count, &other_);
@@ -221,7 +221,7 @@ class GateWork {
 
   // The gradient of g: d_y * (x - carry), and what is given of its own. d_y alone where there
   // is no x.
-  HWY_INLINE void GradientOfGate(
+  HWY_NOINLINE void GradientOfGate(
       const C* d_y, const void* given, int64_t first, int64_t count, C* d_g) {
     if (tensors_.x == nullptr) {
       ForEachVector<C>(
@@ -240,7 +240,7 @@ class GateWork {
   }
 
   // Gradients of x and the carry.
-  HWY_INLINE void StoreScaled(
+  HWY_NOINLINE void StoreScaled(
       const C* g, const C* d_y, int64_t first, int64_t count, const GateGradients& gradients,
       Stores stores) {
     if (gradients.d_x == nullptr) return;
@@ -258,7 +258,7 @@ class GateWork {
   }
 
   // The gradient of z from `d_g`, that of g, in its place.
-  HWY_INLINE void TimesSlope(const C* slopes, int64_t count, C* d_g) {
+  HWY_NOINLINE void TimesSlope(const C* slopes, int64_t count, C* d_g) {
     const bool masks = function_.masks();
     ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
       const auto slope = hn::Load(d, slopes + i);
@@ -285,7 +285,7 @@ class GateWork {
   }
 
   // (z + log u - log(1 - u)) / beta, with u of (0, 1).
-  HWY_INLINE const C* AddNoise(const C* z, int64_t first, int64_t count) {
+  HWY_NOINLINE const C* AddNoise(const C* z, int64_t first, int64_t count) {
     HWY_ALIGN uint32_t numbers[kRealBlock];
     RandomNumbers(function_.noise, first, count, numbers);
     ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
@@ -306,7 +306,7 @@ class GateWork {
 // Z's blocks [begin, end): g, by which C is meant, to `values`, and to `g` in the
 // tensors' type; either may be null.
 template <typename C>
-HWY_INLINE void StoreValues(
+HWY_NOINLINE void StoreValues(
     const GateFunction& function, const GateTensors& tensors, int64_t begin, int64_t end, C* values,
     void* g) {
   GateWork<C> work(function, tensors);
@@ -322,7 +322,7 @@ HWY_INLINE void StoreValues(
 
 // The same for the rows [begin, end) of kSoftmax.
 template <typename C>
-HWY_INLINE void StoreSoftmax(
+HWY_NOINLINE void StoreSoftmax(
     const GateFunction& function, const GateTensors& tensors, int64_t begin, int64_t end, C* values,
     void* g) {
   const int64_t columns = tensors.columns;
@@ -751,7 +751,7 @@ HWY_INLINE int64_t SoftmaxRowsOf(const GateTensors& tensors) {
 
 // g, by which C is meant, of all of Z into the scratch; also into `g` unless null.
 template <typename C>
-HWY_INLINE C* AllValues(
+HWY_NOINLINE C* AllValues(
     const GateFunction& function, const GateTensors& tensors, void* g, GateScratch* scratch,
     ParallelFor parallel_for) {
   C* const values = ValuesMemory<C>(tensors.gate_size, scratch);

@@ -23,7 +23,7 @@ namespace HWY_NAMESPACE {
 
 // z[0, count) += -log(-log u) of the numbers of the places [first, first + count).
 template <typename C>
-HWY_INLINE void AddGumbelNoise(RandomStream stream, int64_t first, int64_t count, C* z) {
+HWY_NOINLINE void AddGumbelNoise(RandomStream stream, int64_t first, int64_t count, C* z) {
   const hn::ScalableTag<C> d;
   const int64_t lanes = LanesOf(d);
   HWY_ALIGN uint32_t numbers[kRandomGroup];
@@ -48,7 +48,7 @@ HWY_INLINE void AddGumbelNoise(RandomStream stream, int64_t first, int64_t count
 
 // to[0, count) /= tau.
 template <typename C>
-HWY_INLINE void DivideBy(double tau, int64_t count, C* to) {
+HWY_NOINLINE void DivideBy(double tau, int64_t count, C* to) {
   if (tau == 1) return;
   const hn::ScalableTag<C> d;
   const auto divisor = hn::Set(d, static_cast<C>(tau));
@@ -72,7 +72,7 @@ HWY_INLINE void LoadLogits(
 // A row becomes 1 at its greatest, the first of equals, and 0 elsewhere; or NaN where its softmax
 // is.
 template <typename C>
-HWY_INLINE void ChooseRow(C* row, int64_t columns) {
+HWY_NOINLINE void ChooseRow(C* row, int64_t columns) {
   const hn::ScalableTag<C> d;
   const auto none = hn::Set(d, -std::numeric_limits<C>::infinity());
   auto greatest = none;
@@ -101,7 +101,7 @@ HWY_INLINE void ChooseRows(C* row, int64_t rows, int64_t columns) {
 
 // g of `rows` rows of Z, whose entries begin at `first`.
 template <typename C>
-HWY_INLINE void LoadSoftmax(
+HWY_NOINLINE void LoadSoftmax(
     const GateFunction& function, const GateTensors& tensors, int64_t first, int64_t rows, C* g) {
   LoadLogits(function, tensors, first, rows, g);
   if (function.hard) {

@@ -544,18 +544,13 @@ HWY_INLINE void SoftmaxGradientRow(
     const Scores<T>& scores, const ScoreMask& mask, const SoftmaxOutputs<T>& outputs, T* dx,
     const RowScratch<T>& scratch, int64_t row, double* HWY_RESTRICT sums,
     ParallelFor parallel_for) {
-  const auto of_form = [&](auto log) HWY_ATTR {
-    constexpr bool kLog = decltype(log)::value;
-    if (scores.columns <= kPieceEntries) {
-      GradientRowOfPieces<false, kLog>(scores, mask, outputs, dx, scratch, row, sums, parallel_for);
-    } else {
-      GradientRowOfPieces<true, kLog>(scores, mask, outputs, dx, scratch, row, sums, parallel_for);
-    }
-  };
   if (outputs.form == SoftmaxForm::kLog) {
-    of_form(std::true_type());
+    // Of any length, which is compiled once.
+    GradientRowOfPieces<true, true>(scores, mask, outputs, dx, scratch, row, sums, parallel_for);
+  } else if (scores.columns <= kPieceEntries) {
+    GradientRowOfPieces<false, false>(scores, mask, outputs, dx, scratch, row, sums, parallel_for);
   } else {
-    of_form(std::false_type());
+    GradientRowOfPieces<true, false>(scores, mask, outputs, dx, scratch, row, sums, parallel_for);
   }
 }
 

@@ -63,7 +63,7 @@ HWY_INLINE void NarrowBlock(const C* block, int64_t count, T* to, Stores stores)
 // from[first, first + count) as C: where they lie, if they are such already and
 // whole vectors, else in `block`, with zeros up to the end of the last vector.
 template <typename C>
-HWY_INLINE const C* LoadBlock(
+HWY_NOINLINE const C* LoadBlock(
     Real type, const void* from, int64_t first, int64_t count, RealBlock<C>* block) {
   if constexpr (std::is_same<C, float>::value) {
     if (type == Real::kFloat16) {
@@ -95,7 +95,7 @@ HWY_INLINE C* BlockFor(
 // to[first, first + count) from block[0, count), which is readable up to the next
 // whole vector, or is that place itself.
 template <typename C>
-HWY_INLINE void StoreBlock(
+HWY_NOINLINE void StoreBlock(
     Real type, const C* block, int64_t first, int64_t count, void* to, Stores stores) {
   if constexpr (std::is_same<C, float>::value) {
     if (type == Real::kFloat16) {
@@ -116,7 +116,7 @@ HWY_INLINE void StoreBlock(
 
 // The same for any count, to and from memory of Cs.
 template <typename C>
-HWY_INLINE void LoadSpan(Real type, const void* from, int64_t first, int64_t count, C* to) {
+HWY_NOINLINE void LoadSpan(Real type, const void* from, int64_t first, int64_t count, C* to) {
   RealBlock<C> block;
   for (int64_t i = 0; i < count; i += kRealBlock) {
     const int64_t in_block = std::min(kRealBlock, count - i);
@@ -126,7 +126,7 @@ HWY_INLINE void LoadSpan(Real type, const void* from, int64_t first, int64_t cou
 }
 
 template <typename C>
-HWY_INLINE void StoreSpan(Real type, const C* from, int64_t first, int64_t count, void* to) {
+HWY_NOINLINE void StoreSpan(Real type, const C* from, int64_t first, int64_t count, void* to) {
   constexpr Real kType = sizeof(C) == sizeof(float) ? Real::kFloat32 : Real::kFloat64;
   RealBlock<C> block;
   for (int64_t i = 0; i < count; i += kRealBlock) {
@@ -173,7 +173,7 @@ HWY_INLINE hn::VFromD<D> ToDouble(D d, V v) {
 // `count` alone gives; both are readable up to the next whole vector, where the
 // products of what follows are 0.
 template <typename C>
-HWY_INLINE double SumOfProducts(const C* a, const C* b, int64_t count) {
+HWY_NOINLINE double SumOfProducts(const C* a, const C* b, int64_t count) {
   const hn::ScalableTag<double> d;
   const hn::Rebind<C, hn::ScalableTag<double>> dc;
   const int64_t step = LanesOf(d);
@@ -215,7 +215,7 @@ HWY_INLINE void SoftmaxGradient(const C* g, int64_t columns, C* d_g) {
 
 // sums[i] += a[i] * b[i], i < count: of doubles for every C.
 template <typename C>
-HWY_INLINE void AddProducts(const C* a, const C* b, int64_t count, double* sums) {
+HWY_NOINLINE void AddProducts(const C* a, const C* b, int64_t count, double* sums) {
   const hn::ScalableTag<double> d;
   const hn::Rebind<C, hn::ScalableTag<double>> dc;
   const int64_t step = LanesOf(d);
@@ -297,7 +297,7 @@ HWY_INLINE void SoftmaxLongRow(C* row, int64_t columns) {
 
 // Each of `rows` rows becomes its softmax.
 template <typename C>
-HWY_INLINE void SoftmaxRows(C* row, int64_t rows, int64_t columns) {
+HWY_NOINLINE void SoftmaxRows(C* row, int64_t rows, int64_t columns) {
   if (columns <= 32) {
     if (columns > 0) SoftmaxShortRows(row, rows, columns);
     return;

@@ -34,7 +34,7 @@ def masked_softmax(
     bias       of the type of the scores and broadcast to them: added before
     left_pad   as lengths: ``j >= left_pad`` is kept
     arguments  those of the operator: mode, radius, diagonal, window_left, window_right, scale,
-               empty_row
+               empty_row, log
 
     Lengths, centers and left_pad add "sequence", "window" and "left_pad" to the mode by themselves.
     Returns blob_out.
