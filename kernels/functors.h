@@ -159,8 +159,8 @@ class IntersectionFunctor {
   // Sequence, window, left padding, the four triangles and the two sides of a band.
   static constexpr size_t kMaxParts = 9;
 
-  // The caller adds at most kMaxParts.
-  void Add(const MaskFunctor& part) { parts_[size_++] = part; }
+  // Throws std::out_of_range beyond kMaxParts.
+  void Add(const MaskFunctor& part) { parts_.at(size_++) = part; }
   size_t size() const { return size_; }
   const MaskFunctor& part(size_t i) const { return parts_[i]; }
 

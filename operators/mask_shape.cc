@@ -2,27 +2,33 @@
 
 #include <algorithm>
 #include <limits>
+#include <list>
+#include <tuple>
 
 namespace caffe2 {
 namespace mask {
 
 using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
 
-namespace {
-
-constexpr std::array<const char*, 7> kPartNames{"sequence", "window",    "left_pad", "upper",
-                                                "lower",    "upperdiag", "lowerdiag"};
-static_assert(
-    kPartNames.size() + 2 == IntersectionFunctor::kMaxParts, "all shapes, and the sides of a band");
-
-// The shape that reads an input, and what the input is called.
-struct Reader {
-  const char* part;
-  const char* input;
+// Where a functor is made: for rows at a position, with the arguments and inputs of an operator.
+struct Place {
+  const RowPosition& position;
+  const std::array<RowEntries, kRowInputs>& entries;
+  int64_t radius;
+  int64_t diagonal;
 };
 
-constexpr std::array<Reader, kRowInputs> kReaders{
-    {{"sequence", "lengths"}, {"window", "centers"}, {"left_pad", "left_pad"}}};
+struct MaskPart {
+  const char* name;
+  const char* also;   // what others call it, or empty
+  const char* keeps;  // of row i
+  RowInput reads;     // kRowInputs stands for none
+  MaskFunctor (*make)(const Place& at);
+};
+
+namespace {
+
+constexpr std::array<const char*, kRowInputs> kInputNames{"lengths", "centers", "left_pad"};
 
 // A shape of entries of the type that the input has.
 template <template <typename> class Shape, typename... Arguments>
@@ -31,6 +37,63 @@ MaskFunctor OfEntries(const RowEntries& of, Arguments... arguments) {
     return Shape<int32_t>{of.tensor->data<int32_t>(), arguments..., of.index};
   }
   return Shape<int64_t>{of.tensor->data<int64_t>(), arguments..., of.index};
+}
+
+template <class Triangle>
+MaskFunctor TriangleAt(const Place& at) {
+  return Triangle{at.diagonal, at.position};
+}
+
+// All shapes, in the order in which texts name them.
+constexpr std::array<MaskPart, 7> kParts{{
+    {"sequence", "", "j < lengths[i]", kLengths,
+     [](const Place& at) { return OfEntries<SequenceFunctor>(at.entries[kLengths]); }},
+    {"window", "", "abs(j - centers[i]) <= radius", kCenters,
+     [](const Place& at) { return OfEntries<WindowFunctor>(at.entries[kCenters], at.radius); }},
+    {"left_pad", "", "j >= left_pad[i]", kLeftPad,
+     [](const Place& at) { return OfEntries<LeftPadFunctor>(at.entries[kLeftPad]); }},
+    {"upper", "causal", "j <= i + diagonal", kRowInputs, TriangleAt<UpperFunctor>},
+    {"lower", "", "j >= i + diagonal", kRowInputs, TriangleAt<LowerFunctor>},
+    {"upperdiag", "", "j < i + diagonal", kRowInputs, TriangleAt<UpperDiagFunctor>},
+    {"lowerdiag", "", "j > i + diagonal", kRowInputs, TriangleAt<LowerDiagFunctor>},
+}};
+static_assert(
+    std::tuple_size<decltype(kParts)>::value + 2 == IntersectionFunctor::kMaxParts,
+    "all shapes, and the sides of a band");
+
+// Null where there is no such shape.
+const MaskPart* FindPart(const std::string& name) {
+  const auto* const found = std::find_if(
+      kParts.begin(), kParts.end(), [&](const MaskPart& part) { return part.name == name; });
+  return found == kParts.end() ? nullptr : found;
+}
+
+// " (causal)", or nothing.
+std::string AlsoOf(const MaskPart& part) {
+  return *part.also == 0 ? "" : std::string(" (") + part.also + ")";
+}
+
+std::string ListOfParts() {
+  std::string list;
+  for (const MaskPart& part : kParts) {
+    list += (list.empty() ? "" : ", ") + (part.name + AlsoOf(part));
+  }
+  return list;
+}
+
+std::string RowsOfParts() {
+  std::string rows;
+  for (const MaskPart& part : kParts) {
+    const char* const input = part.reads == kRowInputs ? "" : kInputNames[part.reads];
+    rows += std::string(rows.empty() ? "| " : "\n| ") + part.name + " | " + part.keeps +
+            AlsoOf(part) + " | " + input + (*input == 0 ? "|" : " |");
+  }
+  return rows;
+}
+
+void Replace(const std::string& name, const std::string& by, std::string* text) {
+  const size_t at = text->find(name);
+  if (at != std::string::npos) text->replace(at, name.size(), by);
 }
 
 std::vector<std::string> Split(const std::string& mode) {
@@ -55,7 +118,15 @@ int64_t WindowSide(const OperatorDef& def, const char* name) {
 }  // namespace
 
 const char* NameOf(RowInput input) {
-  return kReaders[input].input;
+  return kInputNames[input];
+}
+
+const char* WithShapes(const char* text) {
+  static std::list<std::string> texts;
+  std::string& with = texts.emplace_back(text);
+  Replace("{shapes}", RowsOfParts(), &with);
+  Replace("{names}", ListOfParts(), &with);
+  return with.c_str();
 }
 
 MaskShape::MaskShape(const OperatorDef& def, Use use)
@@ -63,18 +134,19 @@ MaskShape::MaskShape(const OperatorDef& def, Use use)
   const std::string mode = Arguments(def).String("mode", "");
   const bool scores = use == Use::kScores;
   if (!scores || !mode.empty()) {
-    for (const std::string& part : Split(mode)) {
+    for (const std::string& name : Split(mode)) {
+      const MaskPart* const part = FindPart(name);
       CAFFE_ENFORCE(
-          std::count(kPartNames.begin(), kPartNames.end(), part) == 1, def.type(),
-          ": argument mode must be ", scores ? "empty" : "mask",
-          ", or shapes of sequence, window, left_pad, upper (causal), lower, upperdiag, lowerdiag "
-          "joined by '+', but is '",
-          mode, "'.");
-      if (!Has(part)) parts_.push_back(part);
+          part != nullptr, def.type(), ": argument mode must be ", scores ? "empty" : "mask",
+          ", or shapes of ", ListOfParts(), " joined by '+', but is '", mode, "'.");
+      if (std::count(parts_.begin(), parts_.end(), part) == 0) parts_.push_back(part);
     }
   }
   for (size_t i = 0; i < kRowInputs; ++i) {
-    if (Has(kReaders[i].part)) row_inputs_.push_back(static_cast<RowInput>(i));
+    const auto reads = [i](const MaskPart* part) { return part->reads == i; };
+    if (std::any_of(parts_.begin(), parts_.end(), reads)) {
+      row_inputs_.push_back(static_cast<RowInput>(i));
+    }
   }
   CAFFE_ENFORCE(
       radius_ >= 0, def.type(), ": argument radius must not be negative, but is ", radius_, ".");
@@ -83,30 +155,11 @@ MaskShape::MaskShape(const OperatorDef& def, Use use)
   window_right_ = WindowSide(def, "window_right");
 }
 
-bool MaskShape::Has(const std::string& part) const {
-  return std::count(parts_.begin(), parts_.end(), part) > 0;
-}
-
 IntersectionFunctor MaskShape::Functor(
     const RowPosition& position, const std::array<RowEntries, kRowInputs>& entries) const {
   IntersectionFunctor functor;
-  for (const std::string& part : parts_) {
-    if (part == "sequence") {
-      functor.Add(OfEntries<SequenceFunctor>(entries[kLengths]));
-    } else if (part == "window") {
-      functor.Add(OfEntries<WindowFunctor>(entries[kCenters], radius_));
-    } else if (part == "left_pad") {
-      functor.Add(OfEntries<LeftPadFunctor>(entries[kLeftPad]));
-    } else if (part == "upper") {
-      functor.Add(UpperFunctor{diagonal_, position});
-    } else if (part == "lower") {
-      functor.Add(LowerFunctor{diagonal_, position});
-    } else if (part == "upperdiag") {
-      functor.Add(UpperDiagFunctor{diagonal_, position});
-    } else {
-      functor.Add(LowerDiagFunctor{diagonal_, position});
-    }
-  }
+  const Place at{position, entries, radius_, diagonal_};
+  for (const MaskPart* const part : parts_) functor.Add(part->make(at));
   if (window_left_ >= 0) functor.Add(LowerFunctor{-window_left_, position});
   if (window_right_ >= 0) functor.Add(UpperFunctor{window_right_, position});
   return functor;

@@ -20,11 +20,18 @@ enum RowInput : size_t { kLengths, kCenters, kLeftPad, kRowInputs };
 
 const char* NameOf(RowInput input);
 
-// Such an input, null where it is not needed, and which of its entries is a row's.
+// Such an input, null where it is not needed, and which of its entries belongs to a row.
 struct RowEntries {
   const Tensor* tensor = nullptr;
   caffe2op_mask::RowIndex index;
 };
+
+// One of the shapes that a mode may name; see mask_shape.cc.
+struct MaskPart;
+
+// A text of a schema, which keeps a pointer to it for good. {shapes} becomes the rows of a table,
+// "| name | where it keeps | the input it reads |", and {names} the names, joined by commas.
+const char* WithShapes(const char* text);
 
 // The shapes that `mode` joins with '+': what each of them masks is masked.
 class MaskShape {
@@ -46,9 +53,7 @@ class MaskShape {
       const std::array<RowEntries, kRowInputs>& entries) const;
 
  private:
-  bool Has(const std::string& part) const;
-
-  std::vector<std::string> parts_;
+  std::vector<const MaskPart*> parts_;  // each once
   std::vector<RowInput> row_inputs_;
   int64_t radius_;
   int64_t diagonal_;

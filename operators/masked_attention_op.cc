@@ -353,10 +353,7 @@ print(workspace.FetchBlob("O")[0, 0].tolist())
 [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0]]
 ```
 )DOC")
-      .Arg(
-          "mode",
-          "string: none of, or some of sequence, window, left_pad, upper, lower, upperdiag, "
-          "lowerdiag, joined by '+'")
+      .Arg("mode", WithShapes("string: none of, or some of {names}, joined by '+'"))
       .Arg("radius", "int (default 10): keys kept on each side of a window's center")
       .Arg("diagonal", "int (default 0): moves the boundary of a triangle to the right")
       .Arg("window_left", "int (default -1, open): keys kept left of the query's position")

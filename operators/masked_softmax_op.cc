@@ -163,7 +163,7 @@ void FillMaskedSoftmaxSchema(OpSchema& schema) {
         }
         return out;
       })
-      .SetDoc(R"DOC(
+      .SetDoc(WithShapes(R"DOC(
 Softmax over the last axis of X, of what a mask keeps: `Y[.., j]` is exp(s_j) divided by the sum of
 exp(s) over the kept entries of the row, with scores s = scale * X + bias. Masked entries are exactly
 0, and nothing that is masked, NaN and infinity included, has any effect. The work falls with what is
@@ -176,13 +176,7 @@ An entry is kept where all of these keep it:
 
 | mode | kept where | input |
 | --- | --- | --- |
-| sequence | j < lengths[..] | lengths |
-| window | abs(j - centers[..]) <= radius | centers |
-| left_pad | j >= left_pad[..] | left_pad |
-| upper | j <= i + diagonal (causal) | |
-| lower | j >= i + diagonal | |
-| upperdiag | j < i + diagonal | |
-| lowerdiag | j > i + diagonal | |
+{shapes}
 
 - `window_left` and `window_right`: j from i - window_left to i + window_right;
 - `mask`: True.
@@ -237,11 +231,8 @@ print(np.round(workspace.FetchBlob("causal").astype(float), 6).tolist())
 [[0.25, 0.75, 0.0], [0.25, 0.25, 0.5], [0.0, 0.0, 0.0]]
 [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]
 ```
-)DOC")
-      .Arg(
-          "mode",
-          "string: none of, or some of sequence, window, left_pad, upper, lower, upperdiag, "
-          "lowerdiag, joined by '+'")
+)DOC"))
+      .Arg("mode", WithShapes("string: none of, or some of {names}, joined by '+'"))
       .Arg("radius", "int (default 10): entries kept on each side of a window's center")
       .Arg("diagonal", "int (default 0): moves the boundary of a triangle to the right")
       .Arg("window_left", "int (default -1, open): entries kept left of the row's own position")

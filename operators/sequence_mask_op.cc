@@ -186,7 +186,7 @@ void FillSequenceMaskSchema(OpSchema& schema) {
       .TensorInferenceFunction([](const OperatorDef&, const std::vector<TensorShape>& in) {
         return std::vector<TensorShape>{in[0]};
       })
-      .SetDoc(R"DOC(
+      .SetDoc(WithShapes(R"DOC(
 Fills what a mask excludes with `fill_val`, as attention does before its softmax, and leaves the rest.
 
 The mask is a matrix. Its columns are the dims of `data` from `axis` on, flattened, its rows the dims
@@ -196,21 +196,16 @@ shape `[B, H, L, L]` need `axis` = 3 and `batch` = 1. With `repeat_from_axis`, c
 `axis` up to it, and each covers all dims from there on; where it comes before `axis` by dims of 1, it
 means `axis`.
 
-`mode` says what is filled at row i, column j:
+`mode` says what is kept of row i, by column j; the rest is filled:
 
-| mode | filled where | input 1 |
+| mode | kept where | input |
 | --- | --- | --- |
-| sequence | j >= lengths[i] | lengths |
-| window | abs(j - centers[i]) > radius | centers |
-| left_pad | j < left_pad[i] | left_pad |
-| upper | j > i + diagonal (what is left is causal) | |
-| lower | j < i + diagonal | |
-| upperdiag | j >= i + diagonal | |
-| lowerdiag | j <= i + diagonal | |
-| mask | mask is False | mask |
+{shapes}
+| mask | mask is True | mask |
 
-Shapes joined with `+` fill what any of them fills: "sequence+upper" is causal and padded. Where
-several are read, inputs come in the order lengths, centers, left_pad.
+The triangles are named for what they fill. Shapes joined with `+` fill what any of them fills:
+"sequence+upper" is causal and padded. Where several inputs are read, they come in the order lengths,
+centers, left_pad.
 
 `lengths`, `centers` and `left_pad` have one entry for each row (rows between `batch` and `axis`, if
 there is a batch), or the shape of the leading dims of `data`, each entry for all rows under it:
@@ -253,11 +248,8 @@ print(workspace.FetchBlob("causal").tolist())
 [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
 [[1.0, -inf, -inf], [1.0, 1.0, -inf]]
 ```
-)DOC")
-      .Arg(
-          "mode",
-          "string: mask, or sequence, window, left_pad, upper, lower, upperdiag, lowerdiag, joined "
-          "by '+'")
+)DOC"))
+      .Arg("mode", WithShapes("string: mask, or {names}, joined by '+'"))
       .Arg("axis", "int (default 1): first dim of the columns; negative counts from the back")
       .Arg("batch", "int: last dim of the batch, before axis; without it there is one matrix")
       .Arg("repeat_from_axis", "int: first dim that a column covers, from axis on")

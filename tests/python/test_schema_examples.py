@@ -43,7 +43,7 @@ def test_doc_tells_errors_and_source(name):
 
 
 def mode_table():
-    """Mode, where it fills and what input 1 is, of each row."""
+    """Mode, where it keeps and what it reads, of each row."""
     rows = re.findall(r"^\| (.+?) \| (.+?) \| (.*?) ?\|$", doc("SequenceMask"), re.MULTILINE)
     return [row for row in rows if row[0] not in ("mode", "---")]
 
@@ -52,11 +52,11 @@ def test_mode_table_is_complete():
     assert sorted(mode for mode, _, _ in mode_table()) == sorted(list(reference.MASKED) + ["mask"])
 
 
-@pytest.mark.parametrize("mode, filled, input_1", mode_table(), ids=lambda text: text)
+@pytest.mark.parametrize("mode, kept, name", mode_table(), ids=lambda text: text)
 @pytest.mark.parametrize("diagonal", [-1, 0, 2])
-def test_mode_table(mode, filled, input_1, diagonal):
-    """The condition in the table, read as Python, is true just where the output is filled."""
-    condition = re.sub(r" \(.* causal\)$", "", filled)
+def test_mode_table(mode, kept, name, diagonal):
+    """The condition in the table, read as Python, is true just where the output is not filled."""
+    condition = kept.replace(" (causal)", "")
     rows, columns, radius = 4, 5, 1
     entries = {
         "lengths": np.array([0, 2, 5, 9], "int32"),
@@ -64,11 +64,11 @@ def test_mode_table(mode, filled, input_1, diagonal):
         "left_pad": np.array([-1, 0, 3, 7], "int32"),
         "mask": np.arange(rows * columns).reshape(rows, columns) % 3 == 0,
     }
-    inputs = [np.ones((rows, columns), "float32")] + ([entries[input_1]] if input_1 else [])
+    inputs = [np.ones((rows, columns), "float32")] + ([entries[name]] if name else [])
     output = run(
         "SequenceMask", *inputs, mode=mode, radius=radius, diagonal=diagonal, fill_val=0.0
     )
     for i, j in itertools.product(range(rows), range(columns)):
         names = dict(entries, i=i, j=j, radius=radius, diagonal=diagonal)
         names["mask"] = bool(entries["mask"][i, j])
-        assert (output[i, j] == 0) == eval(condition, names), (i, j)
+        assert (output[i, j] == 1) == eval(condition, names), (i, j)
