@@ -682,23 +682,30 @@ def judge_attention_gradient(case, outputs):
 
 
 def judge_softmax_gradient(case, outputs):
-    y, d_y = [wide(one) for one in case.inputs[:2]]
-    if case.args.get("empty_row", "zero") != "zero" or not finite([y, d_y]):
+    args = dict(case.args)
+    following = iter(case.inputs)
+    y = wide(next(following))
+    d_y = wide(next(following)) if args.pop("has_d_y", 1) else np.zeros(y.shape)
+    d_lse = wide(next(following)) if args.pop("has_d_lse", 0) else np.zeros(y.shape[:-1])
+    log = args.pop("log", 0)
+    if args.get("empty_row", "zero") != "zero" or not finite([d_y, d_lse]):
+        return
+    if not finite([np.exp(y) if log else y]):
         return
     extras = attention_reference.read_extras(
-        [one if one.dtype == "bfloat16" else np.asarray(one) for one in case.inputs[2:]], case.args
+        [one if one.dtype == "bfloat16" else np.asarray(one) for one in following], args
     )
-    keep = attention_reference.kept(y.shape, extras._replace(bias=None), **case.args)
-    d_y = np.where(keep, d_y, 0)
-    if case.args.get("log"):
-        alive = (keep & (y > -np.inf)).any(-1, keepdims=True)
-        p = np.where(keep, np.exp(y), 0)
-        expected = np.where(keep & alive, d_y - p * d_y.sum(-1, keepdims=True), 0)
+    keep = attention_reference.kept(y.shape, extras._replace(bias=None), **args)
+    d_y, d_lse = np.where(keep, d_y, 0), d_lse[..., None]
+    p = np.where(keep, np.exp(y) if log else y, 0)
+    if log:
+        expected = np.where(keep, d_y - p * (d_y.sum(-1, keepdims=True) - d_lse), 0)
     else:
-        y = np.where(keep, y, 0)
-        expected = y * (d_y - (y * d_y).sum(-1, keepdims=True))
-    scale = real(case.args.get("scale", 1.0))
-    assert_near("dX", outputs[0], scale * expected, str(case.inputs[0].dtype), size_of(d_y))
+        expected = p * (d_y - (p * d_y).sum(-1, keepdims=True) + d_lse)
+    expected = np.where((p != 0).any(-1, keepdims=True), expected, 0)
+    scale = real(args.get("scale", 1.0))
+    size = size_of(d_y) + size_of(d_lse)
+    assert_near("dX", outputs[0], scale * expected, str(case.inputs[0].dtype), size)
 
 
 FAMILIES = {

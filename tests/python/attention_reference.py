@@ -292,7 +292,8 @@ def masked_attention_gradient(
     leaves = {i: _leaf(array) for i, array in enumerate((q, k, v))}
     bias, sinks = None, None
     if extras.bias is not None:
-        bias = leaves[len(leaves) + sum(x is not None for x in extras[:3])] = _leaf(extras.bias)
+        behind = 0 if extras.sinks is None else 1
+        bias = leaves[2 + len(inputs) - behind] = _leaf(extras.bias)
     if extras.sinks is not None:
         sinks = leaves[2 + len(inputs)] = _leaf(extras.sinks)
     outputs = _torch_attention(

@@ -337,7 +337,7 @@ class TestSchemasAmended(object):
         max_input, _, doc, args, keep_doc = out[2].split("; ")
         assert (max_input, doc, args, keep_doc) == ("2", "False", "[]", "False")
         max_input, args, doc, boolean_args, keep_doc = out[3].split("; ")
-        assert (max_input, doc, keep_doc) == ("3", "True", "True")
+        assert (max_input, doc, keep_doc) == ("4", "True", "True")
         assert args == str(
             [
                 "axis",
