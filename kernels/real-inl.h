@@ -74,7 +74,8 @@ HWY_INLINE hn::VFromD<Half16<D>> LowerHalves(D /*d*/, VU bits) {
 }
 
 template <class D>
-HWY_INLINE hn::VFromD<Half16<D>> Narrow(D d, const Float16* /*type*/, hn::VFromD<D> v) {
+HWY_INLINE hn::VFromD<Half16<D>> Narrow(
+    [[maybe_unused]] D d, const Float16* /*type*/, hn::VFromD<D> v) {
 #if HWY_TARGET <= HWY_AVX2
   return hn::BitCast(Half16<D>(), hn::DemoteTo(hn::Rebind<hwy::float16_t, D>(), v));
 #else
