@@ -216,7 +216,7 @@ print(runtime.OpSchema.get("SequenceMask").doc)
 """
     assert "mode='upper', x_ij = -inf if j < i" in fresh_process.output(HEAD + code)
     ours = fresh_process.output("import caffe2op_mask\n" + HEAD + code)
-    assert "| upper | j > i + diagonal" in ours
+    assert "| upper | j <= i + diagonal" in ours
     data = np.ones((2, 2), dtype=np.float32)
     for engine in (STOCK, OURS):
         output = run(engine, "SequenceMask", [data], mode="upper", fill_val=0.0)
