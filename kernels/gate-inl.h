@@ -209,7 +209,7 @@ class GateWork {
   }
 
   // x - carry, or x: what d_y is multiplied with to be the gradient of g.
-  HWY_NOINLINE const C* Difference(int64_t first, int64_t count) {
+  HWY_INLINE const C* Difference(int64_t first, int64_t count) {
     const C* const x = LoadBlock(tensors_.type, tensors_.x, first, count, &x_);
     if (tensors_.carry == nullptr) return x;
     const C* const carry = LoadBlock(tensors_.type, tensors_.carry, first, count, &other_);

@@ -39,7 +39,7 @@ HWY_INLINE void ForEachVector(int64_t count, const F& f) {
 
 // block[0, count) = from[0, count), with zeros up to the end of the last vector.
 template <typename T, typename C>
-HWY_INLINE void WidenBlock(const T* from, int64_t count, RealBlock<C>* block) {
+HWY_NOINLINE void WidenBlock(const T* from, int64_t count, RealBlock<C>* block) {
   const hn::ScalableTag<C> d;
   int64_t i = 0;
   for (; i + LanesOf(d) <= count; i += LanesOf(d)) {
@@ -50,7 +50,7 @@ HWY_INLINE void WidenBlock(const T* from, int64_t count, RealBlock<C>* block) {
 
 // to[0, count) = block[0, count), rounded.
 template <typename T, typename C>
-HWY_INLINE void NarrowBlock(const C* block, int64_t count, T* to, Stores stores) {
+HWY_NOINLINE void NarrowBlock(const C* block, int64_t count, T* to, Stores stores) {
   HWY_ALIGN T rounded[kRealBlock];
   ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
     StoreReal(d, hn::LoadU(d, block + i), rounded + i);
@@ -63,7 +63,7 @@ HWY_INLINE void NarrowBlock(const C* block, int64_t count, T* to, Stores stores)
 // from[first, first + count) as C: where they lie, if they are such already and
 // whole vectors, else in `block`, with zeros up to the end of the last vector.
 template <typename C>
-HWY_NOINLINE const C* LoadBlock(
+HWY_INLINE const C* LoadBlock(
     Real type, const void* from, int64_t first, int64_t count, RealBlock<C>* block) {
   if constexpr (std::is_same<C, float>::value) {
     if (type == Real::kFloat16) {
@@ -95,7 +95,7 @@ HWY_INLINE C* BlockFor(
 // to[first, first + count) from block[0, count), which is readable up to the next
 // whole vector, or is that place itself.
 template <typename C>
-HWY_NOINLINE void StoreBlock(
+HWY_INLINE void StoreBlock(
     Real type, const C* block, int64_t first, int64_t count, void* to, Stores stores) {
   if constexpr (std::is_same<C, float>::value) {
     if (type == Real::kFloat16) {
@@ -173,7 +173,7 @@ HWY_INLINE hn::VFromD<D> ToDouble(D d, V v) {
 // `count` alone gives; both are readable up to the next whole vector, where the
 // products of what follows are 0.
 template <typename C>
-HWY_NOINLINE double SumOfProducts(const C* a, const C* b, int64_t count) {
+HWY_INLINE double SumOfProducts(const C* a, const C* b, int64_t count) {
   const hn::ScalableTag<double> d;
   const hn::Rebind<C, hn::ScalableTag<double>> dc;
   const int64_t step = LanesOf(d);
@@ -215,7 +215,7 @@ HWY_INLINE void SoftmaxGradient(const C* g, int64_t columns, C* d_g) {
 
 // sums[i] += a[i] * b[i], i < count: of doubles for every C.
 template <typename C>
-HWY_NOINLINE void AddProducts(const C* a, const C* b, int64_t count, double* sums) {
+HWY_INLINE void AddProducts(const C* a, const C* b, int64_t count, double* sums) {
   const hn::ScalableTag<double> d;
   const hn::Rebind<C, hn::ScalableTag<double>> dc;
   const int64_t step = LanesOf(d);
