@@ -95,6 +95,11 @@ MaskedSoftmaxGradientOp::MaskedSoftmaxGradientOp(const OperatorDef& def, Workspa
       def.output_size() == 1 || inputs_.has_bias(),
       "MaskedSoftmaxGradient: without a bias it has 1 output, but there are ", def.output_size(),
       ".");
+  // The schema lets output 0 be input 1, which need not be dY.
+  CAFFE_ENFORCE(
+      has_d_y_ || def.output(0) != def.input(1),
+      "MaskedSoftmaxGradient: without a dY dX must be another blob than input 1, but both are '",
+      def.output(0), "'.");
 }
 
 bool MaskedSoftmaxGradientOp::RunOnDevice() {

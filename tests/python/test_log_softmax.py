@@ -284,3 +284,15 @@ def test_gradient_of_another_lse(d_lse):
     x = X.astype("f")
     message = r"dLSE must be of shape \[2, 3, 4\] and type float32, but is of shape "
     assert_refused(OP + "Gradient", Case([x, x, d_lse], {"has_d_lse": 1}), message)
+
+
+def test_gradient_of_lse_alone_is_not_in_place():
+    """The schema lets dX be dY; where there is none it would be dLSE, whose memory is another's."""
+    workspace.FeedBlob("y", np.full((2, 5), 0.2, "f"))
+    workspace.FeedBlob("d_lse", np.ones(2, "f"))
+    args = dict(has_d_y=0, has_d_lse=1)
+    op = core.CreateOperator(OP + "Gradient", ["y", "d_lse"], ["d_lse"], **args)
+    message = "dX must be another blob than input 1, but both are 'd_lse'"
+    with pytest.raises(RuntimeError, match=OP + "Gradient: without a dY " + message):
+        workspace.RunOperatorOnce(op)
+    np.testing.assert_array_equal(workspace.FetchBlob("d_lse"), np.ones(2, "f"))
