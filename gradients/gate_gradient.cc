@@ -21,7 +21,7 @@ std::vector<OperatorDef> GetGateGradient::GetGradientDefs() {
         " a gradient needs the 3 outputs Y, G and noise, but there are ", def_.output_size(), ".");
     inputs.push_back(O(2));
   }
-  const std::vector<Argument> own = AddGradientsOfYAndG(&inputs);
+  const std::vector<Argument> own = AddGradientsOfOutputs(&inputs);
   return SingleGradientDef("GateGradient", "", inputs, gradients, own);
 }
 

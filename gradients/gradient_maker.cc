@@ -13,14 +13,14 @@ std::string GradientMaker::I(int i) {
   return input;
 }
 
-std::vector<Argument> GradientMaker::AddGradientsOfYAndG(std::vector<std::string>* inputs) {
+std::vector<Argument> GradientMaker::AddGradientsOfOutputs(std::vector<std::string>* inputs) {
   const bool has_d_y = !GradOut(0).IsEmpty();
-  const bool has_d_g = def_.output_size() > 1 && !GradOut(1).IsEmpty();
+  const bool has_d_second = def_.output_size() > 1 && !GradOut(1).IsEmpty();
   CAFFE_ENFORCE(
-      has_d_y || has_d_g, def_.type(),
+      has_d_y || has_d_second, def_.type(),
       ": there must be a gradient of an output, but there is none.");
   if (has_d_y) inputs->push_back(GO(0));
-  if (has_d_g) inputs->push_back(GO(1));
+  if (has_d_second) inputs->push_back(GO(1));
   if (has_d_y) return {};
   return {MakeArgument<int>("has_d_y", 0)};
 }

@@ -18,10 +18,10 @@ class GradientMaker : public GradientMakerBase {
   // overwrites it: the runtime takes what then stands there for the input.
   std::string I(int i);
 
-  // Appends the gradients of outputs Y, which is first, and G, which may be second, so far as
-  // there are any, to the inputs of the gradient operator. Returns the arguments that say which
+  // Appends the gradients of outputs Y, which is first, and G or LSE, which may be second, so far
+  // as there are any, to the inputs of the gradient operator. Returns the arguments that say which
   // there are, besides the operator's own.
-  std::vector<Argument> AddGradientsOfYAndG(std::vector<std::string>* inputs);
+  std::vector<Argument> AddGradientsOfOutputs(std::vector<std::string>* inputs);
 };
 
 }  // namespace mask

@@ -8,7 +8,7 @@ namespace mask {
 std::vector<OperatorDef> GetMaskedSoftmaxGradient::GetGradientDefs() {
   const ArgumentHelper arguments(def_);
   std::vector<std::string> inputs{O(0)};
-  std::vector<Argument> added = AddGradientsOfYAndG(&inputs);
+  std::vector<Argument> added = AddGradientsOfOutputs(&inputs);
   if (def_.output_size() > 1 && !GradOut(1).IsEmpty()) {
     added.push_back(MakeArgument<int>("has_d_lse", 1));
   }

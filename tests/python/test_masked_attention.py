@@ -38,7 +38,7 @@ from attention_reference import (
     threads,
     wave,
 )
-from op_tester import Case, assert_same, create
+from op_tester import Case, assert_same
 
 OP = "MaskedAttention"
 INF = np.inf
