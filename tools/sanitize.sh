@@ -78,12 +78,14 @@ address() {
     "$PYTHON" -m pytest -q "${tests[@]/%/.py}"
 }
 
-# The names of tests of the kernels, as a filter, that take at most so many milliseconds.
+# The names of tests of the kernels, as a filter, that take at most so many milliseconds. They are
+# timed once a run of this.
 quick() {
   local names
-  names=$(build/tests/cpp/kernels_test --target=SSE4 |
-    sed -n 's/.* OK \] \([^ ]*\) (\([0-9]*\) ms)/\2 \1/p' | awk -v most="$1" '$1 <= most { printf "%s:", $2 }') ||
+  [ -e "$TIMES" ] || build/tests/cpp/kernels_test --target=SSE4 >"$TIMES" ||
     fail "a test of the kernels fails by itself; make test shows which."
+  names=$(sed -n 's/.* OK \] \([^ ]*\) (\([0-9]*\) ms)/\2 \1/p' "$TIMES" |
+    awk -v most="$1" '$1 <= most { printf "%s:", $2 }')
   [ -n "$names" ] || fail "no test of the kernels takes $1 ms or less."
   printf '%s' "$names"
 }
@@ -134,6 +136,8 @@ clang() {
 
 [ -x "$PYTHON" ] || fail ".venv is missing; make setup makes it."
 [ -x build/tests/cpp/operators_test ] || fail "there are no tests in build/; make build makes them."
+readonly TIMES=build/kernels_test.times
+rm -f "$TIMES"
 [ $# -gt 0 ] || set -- clang address thread valgrind
 for one in "$@"; do
   case $one in
