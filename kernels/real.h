@@ -17,6 +17,26 @@ struct BFloat16 {
   uint16_t bits;
 };
 
+// An element type, as a kernel takes it beside a pointer.
+enum class Real { kFloat16, kBFloat16, kFloat32, kFloat64 };
+
+constexpr int64_t RealBytes(Real type) {
+  return type == Real::kFloat64 ? 8 : type == Real::kFloat32 ? 4 : 2;
+}
+
+// f(T{}), with T the element type that `type` stands for. The one place where an enum becomes a
+// type: kernels are called by the enum and templates inside.
+template <class F>
+auto WithElement(Real type, const F& f) {
+  switch (type) {
+    case Real::kFloat16: return f(Float16{});
+    case Real::kBFloat16: return f(BFloat16{});
+    case Real::kFloat32: return f(float{});
+    case Real::kFloat64: break;
+  }
+  return f(double{});
+}
+
 // double for double, else float.
 template <typename T>
 using Wide = std::conditional_t<std::is_same<T, double>::value, double, float>;

@@ -4,7 +4,6 @@
 
 #include "caffe2/core/operator.h"
 #include "kernels/real.h"
-#include "kernels/real_block.h"
 
 namespace caffe2 {
 namespace mask {
