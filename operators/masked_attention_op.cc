@@ -66,8 +66,7 @@ std::vector<int64_t> AttentionInputs::Shifts(
 }
 
 template <typename T>
-void AttentionInputs::Fill(
-    const Tensor& q, const Tensor& k, const Tensor& v, Bound<T>* bound) const {
+void AttentionInputs::Fill(const Tensor& q, const Tensor& k, const Tensor& v, Bound* bound) const {
   CAFFE_ENFORCE(
       q.dim() == 4 || q.dim() == 3, type_,
       ": Q must be of shape [B, H, Lq, D] or [B, Lq, D], but is of shape ", ShapeName(q.sizes()),
@@ -75,6 +74,7 @@ void AttentionInputs::Fill(
   // Without a dim of heads there is one of them, of Q as of K and V.
   const bool has_heads = q.dim() == 4;
   auto& in = bound->attention;
+  in.type = RealType(type_.c_str(), "Q", q);
   in.batch = q.size(0);
   in.heads = has_heads ? q.size(1) : 1;
   in.queries = q.size(-2);
@@ -180,8 +180,7 @@ bool MaskedAttentionGradientOp::RunOnDevice() {
 
 template <typename T>
 bool MaskedAttentionGradientOp::DoRunWithType() {
-  using K = typename KernelReal<T>::type;
-  using W = Wide<K>;
+  using W = Wide<typename KernelReal<T>::type>;
   auto bound = inputs_.Bind<T>(this, first_, first_ + 3);
   auto& in = bound.attention;
   const Tensor& q = Input(first_);
@@ -202,7 +201,7 @@ bool MaskedAttentionGradientOp::DoRunWithType() {
         TypeName(lse.dtype()), ".");
     return lse.data<W>();
   };
-  AttentionOutputs<K> outputs{};
+  AttentionOutputs outputs{};
   if (has_outputs_) {
     outputs.o = real_data("O", Input(0));
     outputs.lse = lse_data("LSE", Input(1));
@@ -221,7 +220,7 @@ bool MaskedAttentionGradientOp::DoRunWithType() {
     outputs.o = RealData<T>(o_);
     outputs.lse = lse_.data<W>();
   }
-  AttentionGradient<K> gradient{};
+  AttentionGradient gradient{};
   gradient.dq = MutableRealData<T>(Output(0, q.sizes(), at::dtype<T>()));
   gradient.dk = MutableRealData<T>(Output(1, Input(first_ + 1).sizes(), at::dtype<T>()));
   Tensor* const d_v = Output(2, Input(first_ + 2).sizes(), at::dtype<T>());
@@ -229,11 +228,6 @@ bool MaskedAttentionGradientOp::DoRunWithType() {
   if (!has_d_o_) std::fill_n(d_v->template mutable_data<T>(), d_v->numel(), T{});
   if (const Tensor* const bias = bound.tensors.bias) {
     gradient.dbias = MutableRealData<T>(Output(3, bias->sizes(), at::dtype<T>()));
-    std::fill_n(gradient.bias_dims, 4, 1);
-    // Aligned from the back; where scores have no dim of heads, that one stays 1.
-    for (int back = 1; back <= bias->dim(); ++back) {
-      gradient.bias_dims[!has_heads && back == 3 ? 0 : 4 - back] = bias->size(-back);
-    }
   }
   if (bound.tensors.sinks != nullptr) {
     gradient.dsinks = MutableRealData<T>(Output(OutputSize() - 1, {in.heads}, at::dtype<T>()));

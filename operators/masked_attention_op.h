@@ -19,15 +19,14 @@ class AttentionInputs {
 
   // Checks and gathers the inputs of an operator, Q, K and V its `first`-th and the
   // next, the optional ones from `optional` on.
-  template <typename T>
   struct Bound {
-    caffe2op_mask::Attention<typename KernelReal<T>::type> attention;
+    caffe2op_mask::Attention attention;
     ScoreTensors tensors;
     std::vector<int64_t> shifts;  // pointed to by the attention's mask
   };
   template <typename T, class Op>
-  Bound<T> Bind(Op* op, int first, int optional) const {
-    Bound<T> bound;
+  Bound Bind(Op* op, int first, int optional) const {
+    Bound bound;
     bound.tensors = scores_.Tensors(op, optional);
     Fill<T>(op->Input(first), op->Input(first + 1), op->Input(first + 2), &bound);
     return bound;
@@ -35,7 +34,7 @@ class AttentionInputs {
 
  private:
   template <typename T>
-  void Fill(const Tensor& q, const Tensor& k, const Tensor& v, Bound<T>* bound) const;
+  void Fill(const Tensor& q, const Tensor& k, const Tensor& v, Bound* bound) const;
   std::vector<int64_t> Shifts(const Tensor* lengths, int64_t queries, int64_t keys) const;
 
   const std::string type_;  // of the operator, for errors
