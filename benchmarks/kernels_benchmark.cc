@@ -26,6 +26,7 @@
 #include "kernels/boolean_unmask.h"
 #include "kernels/chunk.h"
 #include "kernels/gate.h"
+#include "kernels/masked_attention.h"
 #include "kernels/masked_fill.h"
 #include "kernels/mixture_gate.h"
 #include "kernels/random_mask.h"
@@ -353,7 +354,8 @@ void TileProductOf(benchmark::State& state, int64_t rows, int64_t columns, int64
   std::vector<float> c(static_cast<size_t>(rows * columns));
   for (auto _ : state) {
     TileProduct(
-        rows, columns, terms, 1, {a.data(), terms, 1}, b.data(), columns, false, c.data(), columns);
+        Real::kFloat32, rows, columns, terms, 1, {a.data(), terms, 1}, b.data(), columns, false,
+        c.data(), columns);
     benchmark::ClobberMemory();
   }
   SetFlops(state, 2 * rows * columns * terms);
@@ -366,11 +368,57 @@ void PackedProductOf(benchmark::State& state, int64_t rows, int64_t columns, int
   std::vector<float> packed(static_cast<size_t>(PackedSize(columns, terms)));
   std::vector<float> c(static_cast<size_t>(rows * columns));
   for (auto _ : state) {
-    PackTransposed(keys.data(), columns, terms, packed.data());
-    PackedProduct(rows, columns, terms, 1, a.data(), packed.data(), c.data(), columns);
+    PackTransposed(Real::kFloat32, keys.data(), columns, terms, packed.data());
+    PackedProduct(
+        Real::kFloat32, rows, columns, terms, 1, a.data(), packed.data(), c.data(), columns);
     benchmark::ClobberMemory();
   }
   SetFlops(state, 2 * rows * columns * terms);
+}
+
+// Attention of two batches, 4 heads and 512 queries and keys of 64 entries by one thread. What is
+// masked counts as no flop.
+void AttentionOver(benchmark::State& state, Real type, const std::string& kept, bool gradient) {
+  constexpr int64_t kBatch = 2;
+  constexpr int64_t kHeads = 4;
+  constexpr int64_t kLength = 512;
+  constexpr int64_t kDepth = 64;
+  constexpr int64_t kRows = kBatch * kHeads * kLength;
+  const int64_t lengths[kBatch] = {kLength / 4, kLength / 2};
+  Attention attention{type,   kBatch,  kHeads,  kHeads,  kLength, kLength,
+                      kDepth, kDepth,  nullptr, nullptr, nullptr, 0.125,
+                      0,      nullptr, {},      nullptr, {},      EmptyRow::kZero};
+  IntersectionFunctor& shape = attention.mask.shape;
+  if (kept == "causal") shape.Add(UpperFunctor{0, RowPosition{{1, kLength}}});
+  if (kept == "padded") shape.Add(SequenceFunctor<int64_t>{lengths, {kHeads * kLength}});
+  int64_t pairs = 0;
+  for (int64_t row = 0; row < kRows; ++row) {
+    const Interval columns = shape(row, kLength);
+    pairs += columns.end - columns.begin;
+  }
+  std::vector<Memory> tensors;
+  for (int i = 0; i < 8; ++i) {
+    const int64_t bytes = kRows * kDepth * RealBytes(type);
+    tensors.push_back(Allocate(bytes));
+    std::memset(tensors.back().get(), 0x3C, static_cast<size_t>(bytes));  // 0.0115 of both types
+  }
+  const auto tensor = [&](size_t i) { return tensors[i].get(); };
+  attention.q = tensor(0);
+  attention.k = tensor(1);
+  attention.v = tensor(2);
+  std::vector<float> lse(static_cast<size_t>(kRows));
+  MaskedAttention(attention, tensor(3), lse.data(), 1, SerialFor);
+  const AttentionOutputs outputs{tensor(3), lse.data(), tensor(4), nullptr};
+  const AttentionGradient gradients{tensor(5), tensor(6), tensor(7), nullptr, nullptr};
+  for (auto _ : state) {
+    if (gradient) {
+      MaskedAttentionGradient(attention, outputs, gradients, 1, SerialFor);
+    } else {
+      MaskedAttention(attention, tensor(3), lse.data(), 1, SerialFor);
+    }
+    benchmark::ClobberMemory();
+  }
+  SetFlops(state, (gradient ? 10 : 4) * pairs * kDepth);
 }
 
 // Names tell what is gated and drawn, and by what.
@@ -436,6 +484,16 @@ void RegisterAll() {
       Register("TileProduct" + tile, target, [=](auto& s) { TileProductOf(s, 64, depth, 256); });
       Register(
           "PackedProduct" + tile, target, [=](auto& s) { PackedProductOf(s, 64, 256, depth); });
+    }
+    for (const Real type : {Real::kFloat32, Real::kBFloat16}) {
+      for (const std::string kept : {"dense", "causal", "padded"}) {
+        const std::string rest = on + (type == Real::kFloat32 ? "/float32/" : "/bfloat16/") + kept;
+        for (const bool gradient : {false, true}) {
+          Register(
+              (gradient ? "MaskedAttentionGradient" : "MaskedAttention") + rest, target,
+              [=](auto& s) { AttentionOver(s, type, kept, gradient); });
+        }
+      }
     }
     for (const int64_t n : {kInCache, kOutOfCache}) {
       const std::string entries = "/entries:" + std::to_string(n);

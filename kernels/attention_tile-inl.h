@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/attention_tile.h"
@@ -52,18 +53,38 @@ HWY_INLINE void ZeroAround(D d, const Interval& vectors, int64_t columns, W* row
   for (int64_t j = vectors.end; j < columns; j += LanesOf(d)) hn::Store(hn::Zero(d), d, row + j);
 }
 
+// Biases the kept scores of a row; -inf where masked.
+template <typename T, class D, typename W = Wide<T>>
+HWY_INLINE void AddBias(D d, const AttentionTile& tile, int64_t r, W* row) {
+  const Interval kept = tile.kept[r];
+  const T* const bias = tile.bias == nullptr ? nullptr : static_cast<const T*>(tile.bias[r]);
+  const bool* const mask = tile.mask == nullptr ? nullptr : tile.mask[r];
+  auto added = hn::Zero(d);
+  if (bias != nullptr && tile.bias_stride == 0) {
+    added = hn::Set(d, hn::GetLane(LoadPart(d, bias, 1)));
+  }
+  for (int64_t j = kept.begin; j < kept.end; j += LanesOf(d)) {
+    const int64_t count = std::min(LanesOf(d), kept.end - j);
+    if (bias != nullptr && tile.bias_stride == 1) added = LoadSome(d, bias + j, count);
+    auto score = hn::Add(LoadSome(d, row + j, count), added);
+    if (mask != nullptr) {
+      const auto none = hn::Set(d, -std::numeric_limits<W>::infinity());
+      score = hn::IfThenElse(LoadKept(d, mask + j, count), score, none);
+    }
+    StoreSome(d, score, row + j, count);
+  }
+}
+
 // Caps and biases the kept scores of a row; -inf where masked, in all of the
 // vectors that the row's interval touches.
-template <class D, typename T, typename W = Wide<T>>
+template <class D, typename W = hn::TFromD<D>>
 HWY_INLINE void PrepareScores(
-    D d, const ScoreTile<T>& tile, int64_t r, const Interval& vectors, W* slopes) {
-  const Interval kept = tile.kept[r];
-  const W infinity = std::numeric_limits<W>::infinity();
-  W* const row = tile.scores + r * tile.stride;
+    D d, const AttentionTile& tile, int64_t r, const Interval& vectors, W* row, W* slopes) {
   if (tile.softcap != 0) {
-    const auto cap = hn::Set(d, tile.softcap);
+    const auto softcap = static_cast<W>(tile.softcap);
+    const auto cap = hn::Set(d, softcap);
     // Finite, so that a score of 0 stays one under the smallest of caps.
-    const auto inverse = hn::Set(d, std::min(1 / tile.softcap, std::numeric_limits<W>::max()));
+    const auto inverse = hn::Set(d, std::min(1 / softcap, std::numeric_limits<W>::max()));
     const auto one = hn::Set(d, W{1});
     for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
       const auto score = hn::Load(d, row + j);
@@ -73,27 +94,16 @@ HWY_INLINE void PrepareScores(
       if (slopes == nullptr) continue;
       // Of a masked NaN, too, the slope is a number: it is multiplied by 0.
       const auto slope = hn::IfThenZeroElse(hn::IsNaN(t), hn::NegMulAdd(t, t, one));
-      hn::Store(slope, d, slopes + r * tile.stride + j);
+      hn::Store(slope, d, slopes + j);
     }
   }
   if (tile.bias != nullptr || tile.mask != nullptr) {
-    const T* const bias = tile.bias == nullptr ? nullptr : tile.bias[r];
-    const bool* const mask = tile.mask == nullptr ? nullptr : tile.mask[r];
-    auto added = hn::Zero(d);
-    if (bias != nullptr && tile.bias_stride == 0) {
-      added = hn::Set(d, hn::GetLane(LoadPart(d, bias, 1)));
-    }
-    for (int64_t j = kept.begin; j < kept.end; j += LanesOf(d)) {
-      const int64_t count = std::min(LanesOf(d), kept.end - j);
-      if (bias != nullptr && tile.bias_stride == 1) added = LoadSome(d, bias + j, count);
-      auto score = hn::Add(LoadSome(d, row + j, count), added);
-      if (mask != nullptr) {
-        score = hn::IfThenElse(LoadKept(d, mask + j, count), score, hn::Set(d, -infinity));
-      }
-      StoreSome(d, score, row + j, count);
-    }
+    WithElement(tile.type, [&](auto element) HWY_ATTR {
+      using T = decltype(element);
+      if constexpr (std::is_same<Wide<T>, W>::value) AddBias<T>(d, tile, r, row);
+    });
   }
-  SetEdges(d, vectors, kept, -infinity, row);
+  SetEdges(d, vectors, tile.kept[r], -std::numeric_limits<W>::infinity(), row);
 }
 
 // All of a row whose greatest number is -inf: NaN where it was, else 0.
@@ -123,20 +133,19 @@ HWY_INLINE auto ExpRow(D d, const Interval& vectors, W max, W* row) {
   return sum;
 }
 
-template <typename T>
-HWY_INLINE void SoftmaxOfTile(
-    const ScoreTile<T>& tile, Wide<T>* max, Wide<T>* sum, Wide<T>* output, int64_t depth) {
-  using W = Wide<T>;
+template <typename W>
+HWY_INLINE void SoftmaxRows(
+    const AttentionTile& tile, W* scores, W* max, W* sum, W* output, int64_t depth) {
   const hn::ScalableTag<W> d;
   const W infinity = std::numeric_limits<W>::infinity();
   for (int64_t r = 0; r < tile.rows; ++r) {
-    W* const row = tile.scores + r * tile.stride;
+    W* const row = scores + r * tile.stride;
     if (tile.kept[r].begin == tile.kept[r].end) {
       ZeroAround(d, {0, 0}, tile.columns, row);
       continue;
     }
     const Interval vectors = WholeVectors(d, tile.kept[r]);
-    PrepareScores(d, tile, r, vectors, static_cast<W*>(nullptr));
+    PrepareScores(d, tile, r, vectors, row, static_cast<W*>(nullptr));
     auto maxima = hn::Set(d, -infinity);
     // In this order x86 takes the second where the first is NaN.
     for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
@@ -159,44 +168,46 @@ HWY_INLINE void SoftmaxOfTile(
   }
 }
 
-template <typename T>
-HWY_INLINE void ProbabilityOfTile(
-    const ScoreTile<T>& tile, const Wide<T>* base, const Wide<T>* factor, Wide<T>* slopes) {
-  using W = Wide<T>;
+template <typename W>
+HWY_INLINE void NormalizeRows(
+    const AttentionTile& tile, W* scores, const W* base, const W* factor, W* slopes) {
   const hn::ScalableTag<W> d;
   for (int64_t r = 0; r < tile.rows; ++r) {
-    W* const row = tile.scores + r * tile.stride;
-    if (tile.kept[r].begin == tile.kept[r].end) {
-      ZeroAround(d, {0, 0}, tile.columns, row);
-      if (slopes != nullptr) ZeroAround(d, {0, 0}, tile.columns, slopes + r * tile.stride);
-      continue;
-    }
-    const Interval vectors = WholeVectors(d, tile.kept[r]);
-    PrepareScores(d, tile, r, vectors, slopes);
-    ExpRow(d, vectors, base[r], row);
-    if (factor != nullptr && factor[r] != 1) {
-      const auto by = hn::Set(d, factor[r]);
-      for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
-        hn::Store(hn::Mul(hn::Load(d, row + j), by), d, row + j);
+    W* const row = scores + r * tile.stride;
+    W* const slope = slopes == nullptr ? nullptr : slopes + r * tile.stride;
+    Interval vectors{0, 0};
+    if (tile.kept[r].begin != tile.kept[r].end) {
+      vectors = WholeVectors(d, tile.kept[r]);
+      PrepareScores(d, tile, r, vectors, row, slope);
+      ExpRow(d, vectors, base[r], row);
+      if (factor != nullptr && factor[r] != 1) {
+        const auto by = hn::Set(d, factor[r]);
+        for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
+          hn::Store(hn::Mul(hn::Load(d, row + j), by), d, row + j);
+        }
       }
     }
     ZeroAround(d, vectors, tile.columns, row);
-    if (slopes != nullptr) ZeroAround(d, vectors, tile.columns, slopes + r * tile.stride);
+    if (slope != nullptr) ZeroAround(d, vectors, tile.columns, slope);
   }
 }
 
-template <typename T>
-HWY_INLINE void ScoreGradientOfTile(const ScoreTile<T>& tile, const Wide<T>* delta, Wide<T>* dp) {
-  using W = Wide<T>;
+template <typename W>
+HWY_INLINE void DifferentiateRows(
+    const AttentionTile& tile, const W* p, const W* delta, W* dp, W scale, const W* slopes) {
   const hn::ScalableTag<W> d;
+  const auto factor = hn::Set(d, scale);
   for (int64_t r = 0; r < tile.rows; ++r) {
-    const W* const p = tile.scores + r * tile.stride;
-    W* const row = dp + r * tile.stride;
+    const int64_t begin = r * tile.stride;
+    W* const row = dp + begin;
     const Interval kept = tile.kept[r];
     const Interval vectors = kept.begin == kept.end ? Interval{0, 0} : WholeVectors(d, kept);
     const auto mean = hn::Set(d, delta[r]);
     for (int64_t j = vectors.begin; j < vectors.end; j += LanesOf(d)) {
-      hn::Store(hn::Mul(hn::Load(d, p + j), hn::Sub(hn::Load(d, row + j), mean)), d, row + j);
+      auto ds = hn::Mul(hn::Load(d, p + begin + j), hn::Sub(hn::Load(d, row + j), mean));
+      ds = hn::Mul(ds, factor);
+      if (slopes != nullptr) ds = hn::Mul(ds, hn::Load(d, slopes + begin + j));
+      hn::Store(ds, d, row + j);
     }
     if (tile.mask != nullptr) {
       const bool* const mask = tile.mask[r];
@@ -208,17 +219,6 @@ HWY_INLINE void ScoreGradientOfTile(const ScoreTile<T>& tile, const Wide<T>* del
     }
     SetEdges(d, vectors, kept.begin == kept.end ? vectors : kept, W{0}, row);
     ZeroAround(d, vectors, tile.columns, row);
-  }
-}
-
-template <typename W>
-HWY_INLINE void ScaleAll(const W* HWY_RESTRICT slopes, W scale, int64_t count, W* HWY_RESTRICT ds) {
-  const hn::ScalableTag<W> d;
-  const auto factor = hn::Set(d, scale);
-  for (int64_t j = 0; j < count; j += LanesOf(d)) {
-    auto value = hn::Mul(hn::Load(d, ds + j), factor);
-    if (slopes != nullptr) value = hn::Mul(value, hn::Load(d, slopes + j));
-    hn::Store(value, d, ds + j);
   }
 }
 

@@ -7,108 +7,110 @@
 #include "kernels/attention_tile-inl.h"
 // clang-format on
 
-// NOLINTBEGIN(bugprone-macro-parentheses): a type does not stand in parentheses.
-
-// Highway exports functions, not templates: one of each for each element type.
 HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {
 namespace HWY_NAMESPACE {
+namespace {
 
-#define CAFFE2OP_MASK_TILE_OF(T)                                                               \
-  void SoftmaxTileOf##T(                                                                       \
-      const ScoreTile<T>& tile, Wide<T>* max, Wide<T>* sum, Wide<T>* output, int64_t depth) {  \
-    SoftmaxOfTile(tile, max, sum, output, depth);                                              \
-  }                                                                                            \
-  void ProbabilityTileOf##T(                                                                   \
-      const ScoreTile<T>& tile, const Wide<T>* base, const Wide<T>* factor, Wide<T>* slopes) { \
-    ProbabilityOfTile(tile, base, factor, slopes);                                             \
-  }                                                                                            \
-  void ScoreGradientTileOf##T(const ScoreTile<T>& tile, const Wide<T>* delta, Wide<T>* dp) {   \
-    ScoreGradientOfTile(tile, delta, dp);                                                      \
-  }                                                                                            \
-  void RowDotsOf##T(const T* a, const T* b, int64_t rows, int64_t depth, Wide<T>* dots) {      \
-    DotsOfRows(a, b, rows, depth, dots);                                                       \
-  }                                                                                            \
-  void WriteRowOf##T(const Wide<T>* in, Wide<T> factor, int64_t count, T* out) {               \
-    WriteScaledRow(in, factor, count, out);                                                    \
-  }
+ProbabilityTile SoftmaxTile(ScoreTile scores, void* max, void* sum, void* output, int64_t depth) {
+  WithWide(scores.tile.type, [&](auto wide) HWY_ATTR {
+    using W = decltype(wide);
+    SoftmaxRows(
+        scores.tile, static_cast<W*>(scores.at), static_cast<W*>(max), static_cast<W*>(sum),
+        static_cast<W*>(output), depth);
+  });
+  return {scores.tile, scores.at};
+}
 
-CAFFE2OP_MASK_TILE_OF(Float16)
-CAFFE2OP_MASK_TILE_OF(BFloat16)
-CAFFE2OP_MASK_TILE_OF(float)
-CAFFE2OP_MASK_TILE_OF(double)
-#undef CAFFE2OP_MASK_TILE_OF
+ProbabilityTile NormalizeTile(
+    ScoreTile scores, const void* base, const void* factor, void* slopes) {
+  WithWide(scores.tile.type, [&](auto wide) HWY_ATTR {
+    using W = decltype(wide);
+    NormalizeRows(
+        scores.tile, static_cast<W*>(scores.at), static_cast<const W*>(base),
+        static_cast<const W*>(factor), static_cast<W*>(slopes));
+  });
+  return {scores.tile, scores.at};
+}
 
-#define CAFFE2OP_MASK_TILE_OF(W)                                        \
-  void ScaleTileOf##W(const W* slopes, W scale, int64_t count, W* ds) { \
-    ScaleAll(slopes, scale, count, ds);                                 \
-  }                                                                     \
-  bool AllFiniteOf##W(const W* in, int64_t count) {                     \
-    return FiniteAll(in, count);                                        \
-  }
+GradientTile DifferentiateTile(
+    ProbabilityTile probabilities, const void* delta, void* dp, double scale, const void* slopes) {
+  WithWide(probabilities.tile.type, [&](auto wide) HWY_ATTR {
+    using W = decltype(wide);
+    DifferentiateRows(
+        probabilities.tile, static_cast<const W*>(probabilities.at), static_cast<const W*>(delta),
+        static_cast<W*>(dp), static_cast<W>(scale), static_cast<const W*>(slopes));
+  });
+  return {probabilities.tile, dp};
+}
 
-CAFFE2OP_MASK_TILE_OF(float)
-CAFFE2OP_MASK_TILE_OF(double)
-#undef CAFFE2OP_MASK_TILE_OF
+void RowDots(Real type, const void* a, const void* b, int64_t rows, int64_t depth, void* dots) {
+  WithElement(type, [&](auto element) HWY_ATTR {
+    using T = decltype(element);
+    DotsOfRows(
+        static_cast<const T*>(a), static_cast<const T*>(b), rows, depth,
+        static_cast<Wide<T>*>(dots));
+  });
+}
 
+void WriteRow(Real type, const void* in, double factor, int64_t count, void* out, int64_t first) {
+  WithElement(type, [&](auto element) HWY_ATTR {
+    using T = decltype(element);
+    using W = Wide<T>;
+    WriteScaledRow(
+        static_cast<const W*>(in), static_cast<W>(factor), count, static_cast<T*>(out) + first);
+  });
+}
+
+bool AllFinite(Real type, const void* in, int64_t count) {
+  return WithWide(type, [&](auto wide) HWY_ATTR {
+    return FiniteAll(static_cast<const decltype(wide)*>(in), count);
+  });
+}
+
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace caffe2op_mask
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-
 namespace caffe2op_mask {
+namespace {
 
-#define CAFFE2OP_MASK_TILE_OF(T)                                                               \
-  HWY_EXPORT(SoftmaxTileOf##T);                                                                \
-  HWY_EXPORT(ProbabilityTileOf##T);                                                            \
-  HWY_EXPORT(ScoreGradientTileOf##T);                                                          \
-  HWY_EXPORT(RowDotsOf##T);                                                                    \
-  HWY_EXPORT(WriteRowOf##T);                                                                   \
-  template <>                                                                                  \
-  void SoftmaxTile(                                                                            \
-      const ScoreTile<T>& tile, Wide<T>* max, Wide<T>* sum, Wide<T>* output, int64_t depth) {  \
-    HWY_DYNAMIC_DISPATCH(SoftmaxTileOf##T)(tile, max, sum, output, depth);                     \
-  }                                                                                            \
-  template <>                                                                                  \
-  void ProbabilityTile(                                                                        \
-      const ScoreTile<T>& tile, const Wide<T>* base, const Wide<T>* factor, Wide<T>* slopes) { \
-    HWY_DYNAMIC_DISPATCH(ProbabilityTileOf##T)(tile, base, factor, slopes);                    \
-  }                                                                                            \
-  template <>                                                                                  \
-  void ScoreGradientTile(const ScoreTile<T>& tile, const Wide<T>* delta, Wide<T>* dp) {        \
-    HWY_DYNAMIC_DISPATCH(ScoreGradientTileOf##T)(tile, delta, dp);                             \
-  }                                                                                            \
-  template <>                                                                                  \
-  void RowDots(const T* a, const T* b, int64_t rows, int64_t depth, Wide<T>* dots) {           \
-    HWY_DYNAMIC_DISPATCH(RowDotsOf##T)(a, b, rows, depth, dots);                               \
-  }                                                                                            \
-  template <>                                                                                  \
-  void WriteRow(const Wide<T>* in, Wide<T> factor, int64_t count, T* out) {                    \
-    HWY_DYNAMIC_DISPATCH(WriteRowOf##T)(in, factor, count, out);                               \
-  }
+HWY_EXPORT(SoftmaxTile);
+HWY_EXPORT(NormalizeTile);
+HWY_EXPORT(DifferentiateTile);
+HWY_EXPORT(RowDots);
+HWY_EXPORT(WriteRow);
+HWY_EXPORT(AllFinite);
 
-CAFFE2OP_MASK_TILE_OF(Float16)
-CAFFE2OP_MASK_TILE_OF(BFloat16)
-CAFFE2OP_MASK_TILE_OF(float)
-CAFFE2OP_MASK_TILE_OF(double)
-#undef CAFFE2OP_MASK_TILE_OF
+}  // namespace
 
-#define CAFFE2OP_MASK_TILE_OF(W)                                    \
-  HWY_EXPORT(ScaleTileOf##W);                                       \
-  HWY_EXPORT(AllFiniteOf##W);                                       \
-  void ScaleTile(const W* slopes, W scale, int64_t count, W* ds) {  \
-    HWY_DYNAMIC_DISPATCH(ScaleTileOf##W)(slopes, scale, count, ds); \
-  }                                                                 \
-  bool AllFinite(const W* in, int64_t count) {                      \
-    return HWY_DYNAMIC_DISPATCH(AllFiniteOf##W)(in, count);         \
-  }
+ProbabilityTile SoftmaxTile(ScoreTile scores, void* max, void* sum, void* output, int64_t depth) {
+  return HWY_DYNAMIC_DISPATCH(SoftmaxTile)(scores, max, sum, output, depth);
+}
 
-CAFFE2OP_MASK_TILE_OF(float)
-CAFFE2OP_MASK_TILE_OF(double)
-#undef CAFFE2OP_MASK_TILE_OF
+ProbabilityTile NormalizeTile(
+    ScoreTile scores, const void* base, const void* factor, void* slopes) {
+  return HWY_DYNAMIC_DISPATCH(NormalizeTile)(scores, base, factor, slopes);
+}
+
+GradientTile DifferentiateTile(
+    ProbabilityTile probabilities, const void* delta, void* dp, double scale, const void* slopes) {
+  return HWY_DYNAMIC_DISPATCH(DifferentiateTile)(probabilities, delta, dp, scale, slopes);
+}
+
+void RowDots(Real type, const void* a, const void* b, int64_t rows, int64_t depth, void* dots) {
+  HWY_DYNAMIC_DISPATCH(RowDots)(type, a, b, rows, depth, dots);
+}
+
+void WriteRow(Real type, const void* in, double factor, int64_t count, void* out, int64_t first) {
+  HWY_DYNAMIC_DISPATCH(WriteRow)(type, in, factor, count, out, first);
+}
+
+bool AllFinite(Real type, const void* in, int64_t count) {
+  return HWY_DYNAMIC_DISPATCH(AllFinite)(type, in, count);
+}
 
 }  // namespace caffe2op_mask
 #endif  // HWY_ONCE
-
-// NOLINTEND(bugprone-macro-parentheses)

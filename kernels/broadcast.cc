@@ -83,11 +83,10 @@ RowBroadcast ElementBroadcast(
   return RowBroadcast(merged.data(), merged_rank, small_merged.data(), merged_rank);
 }
 
-BroadcastSum::BroadcastSum(const RowBroadcast& at)
+BroadcastSum::BroadcastSum(const RowBroadcast& at, int64_t elements)
     : columns_(at.columns()), repeats_(at.repeats()), by_column_(at.column_stride() != 0) {
-  constexpr int64_t kElements = int64_t{1} << 16;  // of a unit, more or less
-  unit_columns_ = std::max<int64_t>(std::min(columns_, by_column_ ? kColumns : kElements), 1);
-  unit_repeats_ = std::max<int64_t>(std::min(repeats_, kElements / unit_columns_), 1);
+  unit_columns_ = std::max<int64_t>(std::min(columns_, by_column_ ? kColumns : elements), 1);
+  unit_repeats_ = std::max<int64_t>(std::min(repeats_, elements / unit_columns_), 1);
   column_pieces_ = DivideRoundUp(columns_, unit_columns_);
   repeat_pieces_ = DivideRoundUp(repeats_, unit_repeats_);
   parts_ = by_column_ ? repeat_pieces_ : repeat_pieces_ * column_pieces_;

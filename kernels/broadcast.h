@@ -77,7 +77,8 @@ class BroadcastSum {
   // Where columns have sums of their own, a unit has at most this many.
   static constexpr int64_t kColumns = 512;
 
-  explicit BroadcastSum(const RowBroadcast& at);
+  // Units have so many elements, more or less.
+  explicit BroadcastSum(const RowBroadcast& at, int64_t elements = int64_t{1} << 16);
 
   int64_t units() const { return units_; }
   int64_t parts() const { return parts_; }  // of each entry's sum

@@ -9,39 +9,10 @@
 
 #include <cstdint>
 
-#include "kernels/broadcast.h"
-#include "kernels/masked_softmax.h"
+#include "kernels/attention.h"
 #include "kernels/parallel.h"
-#include "kernels/real.h"
 
 namespace caffe2op_mask {
-
-// q [batch, heads, queries, depth], k [batch, kv_heads, keys, depth] and
-// v [batch, kv_heads, keys, value_depth]; heads is a multiple of kv_heads, and each
-// of these serves heads / kv_heads heads that follow one another. Rows of mask and
-// bias, as of the scores [batch, heads, queries, keys], are queries.
-struct Attention {
-  Real type;  // of all elements, which are computed with as Wide<T>
-  int64_t batch;
-  int64_t heads;
-  int64_t kv_heads;
-  int64_t queries;
-  int64_t keys;
-  int64_t depth;
-  int64_t value_depth;
-  const void* q;
-  const void* k;
-  const void* v;
-  double scale;      // score = scale * q k
-  double softcap;    // then, unless 0, softcap * tanh(score / softcap)
-  const void* bias;  // then + bias; null where there is none
-  RowBroadcast bias_rows;
-  // A score for each of the heads, which all rows of one have beside those of their keys, as of a
-  // key without a value; not scaled, capped, biased or masked. Null where there are none.
-  const void* sinks;
-  ScoreMask mask;
-  EmptyRow empty_row;
-};
 
 // o [batch, heads, queries, value_depth] = softmax of what is kept of the scores,
 // times v; lse [batch, heads, queries] of Wide<T>, unless null, the logarithm of the sum of

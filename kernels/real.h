@@ -41,6 +41,12 @@ auto WithElement(Real type, const F& f) {
 template <typename T>
 using Wide = std::conditional_t<std::is_same<T, double>::value, double, float>;
 
+// The same with Wide<T>{}.
+template <class F>
+auto WithWide(Real type, const F& f) {
+  return type == Real::kFloat64 ? f(double{}) : f(float{});
+}
+
 // from[0, count) as float, exactly.
 void ToFloat(const Float16* from, int64_t count, float* to);
 void ToFloat(const BFloat16* from, int64_t count, float* to);

@@ -30,10 +30,18 @@ constexpr int64_t kBlockRows = 6;
 constexpr int64_t kBlockVectors = 2;
 #endif
 
+// A factor with its entries by their type.
+template <typename W>
+struct FactorOf {
+  const W* data;
+  int64_t row;
+  int64_t column;
+};
+
 // `last` lanes of the block's last vector exist.
 template <int64_t kRows, int64_t kVectors, class D, typename W = hn::TFromD<D>>
 HWY_INLINE void ProductBlock(
-    D d, int64_t k, W alpha, Factor<W> a, const W* HWY_RESTRICT b, int64_t b_row, bool add,
+    D d, int64_t k, W alpha, FactorOf<W> a, const W* HWY_RESTRICT b, int64_t b_row, bool add,
     W* HWY_RESTRICT c, int64_t c_row, int64_t last) {
   const int64_t lanes = LanesOf(d);
   hn::VFromD<D> sums[size_t{kRows}][size_t{kVectors}];
@@ -82,7 +90,7 @@ HWY_INLINE void ProductBlock(
 // The block's rows at compile time.
 template <int64_t kVectors, class D, typename W = hn::TFromD<D>>
 HWY_INLINE void ProductRows(
-    D d, int64_t rows, int64_t k, W alpha, Factor<W> a, const W* b, int64_t b_row, bool add, W* c,
+    D d, int64_t rows, int64_t k, W alpha, FactorOf<W> a, const W* b, int64_t b_row, bool add, W* c,
     int64_t c_row, int64_t last) {
   static_assert(kBlockRows == 6, "a case for each count");
   switch (rows) {
@@ -97,7 +105,7 @@ HWY_INLINE void ProductRows(
 
 template <typename W>
 HWY_INLINE void ProductOfTile(
-    int64_t m, int64_t n, int64_t k, W alpha, Factor<W> a, const W* b, int64_t b_row, bool add,
+    int64_t m, int64_t n, int64_t k, W alpha, FactorOf<W> a, const W* b, int64_t b_row, bool add,
     W* c, int64_t c_row) {
   const hn::ScalableTag<W> d;
   const int64_t lanes = LanesOf(d);
@@ -107,7 +115,7 @@ HWY_INLINE void ProductOfTile(
     const int64_t last = std::min(lanes, n - j - (vectors - 1) * lanes);
     for (int64_t i = 0; i < m; i += kBlockRows) {
       const int64_t rows = std::min(kBlockRows, m - i);
-      const Factor<W> a_rows{a.data + i * a.row, a.row, a.column};
+      const FactorOf<W> a_rows{a.data + i * a.row, a.row, a.column};
       W* const c_block = c + i * c_row + j;
       switch (vectors) {
         case 1:

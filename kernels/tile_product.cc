@@ -7,69 +7,84 @@
 #include "kernels/tile_product-inl.h"
 // clang-format on
 
-// NOLINTBEGIN(bugprone-macro-parentheses): a type does not stand in parentheses.
-
-// Highway exports functions, not templates: one of each for float and double.
 HWY_BEFORE_NAMESPACE();
 namespace caffe2op_mask {
 namespace HWY_NAMESPACE {
+namespace {
 
-#define CAFFE2OP_MASK_PRODUCT_OF(W)                                                               \
-  void TileProductOf##W(                                                                          \
-      int64_t m, int64_t n, int64_t k, W alpha, Factor<W> a, const W* b, int64_t b_row, bool add, \
-      W* c, int64_t c_row) {                                                                      \
-    ProductOfTile(m, n, k, alpha, a, b, b_row, add, c, c_row);                                    \
-  }                                                                                               \
-  void PackTransposedOf##W(const W* rows, int64_t n, int64_t k, W* packed) {                      \
-    TransposeToPanels(rows, n, k, packed);                                                        \
-  }                                                                                               \
-  void RowProductsOf##W(                                                                          \
-      int64_t m, int64_t n, int64_t k, W alpha, const W* a, const W* rows, W* c, int64_t c_row) { \
-    ProductsOfRows(m, n, k, alpha, a, rows, c, c_row);                                            \
-  }
+void TileProduct(
+    Real type, int64_t m, int64_t n, int64_t k, double alpha, Factor a, const void* b,
+    int64_t b_row, bool add, void* c, int64_t c_row) {
+  WithWide(type, [&](auto wide) HWY_ATTR {
+    using W = decltype(wide);
+    const FactorOf<W> factor{static_cast<const W*>(a.data), a.row, a.column};
+    ProductOfTile(
+        m, n, k, static_cast<W>(alpha), factor, static_cast<const W*>(b), b_row, add,
+        static_cast<W*>(c), c_row);
+  });
+}
 
-CAFFE2OP_MASK_PRODUCT_OF(float)
-CAFFE2OP_MASK_PRODUCT_OF(double)
-#undef CAFFE2OP_MASK_PRODUCT_OF
+void PackTransposed(Real type, const void* rows, int64_t n, int64_t k, void* packed) {
+  WithWide(type, [&](auto wide) HWY_ATTR {
+    using W = decltype(wide);
+    TransposeToPanels(static_cast<const W*>(rows), n, k, static_cast<W*>(packed));
+  });
+}
 
+void RowProducts(
+    Real type, int64_t m, int64_t n, int64_t k, double alpha, const void* a, const void* rows,
+    void* c, int64_t c_row) {
+  WithWide(type, [&](auto wide) HWY_ATTR {
+    using W = decltype(wide);
+    ProductsOfRows(
+        m, n, k, static_cast<W>(alpha), static_cast<const W*>(a), static_cast<const W*>(rows),
+        static_cast<W*>(c), c_row);
+  });
+}
+
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace caffe2op_mask
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-
 namespace caffe2op_mask {
+namespace {
 
-#define CAFFE2OP_MASK_PRODUCT_OF(W)                                                               \
-  HWY_EXPORT(TileProductOf##W);                                                                   \
-  HWY_EXPORT(PackTransposedOf##W);                                                                \
-  HWY_EXPORT(RowProductsOf##W);                                                                   \
-  void TileProduct(                                                                               \
-      int64_t m, int64_t n, int64_t k, W alpha, Factor<W> a, const W* b, int64_t b_row, bool add, \
-      W* c, int64_t c_row) {                                                                      \
-    HWY_DYNAMIC_DISPATCH(TileProductOf##W)(m, n, k, alpha, a, b, b_row, add, c, c_row);           \
-  }                                                                                               \
-  void PackTransposed(const W* rows, int64_t n, int64_t k, W* packed) {                           \
-    HWY_DYNAMIC_DISPATCH(PackTransposedOf##W)(rows, n, k, packed);                                \
-  }                                                                                               \
-  void PackedProduct(                                                                             \
-      int64_t m, int64_t n, int64_t k, W alpha, const W* a, const W* packed, W* c,                \
-      int64_t c_row) {                                                                            \
-    for (int64_t j = 0; j < n; j += kPanel) {                                                     \
-      TileProduct(                                                                                \
-          m, kPanel, k, alpha, Factor<W>{a, k, 1}, packed + j * k, kPanel, false, c + j, c_row);  \
-    }                                                                                             \
-  }                                                                                               \
-  void RowProducts(                                                                               \
-      int64_t m, int64_t n, int64_t k, W alpha, const W* a, const W* rows, W* c, int64_t c_row) { \
-    HWY_DYNAMIC_DISPATCH(RowProductsOf##W)(m, n, k, alpha, a, rows, c, c_row);                    \
-  }
+HWY_EXPORT(TileProduct);
+HWY_EXPORT(PackTransposed);
+HWY_EXPORT(RowProducts);
 
-CAFFE2OP_MASK_PRODUCT_OF(float)
-CAFFE2OP_MASK_PRODUCT_OF(double)
-#undef CAFFE2OP_MASK_PRODUCT_OF
+}  // namespace
+
+void TileProduct(
+    Real type, int64_t m, int64_t n, int64_t k, double alpha, Factor a, const void* b,
+    int64_t b_row, bool add, void* c, int64_t c_row) {
+  HWY_DYNAMIC_DISPATCH(TileProduct)(type, m, n, k, alpha, a, b, b_row, add, c, c_row);
+}
+
+void PackTransposed(Real type, const void* rows, int64_t n, int64_t k, void* packed) {
+  HWY_DYNAMIC_DISPATCH(PackTransposed)(type, rows, n, k, packed);
+}
+
+void PackedProduct(
+    Real type, int64_t m, int64_t n, int64_t k, double alpha, const void* a, const void* packed,
+    void* c, int64_t c_row) {
+  WithWide(type, [&](auto wide) {
+    using W = decltype(wide);
+    for (int64_t j = 0; j < n; j += kPanel) {
+      TileProduct(
+          type, m, kPanel, k, alpha, {a, k, 1}, static_cast<const W*>(packed) + j * k, kPanel,
+          false, static_cast<W*>(c) + j, c_row);
+    }
+  });
+}
+
+void RowProducts(
+    Real type, int64_t m, int64_t n, int64_t k, double alpha, const void* a, const void* rows,
+    void* c, int64_t c_row) {
+  HWY_DYNAMIC_DISPATCH(RowProducts)(type, m, n, k, alpha, a, rows, c, c_row);
+}
 
 }  // namespace caffe2op_mask
 #endif  // HWY_ONCE
-
-// NOLINTEND(bugprone-macro-parentheses)

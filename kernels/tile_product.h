@@ -1,10 +1,12 @@
 #pragma once
 
 // Products of the tiles that attention is made of: small matrices that lie in the
-// second-level cache and need not be packed. Not a BLAS; docs/architecture.md tells
+// second-level cache and need not be packed. Not a BLAS; docs/architecture.md says
 // why the runtime's is not used.
 
 #include <cstdint>
+
+#include "kernels/real.h"
 
 namespace caffe2op_mask {
 
@@ -12,21 +14,19 @@ namespace caffe2op_mask {
 constexpr int64_t kPanel = 64;
 
 // A factor whose entry (i, k) is data[i * row + k * column].
-template <typename W>
 struct Factor {
-  const W* data;
+  const void* data;
   int64_t row;
   int64_t column;
 };
 
+// All matrices are of Wide<T>, with T as `type` says.
+
 // c[i, j] = alpha * (sum over k of a(i, k) b[k * b_row + j]), added to c if `add`, for
 // i < m, j < n, with rows of c c_row apart. Sums go through k in order.
 void TileProduct(
-    int64_t m, int64_t n, int64_t k, float alpha, Factor<float> a, const float* b, int64_t b_row,
-    bool add, float* c, int64_t c_row);
-void TileProduct(
-    int64_t m, int64_t n, int64_t k, double alpha, Factor<double> a, const double* b, int64_t b_row,
-    bool add, double* c, int64_t c_row);
+    Real type, int64_t m, int64_t n, int64_t k, double alpha, Factor a, const void* b,
+    int64_t b_row, bool add, void* c, int64_t c_row);
 
 // Entries that PackTransposed fills for n rows of k.
 constexpr int64_t PackedSize(int64_t n, int64_t k) {
@@ -35,25 +35,18 @@ constexpr int64_t PackedSize(int64_t n, int64_t k) {
 
 // Transposes n rows of k entries into panels: row j of `rows` becomes column j % kPanel
 // of panel j / kPanel, each panel k rows of kPanel entries, zeros where there is no j.
-void PackTransposed(const float* rows, int64_t n, int64_t k, float* packed);
-void PackTransposed(const double* rows, int64_t n, int64_t k, double* packed);
+void PackTransposed(Real type, const void* rows, int64_t n, int64_t k, void* packed);
 
 // c[i, j] = alpha * (a[i] times packed column j) for rows of k entries of `a`; writes
 // rows of c up to whole panels.
 void PackedProduct(
-    int64_t m, int64_t n, int64_t k, float alpha, const float* a, const float* packed, float* c,
-    int64_t c_row);
-void PackedProduct(
-    int64_t m, int64_t n, int64_t k, double alpha, const double* a, const double* packed, double* c,
-    int64_t c_row);
+    Real type, int64_t m, int64_t n, int64_t k, double alpha, const void* a, const void* packed,
+    void* c, int64_t c_row);
 
 // The same from rows that are not packed, which does not pay for a few rows of `a`;
 // writes n entries of each row of c.
 void RowProducts(
-    int64_t m, int64_t n, int64_t k, float alpha, const float* a, const float* rows, float* c,
-    int64_t c_row);
-void RowProducts(
-    int64_t m, int64_t n, int64_t k, double alpha, const double* a, const double* rows, double* c,
-    int64_t c_row);
+    Real type, int64_t m, int64_t n, int64_t k, double alpha, const void* a, const void* rows,
+    void* c, int64_t c_row);
 
 }  // namespace caffe2op_mask

@@ -581,7 +581,8 @@ TYPED_TEST(MaskedAttentionTest, NoLogarithmsWanted) {
 // with fewer by heads.
 TYPED_TEST(MaskedAttentionTest, SameBytesWhoeverRunsIt) {
   const Sizes sizes{1, 3, 2, 130, 530, 40, 32};
-  for (const char* const kept : {"all", "causal", "band", "mask", "bias", "sinks"}) {
+  for (const char* const kept :
+       {"all", "causal", "band", "mask", "bias", "bias of keys", "bias of one", "sinks"}) {
     SCOPED_TRACE(kept);
     const std::string name = kept;
     Case<TypeParam> c = this->DrawNumbers(sizes);
@@ -596,6 +597,9 @@ TYPED_TEST(MaskedAttentionTest, SameBytesWhoeverRunsIt) {
       c.mask = RandomMask(this->random_, broadcast.size, {0.3, true});
     }
     if (name == "bias") this->AddBias({6, 1, 530}, &c);
+    // Sums of several parts, and of keys as well.
+    if (name == "bias of keys") this->AddBias({530}, &c);
+    if (name == "bias of one") this->AddBias({1}, &c);
     if (name == "sinks") this->AddSinks(&c);
     const Bytes expected = RunBoth(c, 1, SerialFor).AllBytes();
     for (const int64_t threads : {1, 2, 3, 7}) {

@@ -40,6 +40,7 @@ std::ostream& operator<<(std::ostream& out, const Sizes& s) {
 template <typename W>
 class TileProductTest : public SeededTest {
  protected:
+  static constexpr Real kType = sizeof(W) == sizeof(double) ? Real::kFloat64 : Real::kFloat32;
   static constexpr W kNaN = std::numeric_limits<W>::quiet_NaN();
 
   // Rows with NaN between them and nothing behind the last.
@@ -84,7 +85,7 @@ class TileProductTest : public SeededTest {
     a_memory.MakeReadOnly();
     b_memory.MakeReadOnly();
     TileProduct(
-        s.m, s.n, s.k, alpha, Factor<W>{a_memory.data(), s.a_row(), s.a_column()}, b_memory.data(),
+        kType, s.m, s.n, s.k, alpha, {a_memory.data(), s.a_row(), s.a_column()}, b_memory.data(),
         s.b_row(), add, c_memory.data(), s.c_row());
     c_memory.ExpectGuards();
     const std::vector<W> got = c_memory.values();
@@ -165,21 +166,21 @@ TYPED_TEST(TileProductTest, EntriesDoNotDependOnTheirPlace) {
     }
     const auto count = static_cast<size_t>(m * n);
     std::vector<TypeParam> whole(count);
-    TileProduct(m, n, k, 2, {a.data(), k, 1}, b.data(), n, false, whole.data(), n);
+    TileProduct(this->kType, m, n, k, 2, {a.data(), k, 1}, b.data(), n, false, whole.data(), n);
     std::vector<TypeParam> one_by_one(count);
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < n; ++j) {
         TileProduct(
-            1, 1, k, 2, {a.data() + i * k, k, 1}, b.data() + j, n, false,
+            this->kType, 1, 1, k, 2, {a.data() + i * k, k, 1}, b.data() + j, n, false,
             one_by_one.data() + i * n + j, 1);
       }
     }
     EXPECT_EQ(ToBytes(whole), ToBytes(one_by_one));
     std::vector<TypeParam> packed(static_cast<size_t>(PackedSize(n, k)));
-    PackTransposed(rows.data(), n, k, packed.data());
+    PackTransposed(this->kType, rows.data(), n, k, packed.data());
     const int64_t c_row = (n + kPanel - 1) / kPanel * kPanel;
     std::vector<TypeParam> c(static_cast<size_t>(m * c_row));
-    PackedProduct(m, n, k, 2, a.data(), packed.data(), c.data(), c_row);
+    PackedProduct(this->kType, m, n, k, 2, a.data(), packed.data(), c.data(), c_row);
     for (int64_t i = 0; i < m; ++i) {
       const std::vector<TypeParam> row(c.begin() + i * c_row, c.begin() + i * c_row + n);
       const std::vector<TypeParam> wanted(whole.begin() + i * n, whole.begin() + (i + 1) * n);
@@ -198,7 +199,7 @@ TYPED_TEST(TileProductTest, PanelsAreTransposedAndPaddedWithZeros) {
         rows_memory.MakeReadOnly();
         const auto size = static_cast<size_t>(PackedSize(n, k));
         Guarded<TypeParam> packed(size, slack);
-        PackTransposed(rows_memory.data(), n, k, packed.data());
+        PackTransposed(this->kType, rows_memory.data(), n, k, packed.data());
         std::vector<TypeParam> expected(size);
         for (int64_t j = 0; j < n; ++j) {
           for (int64_t x = 0; x < k; ++x) {
@@ -246,12 +247,15 @@ TYPED_TEST(TileProductTest, ProductsWithRows) {
           std::vector<W> c = c_memory.values();
           if (pack) {
             Guarded<W> packed(static_cast<size_t>(PackedSize(n, k)), slack);
-            PackTransposed(rows_memory.data(), n, k, packed.data());
+            PackTransposed(this->kType, rows_memory.data(), n, k, packed.data());
             packed.MakeReadOnly();
-            PackedProduct(m, n, k, alpha, a_memory.data(), packed.data(), c_memory.data(), c_row);
+            PackedProduct(
+                this->kType, m, n, k, alpha, a_memory.data(), packed.data(), c_memory.data(),
+                c_row);
           } else {
             RowProducts(
-                m, n, k, alpha, a_memory.data(), rows_memory.data(), c_memory.data(), c_row);
+                this->kType, m, n, k, alpha, a_memory.data(), rows_memory.data(), c_memory.data(),
+                c_row);
           }
           c_memory.ExpectGuards();
           const std::vector<W> got = c_memory.values();
