@@ -222,8 +222,9 @@ def test_what_a_missing_file_is():
     "folder, allowed",
     [
         ("kernels", {"kernels", "hwy"}),
-        ("operators", {"operators", "kernels", "caffe2", "ATen"}),
-        ("gradients", {"gradients", "caffe2"}),
+        ("contracts", {"contracts", "kernels"}),
+        ("operators", {"operators", "contracts", "kernels", "caffe2", "ATen"}),
+        ("gradients", {"gradients", "contracts", "caffe2"}),
         ("registry", {"registry", "operators", "gradients", "kernels", "caffe2"}),
     ],
 )
@@ -237,8 +238,9 @@ def test_includes_run_one_way(folder, allowed):
             assert "/" not in header or header.split("/")[0] in allowed, (source, header)
 
 
-@pytest.mark.parametrize("folder", ["kernels", "operators", "gradients", "registry"])
+@pytest.mark.parametrize("folder", ["kernels", "contracts", "operators", "gradients", "registry"])
 def test_sources_are_listed(folder):
-    listed = set(re.findall(r"^  (\w+/\w+\.cc)", read("CMakeLists.txt"), re.M))
+    lists = read("cmake/Core.cmake") + read("cmake/Caffe2FrontEnd.cmake")
+    listed = set(re.findall(r"^  (\w+/\w+\.cc)", lists, re.M))
     sources = glob.glob(os.path.join(ROOT, folder, "*.cc"))
     assert {os.path.relpath(source, ROOT) for source in sources} <= listed
