@@ -20,8 +20,9 @@ SoftmaxForm ReadForm(const OperatorDef& def) {
 
 // A tensor of scores as rows of its last dim.
 template <typename K>
-Scores<K> RowsOf(const char* op, const Tensor& x, double scale) {
-  Scores<K> scores{};
+Scores RowsOf(const char* op, const Tensor& x, double scale) {
+  Scores scores{};
+  scores.type = RealType(op, "X", x);
   scores.columns = x.sizes().back();
   scores.rows = Product(x.sizes(), 0, x.dim() - 1);
   scores.scale = NumberAs<Wide<K>>(op, "scale", scale);
@@ -135,7 +136,7 @@ bool MaskedSoftmaxGradientOp::DoRunWithType() {
     scores.bias_rows = inputs_.BiasRows(*tensors.bias, "Y", sizes, y.dtype());
     scores.bias = RealData<T>(*tensors.bias);
   }
-  SoftmaxOutputs<K> outputs{form_, RealData<T>(y), nullptr};
+  SoftmaxOutputs outputs{form_, RealData<T>(y), nullptr};
   if (dy != nullptr) outputs.d_y = RealData<T>(*dy);
   if (d_lse != nullptr) outputs.d_lse = d_lse->data<W>();
   K* const dx = MutableRealData<T>(Output(0, sizes, at::dtype<T>()));
