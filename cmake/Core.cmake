@@ -44,6 +44,7 @@ set(_kernels
   kernels/random_mask.cc
   kernels/real.cc
   kernels/sequence_mask.cc
+  kernels/softmax_steps.cc
   kernels/target.cc
   kernels/tile_product.cc)
 set(_contracts

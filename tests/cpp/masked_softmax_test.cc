@@ -38,6 +38,14 @@ T LeastOf() {
   if constexpr (sizeof(T) > 2) return std::numeric_limits<T>::lowest();
 }
 
+// The enum of an element type.
+template <typename T>
+constexpr Real RealOf() {
+  if constexpr (std::is_same<T, Float16>::value) return Real::kFloat16;
+  if constexpr (std::is_same<T, BFloat16>::value) return Real::kBFloat16;
+  return std::is_same<T, float>::value ? Real::kFloat32 : Real::kFloat64;
+}
+
 enum class Special { kNone, kInfinities, kAny };
 
 // What one call is given.
@@ -104,17 +112,17 @@ long double NarrowingError(long double v) {
 
 template <typename T>
 void PlainSoftmax(
-    const Scores<T>& scores, const ScoreMask& mask, EmptyRow empty_row, T* y,
+    const Scores& scores, const ScoreMask& mask, EmptyRow empty_row, T* y,
     ParallelFor parallel_for) {
   MaskedSoftmax(scores, mask, empty_row, SoftmaxForm::kPlain, y, nullptr, parallel_for);
 }
 
 template <typename T>
 void PlainGradient(
-    const Scores<T>& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, T* dbias,
+    const Scores& scores, const ScoreMask& mask, const T* y, const T* dy, T* dx, T* dbias,
     ParallelFor parallel_for) {
   MaskedSoftmaxGradient(
-      scores, mask, SoftmaxOutputs<T>{SoftmaxForm::kPlain, y, dy}, dx, dbias, parallel_for);
+      scores, mask, SoftmaxOutputs{SoftmaxForm::kPlain, y, dy}, dx, dbias, parallel_for);
 }
 
 template <typename T>
@@ -171,7 +179,7 @@ class MaskedSoftmaxTest : public SeededTest {
   struct Inputs {
     explicit Inputs(const Case<T>& c)
         : x(c.x, c.slack), bias(c.bias, c.slack), mask_bytes(c.mask, c.slack) {
-      scores = {c.rows, c.columns, x.data(), c.scale, nullptr, {}};
+      scores = {RealOf<T>(), c.rows, c.columns, x.data(), c.scale, nullptr, {}};
       mask.shape = c.shape.functor;
       if (!c.mask_broadcast.empty()) {
         mask.mask = mask_bytes.mask();
@@ -188,7 +196,7 @@ class MaskedSoftmaxTest : public SeededTest {
     Guarded<T> x;
     Guarded<T> bias;
     GuardedBytes mask_bytes;
-    Scores<T> scores;
+    Scores scores;
     ScoreMask mask;
   };
 
@@ -275,7 +283,7 @@ class MaskedSoftmaxTest : public SeededTest {
       } else {
         ExpectLogs(c, y.values(), lse.values());
       }
-      MaskedSoftmax<T>(
+      MaskedSoftmax(
           inputs.scores, inputs.mask, c.empty_row, form, inputs.x.data(), nullptr, parallel_for);
       inputs.x.Expect(y.values());
     }
@@ -290,7 +298,7 @@ class MaskedSoftmaxTest : public SeededTest {
     inputs.x.MakeReadOnly();
     Guarded<T> y(c.x.size(), c.slack);
     const SoftmaxForm form = OneIn(2) ? SoftmaxForm::kLog : SoftmaxForm::kPlain;
-    MaskedSoftmax<T>(inputs.scores, inputs.mask, c.empty_row, form, y.data(), nullptr, SerialFor);
+    MaskedSoftmax(inputs.scores, inputs.mask, c.empty_row, form, y.data(), nullptr, SerialFor);
     y.MakeReadOnly();
     std::vector<T> dy_values = RandomReals(c.rows * c.columns, 2, Special::kNone);
     std::vector<W> d_lse_values(static_cast<size_t>(c.rows));
@@ -349,7 +357,7 @@ class MaskedSoftmaxTest : public SeededTest {
     Guarded<T> dbias(bias_size, c.slack);
     T* const dbias_data = has_bias && !OneIn(4) ? dbias.data() : nullptr;
     const ParallelFor parallel_for = RandomFor(random_, Size(dims));
-    const SoftmaxOutputs<T> outputs{form, y.data(), dy.data(), has_d_lse ? d_lse.data() : nullptr};
+    const SoftmaxOutputs outputs{form, y.data(), dy.data(), has_d_lse ? d_lse.data() : nullptr};
     MaskedSoftmaxGradient(inputs.scores, inputs.mask, outputs, dx.data(), dbias_data, parallel_for);
     dx.ExpectGuards();
     dy.Expect(dy_values);
@@ -466,7 +474,7 @@ TYPED_TEST(MaskedSoftmaxTest, LongRowsAreAsNearAsShortOnes) {
       SCOPED_TRACE(::testing::Message() << columns << " scores, others " << other);
       std::vector<TypeParam> x(static_cast<size_t>(columns), reference::Nearest<TypeParam>(other));
       x[0] = reference::Nearest<TypeParam>(10);
-      const Scores<TypeParam> scores{1, columns, x.data(), 1, nullptr, {}};
+      const Scores scores{RealOf<TypeParam>(), 1, columns, x.data(), 1, nullptr, {}};
       std::vector<TypeParam> y(x.size());
       PlainSoftmax<TypeParam>(scores, ScoreMask{}, EmptyRow::kZero, y.data(), SerialFor);
       const long double e = std::exp(static_cast<long double>(reference::ValueOf(x[1])) - 10);
@@ -495,7 +503,7 @@ TYPED_TEST(MaskedSoftmaxTest, GradientOfLongRowsIsAsNear) {
     const std::vector<TypeParam> y(count, reference::Nearest<TypeParam>(1.3 / 4000000));
     const std::vector<TypeParam> dy(count, reference::Nearest<TypeParam>(0.7));
     std::vector<TypeParam> dx(count);
-    const Scores<TypeParam> scores{1, columns, nullptr, 1, nullptr, {}};
+    const Scores scores{RealOf<TypeParam>(), 1, columns, nullptr, 1, nullptr, {}};
     PlainGradient<TypeParam>(
         scores, ScoreMask{}, y.data(), dy.data(), dx.data(), nullptr, SerialFor);
     const long double p = reference::ValueOf(y[0]);
@@ -539,7 +547,8 @@ TYPED_TEST(MaskedSoftmaxTest, LongRowsAreTheSameWhoeverRunsThem) {
       const Dims dims{rows, kColumns};
       const Dims bias_dims{rows, bias_columns};
       const Dims mask_dims{kColumns};
-      const Scores<TypeParam> scores{
+      const Scores scores{
+          RealOf<TypeParam>(),
           rows,
           kColumns,
           x.data() + first * kColumns,
@@ -558,7 +567,7 @@ TYPED_TEST(MaskedSoftmaxTest, LongRowsAreTheSameWhoeverRunsThem) {
           {}};
       PlainSoftmax<TypeParam>(scores, mask, EmptyRow::kUniform, result.y.data(), parallel_for);
       result.logs.resize(count);
-      MaskedSoftmax<TypeParam>(
+      MaskedSoftmax(
           scores, mask, EmptyRow::kUniform, SoftmaxForm::kLog, result.logs.data(), nullptr,
           parallel_for);
       PlainGradient<TypeParam>(
@@ -609,7 +618,7 @@ TYPED_TEST(MaskedSoftmaxTest, LongRowsAreStreamedAlike) {
   const std::vector<int64_t> length{columns / 2 + 3};
   // The kept half alone is not streamed.
   const auto run = [&](int64_t of, ParallelFor parallel_for) {
-    const Scores<TypeParam> scores{1, of, x.data(), 1, nullptr, {}};
+    const Scores scores{RealOf<TypeParam>(), 1, of, x.data(), 1, nullptr, {}};
     ScoreMask mask;
     mask.shape.Add(SequenceFunctor<int64_t>{length.data(), {}});
     Guarded<TypeParam> y(static_cast<size_t>(of), 1);
@@ -639,7 +648,7 @@ TYPED_TEST(MaskedSoftmaxTest, BiasGradientIsTheSameWhoeverSums) {
   for (const Dims& small : {Dims{}, Dims{17}, Dims{1, 40, 1}, Dims{3, 1, 17}, Dims{40, 17}, dims}) {
     SCOPED_TRACE(::testing::PrintToString(small));
     const Broadcast broadcast(dims, small);
-    Scores<TypeParam> scores{120, 17, nullptr, 1, nullptr, broadcast.rows};
+    Scores scores{RealOf<TypeParam>(), 120, 17, nullptr, 1, nullptr, broadcast.rows};
     ScoreMask mask;
     mask.shape.Add(UpperFunctor{0, RowPosition(RowIndex{1, 40})});
     const std::vector<TypeParam> y = this->RandomReals(Size(dims), 1, Special::kNone);
@@ -664,7 +673,7 @@ TYPED_TEST(MaskedSoftmaxTest, PiecesAreApart) {
   const std::vector<TypeParam> zeros(count);
   const std::vector<int32_t> lengths{0, 1, 64, 16, 32, 2};
   const Broadcast bias(dims, {40, 1});
-  const Scores<TypeParam> scores{40, 64, zeros.data(), 1, zeros.data(), bias.rows};
+  const Scores scores{RealOf<TypeParam>(), 40, 64, zeros.data(), 1, zeros.data(), bias.rows};
   ScoreMask mask;
   mask.shape.Add(SequenceFunctor<int32_t>{lengths.data(), {1, 6}});
   ExpectPiecesApart(count * sizeof(TypeParam), [&](ParallelFor parallel_for, uint8_t* out) {
@@ -700,7 +709,8 @@ TYPED_TEST(MaskedSoftmaxTest, LargeOutputsAreStreamedAlike) {
     const Dims dims{last - first, kColumns};
     const Dims bias_dims{last - first, 1};
     const Dims mask_dims{kColumns};
-    Scores<TypeParam> scores{
+    Scores scores{
+        RealOf<TypeParam>(),
         last - first,
         kColumns,
         x.data() + first * kColumns,
@@ -714,7 +724,8 @@ TYPED_TEST(MaskedSoftmaxTest, LargeOutputsAreStreamedAlike) {
     y += first * kColumns;
     PlainSoftmax<TypeParam>(scores, mask, EmptyRow::kUniform, y, ShuffledFor);
     PlainGradient<TypeParam>(
-        scores, mask, y, scores.x, dx + first * kColumns, dbias + first, ShuffledFor);
+        scores, mask, y, x.data() + first * kColumns, dx + first * kColumns, dbias + first,
+        ShuffledFor);
   };
   Guarded<TypeParam> y(x.size(), 1);
   Guarded<TypeParam> dx(x.size(), 1);
@@ -737,9 +748,14 @@ TYPED_TEST(MaskedSoftmaxTest, NoRowsOrNoColumns) {
     const Dims small{1};
     Guarded<TypeParam> nothing(0);
     Guarded<TypeParam> dbias(1);
-    const Scores<TypeParam> scores{dims[0],        dims[1],
-                                   nothing.data(), 1,
-                                   dbias.data(),   RowBroadcast(dims.data(), 2, small.data(), 1)};
+    const Scores scores{
+        RealOf<TypeParam>(),
+        dims[0],
+        dims[1],
+        nothing.data(),
+        1,
+        dbias.data(),
+        RowBroadcast(dims.data(), 2, small.data(), 1)};
     PlainSoftmax<TypeParam>(scores, ScoreMask{}, EmptyRow::kNaN, nothing.data(), ShuffledFor);
     PlainGradient<TypeParam>(
         scores, ScoreMask{}, nothing.data(), nothing.data(), nothing.data(), dbias.data(),
