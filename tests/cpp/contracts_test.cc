@@ -100,7 +100,7 @@ TEST(SentenceTest, Parts) {
   EXPECT_EQ(Text(Sizes(Dims{2, -1})), "[2, -1]");
   // Of float32 the fewest digits that say which; of others those of float64.
   EXPECT_EQ(Text(double{0.1F}), "0.1");
-  EXPECT_EQ(Text(0.1), "0.10000000000000001");
+  EXPECT_EQ(Text(std::nextafter(0.1, 1.0)), "0.10000000000000002");
   EXPECT_EQ(Text(1e300), "1e+300");
   EXPECT_EQ(Text(-std::numeric_limits<double>::infinity()), "-inf");
   EXPECT_EQ(Text(Number{true, kMost, 0}), "9223372036854775807");
