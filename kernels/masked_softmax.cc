@@ -307,7 +307,7 @@ class RowWork {
     const int64_t first = std::clamp(kept.begin, begin, end);
     const int64_t last = std::clamp(kept.end, first, end);
     if (begin < first) steps_.fill(masked, (first - begin) * width_, out);
-    write(first - kept.begin, last - first, out + (first - begin) * width_);
+    if (first < last) write(first - kept.begin, last - first, out + (first - begin) * width_);
     if (last < end) steps_.fill(masked, (end - last) * width_, out + (last - begin) * width_);
   }
 
