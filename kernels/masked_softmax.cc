@@ -75,15 +75,21 @@ inline KeptRow KeptOf(const ScoreMask& mask, int64_t row, int64_t columns) {
   return kept;
 }
 
+// from[0, count) as elements.
+template <typename T>
+void Narrow(const Wide<T>* from, int64_t count, T* to) {
+  if constexpr (std::is_same<T, Wide<T>>::value) {
+    std::copy_n(from, count, to);
+  } else {
+    FromFloat(from, count, to);
+  }
+}
+
 // The pattern that fills with a number.
 template <typename T>
 uint64_t PatternOf(Wide<T> number) {
   T element;
-  if constexpr (std::is_same<T, Wide<T>>::value) {
-    element = number;
-  } else {
-    FromFloat(&number, 1, &element);
-  }
+  Narrow(&number, 1, &element);
   return FillPattern(element);
 }
 
@@ -106,22 +112,16 @@ uint64_t EmptyPattern(const Scores& scores, EmptyRow empty_row, SoftmaxForm form
   });
 }
 
-// sums[0, count) as elements.
+// out[first, first + count) = sums[0, count) as elements.
 void WriteSums(Real type, const double* sums, int64_t count, int64_t first, void* out) {
   WithElement(type, [&](auto element) {
-    auto* const to = static_cast<decltype(element)*>(out) + first;
-    if constexpr (sizeof(element) >= sizeof(float)) {
-      std::transform(
-          sums, sums + count, to, [](double sum) { return static_cast<decltype(element)>(sum); });
-    } else {
-      constexpr int64_t kAtOnce = 512;
-      float floats[kAtOnce];
-      for (int64_t i = 0; i < count; i += kAtOnce) {
-        const int64_t some = std::min(kAtOnce, count - i);
-        std::transform(
-            sums + i, sums + i + some, floats, [](double sum) { return static_cast<float>(sum); });
-        FromFloat(floats, some, to + i);
-      }
+    using T = decltype(element);
+    constexpr int64_t kAtOnce = 512;
+    Wide<T> wide[kAtOnce];
+    for (int64_t i = 0; i < count; i += kAtOnce) {
+      const int64_t some = std::min(kAtOnce, count - i);
+      for (int64_t j = 0; j < some; ++j) wide[j] = static_cast<Wide<T>>(sums[i + j]);
+      Narrow(wide, some, static_cast<T*>(out) + first + i);
     }
   });
 }
@@ -217,9 +217,7 @@ class RowWork {
     // Without its scores an empty row is told by its probabilities, which are all 0.
     // None is below it, so that no sum of others is, however many they are.
     if (scores_.x == nullptr) empty = SumOfPieces(totals, pieces) == 0;
-    double dot = SumOfPieces(dots, pieces);
-    // In double and rounded again, a difference of floats is the float that it would be at once.
-    if (outputs.d_lse != nullptr) dot = Rounded(dot) - DLse(outputs.d_lse, row);
+    const double dot = LessDLse(SumOfPieces(dots, pieces), outputs.d_lse, row);
     const int64_t stride = scores_.bias_rows.column_stride();
     ForEachPiece(
         entries, Stores::kCached, for_pieces_, [=](int64_t piece, int64_t begin, int64_t end) {
@@ -251,13 +249,11 @@ class RowWork {
 
   void* Packed(int64_t entry) const { return memory_.data() + entry * wide_; }
 
-  double Rounded(double wide) const {
-    return scores_.type == Real::kFloat64 ? wide : double{static_cast<float>(wide)};
-  }
-
-  double DLse(const void* d_lse, int64_t row) const {
-    return scores_.type == Real::kFloat64 ? static_cast<const double*>(d_lse)[row]
-                                          : double{static_cast<const float*>(d_lse)[row]};
+  // A difference of Wide<T>.
+  double LessDLse(double dot, const void* d_lse, int64_t row) const {
+    if (d_lse == nullptr) return dot;
+    if (scores_.type == Real::kFloat64) return dot - static_cast<const double*>(d_lse)[row];
+    return double{static_cast<float>(dot) - static_cast<const float*>(d_lse)[row]};
   }
 
   void SetLse(double value, int64_t row, void* lse) const {
@@ -427,8 +423,8 @@ void MaskedSoftmaxGradient(
   }
   // Rows in the order of the bias that they read, so that each of its rows is summed
   // by one thread. Where they are few, each is summed in parts, by a count of its own
-  // and not of the threads: sums must not depend on those. BroadcastSum is not for them: its units
-  // are of columns, and here a row is computed at once.
+  // and not of the threads: sums must not depend on those. Units of BroadcastSum are columns of
+  // rows, and a row must be computed at once.
   constexpr int64_t kLeastUnits = 16;
   const int64_t parts = std::clamp<int64_t>(
       kLeastUnits / std::max<int64_t>(bias.small_rows(), 1), 1,
