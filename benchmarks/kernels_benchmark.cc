@@ -27,6 +27,7 @@
 #include "kernels/chunk.h"
 #include "kernels/gate.h"
 #include "kernels/masked_fill.h"
+#include "kernels/masked_softmax.h"
 #include "kernels/mixture_gate.h"
 #include "kernels/random_mask.h"
 #include "kernels/sequence_mask.h"
@@ -341,6 +342,38 @@ void RandomMaskOf(benchmark::State& state, int64_t n, int64_t span) {
   SetBytes(state, n);
 }
 
+// Of n scores in rows of `columns`; a mask keeps half of them.
+void MaskedSoftmaxOf(
+    benchmark::State& state, Real type, int64_t n, int64_t columns, bool masked, bool gradient) {
+  const int64_t dims[] = {n / columns, columns};
+  const AlignedBuffer<float> numbers = Logits(n);
+  const Memory x = Allocate(n * RealBytes(type)), y = Allocate(n * RealBytes(type));
+  const Memory d_x = Allocate(n * RealBytes(type)), keep = MakeMask(n, 50, 1);
+  if (type == Real::kBFloat16) {
+    FromFloat(numbers.data(), n, reinterpret_cast<BFloat16*>(x.get()));
+  } else {
+    std::memcpy(x.get(), numbers.data(), static_cast<size_t>(n) * sizeof(float));
+  }
+  const Scores scores{type, dims[0], columns, x.get(), 1, nullptr, {}};
+  ScoreMask mask;
+  if (masked) mask.mask = AsMask(keep);
+  mask.mask_rows = RowBroadcast(dims, 2, dims, 2);
+  const auto forward = [&] {
+    MaskedSoftmax(scores, mask, EmptyRow::kZero, SoftmaxForm::kPlain, y.get(), nullptr, OmpFor);
+  };
+  const SoftmaxOutputs outputs{SoftmaxForm::kPlain, y.get(), x.get()};
+  forward();
+  for (auto _ : state) {
+    if (gradient) {
+      MaskedSoftmaxGradient(scores, mask, outputs, d_x.get(), nullptr, OmpFor);
+    } else {
+      forward();
+    }
+    benchmark::ClobberMemory();
+  }
+  SetBytes(state, n * (RealBytes(type) * (gradient ? 4 : 2) + (masked ? 1 : 0)));
+}
+
 void SetFlops(benchmark::State& state, int64_t flops) {
   state.counters["flop/s"] =
       benchmark::Counter(static_cast<double>(flops), benchmark::Counter::kIsIterationInvariantRate);
@@ -396,6 +429,24 @@ void RegisterGates(int64_t n, const RegisterOne& add) {
   for (const int64_t span : {0, 10}) {
     add("RandomMask", entries + "/span:" + std::to_string(span),
         [=](auto& s) { RandomMaskOf(s, n, span); });
+  }
+}
+
+template <class RegisterOne>
+void RegisterSoftmax(int64_t n, const RegisterOne& add) {
+  const std::string entries = "/entries:" + std::to_string(n);
+  for (const Real type : {Real::kFloat32, Real::kBFloat16}) {
+    const std::string of_type = type == Real::kFloat32 ? "/type:float32" : "/type:bfloat16";
+    for (const int64_t columns : {128, 2048}) {
+      const std::string rest = entries + of_type + "/columns:" + std::to_string(columns);
+      for (const bool masked : {false, true}) {
+        for (const bool gradient : {false, true}) {
+          add(gradient ? "MaskedSoftmaxGradient" : "MaskedSoftmax",
+              rest + (masked ? "/kept:50%" : "/kept:100%"),
+              [=](auto& s) { MaskedSoftmaxOf(s, type, n, columns, masked, gradient); });
+        }
+      }
+    }
   }
 }
 
@@ -469,9 +520,11 @@ void RegisterAll() {
           });
         }
       }
-      RegisterGates(n, [&](const std::string& family, const std::string& rest, auto f) {
+      const auto add = [&](const std::string& family, const std::string& rest, auto f) {
         Register(family + on + rest, target, f);
-      });
+      };
+      RegisterGates(n, add);
+      RegisterSoftmax(n, add);
       for (const int64_t length : {1, 16, 100, 10000}) {
         Register(
             "Lengths" + on + entries + "/length:" + std::to_string(length), target,

@@ -29,10 +29,12 @@ int64_t NumPieces(int64_t entries) {
 template <class F>
 void ForEachPiece(int64_t entries, Stores stores, ParallelFor parallel_for, const F& f) {
   if (entries <= kPieceEntries) return f(0, 0, entries);
+  // What others may run is a copy, so that short rows keep what f captures in registers.
+  const F shared = f;
   parallel_for(0, NumPieces(entries), kGrainPieces, [&](int64_t first, int64_t last) {
     for (int64_t piece = first; piece < last; ++piece) {
       const int64_t begin = piece * kPieceEntries;
-      f(piece, begin, std::min(begin + kPieceEntries, entries));
+      shared(piece, begin, std::min(begin + kPieceEntries, entries));
     }
     FinishStores(stores);
   });
@@ -52,7 +54,16 @@ double SumOfPieces(const double* pieces, int64_t count) {
   return count == 1 || !std::isfinite(sum) ? sum : sum + lost;
 }
 
-KeptRow KeptOf(const ScoreMask& mask, int64_t row, int64_t columns) {
+// The kept part of a row: an interval, and a mask of its entries or null.
+struct KeptRow {
+  Interval columns;
+  const bool* mask;
+
+  int64_t entries() const { return columns.end - columns.begin; }
+  const bool* MaskAt(int64_t entry) const { return mask == nullptr ? nullptr : mask + entry; }
+};
+
+inline KeptRow KeptOf(const ScoreMask& mask, int64_t row, int64_t columns) {
   KeptRow kept{mask.shape(row, columns), nullptr};
   if (mask.mask == nullptr || kept.entries() == 0) return kept;
   const bool* const of_row = mask.mask + mask.mask_rows.Offset(row);
@@ -64,15 +75,21 @@ KeptRow KeptOf(const ScoreMask& mask, int64_t row, int64_t columns) {
   return kept;
 }
 
+// from[0, count) as elements.
+template <typename T>
+void Narrow(const Wide<T>* from, int64_t count, T* to) {
+  if constexpr (std::is_same<T, Wide<T>>::value) {
+    std::copy_n(from, count, to);
+  } else {
+    FromFloat(from, count, to);
+  }
+}
+
 // The pattern that fills with a number.
 template <typename T>
 uint64_t PatternOf(Wide<T> number) {
   T element;
-  if constexpr (std::is_same<T, Wide<T>>::value) {
-    element = number;
-  } else {
-    FromFloat(&number, 1, &element);
-  }
+  Narrow(&number, 1, &element);
   return FillPattern(element);
 }
 
@@ -95,22 +112,16 @@ uint64_t EmptyPattern(const Scores& scores, EmptyRow empty_row, SoftmaxForm form
   });
 }
 
-// sums[0, count) as elements.
+// out[first, first + count) = sums[0, count) as elements.
 void WriteSums(Real type, const double* sums, int64_t count, int64_t first, void* out) {
   WithElement(type, [&](auto element) {
-    auto* const to = static_cast<decltype(element)*>(out) + first;
-    if constexpr (sizeof(element) >= sizeof(float)) {
-      std::transform(
-          sums, sums + count, to, [](double sum) { return static_cast<decltype(element)>(sum); });
-    } else {
-      constexpr int64_t kAtOnce = 512;
-      float floats[kAtOnce];
-      for (int64_t i = 0; i < count; i += kAtOnce) {
-        const int64_t some = std::min(kAtOnce, count - i);
-        std::transform(
-            sums + i, sums + i + some, floats, [](double sum) { return static_cast<float>(sum); });
-        FromFloat(floats, some, to + i);
-      }
+    using T = decltype(element);
+    constexpr int64_t kAtOnce = 512;
+    Wide<T> wide[kAtOnce];
+    for (int64_t i = 0; i < count; i += kAtOnce) {
+      const int64_t some = std::min(kAtOnce, count - i);
+      for (int64_t j = 0; j < some; ++j) wide[j] = static_cast<Wide<T>>(sums[i + j]);
+      Narrow(wide, some, static_cast<T*>(out) + first + i);
     }
   });
 }
@@ -149,7 +160,7 @@ class RowWork {
     uint8_t* const out = Row(rows_out.y, row);
     const double greatest = PackScores(row, kept);
     if (greatest == -kInfinity) {
-      ForEachPiece(scores_.columns, stores_, for_pieces_, [&](int64_t, int64_t begin, int64_t end) {
+      ForEachPiece(scores_.columns, stores_, for_pieces_, [=](int64_t, int64_t begin, int64_t end) {
         FillSpan(rows_out.empty, (end - begin) * width_, out + begin * width_, stores_);
       });
       if (rows_out.lse != nullptr) SetLse(-kInfinity, row, rows_out.lse);
@@ -158,7 +169,7 @@ class RowWork {
     const bool log = rows_out.form == SoftmaxForm::kLog;
     const double max = std::isnan(greatest) ? -kInfinity : greatest;
     const int64_t pieces = NumPieces(kept.entries());
-    const auto exponentials = [&](int64_t piece, int64_t begin, int64_t end) {
+    const auto exponentials = [=](int64_t piece, int64_t begin, int64_t end) {
       sums_[piece] = steps_.exp_and_sum(Packed(begin), end - begin, max, pieces == 1, log);
     };
     ForEachPiece(kept.entries(), Stores::kCached, for_pieces_, exponentials);
@@ -168,11 +179,11 @@ class RowWork {
     if (std::isnan(sum)) {
       WriteNaN(kept, sum, rows_out.masked, out);
     } else if (log) {
-      WriteRow(kept.columns, rows_out.masked, out, [&](int64_t i, int64_t count, void* to) {
+      WriteRow(kept.columns, rows_out.masked, out, [=](int64_t i, int64_t count, void* to) {
         steps_.write_logs(Packed(i), count, max, log_sum, to);
       });
     } else {
-      WriteRow(kept.columns, rows_out.masked, out, [&](int64_t i, int64_t count, void* to) {
+      WriteRow(kept.columns, rows_out.masked, out, [=](int64_t i, int64_t count, void* to) {
         steps_.write_quotients(Packed(i), count, sum, to);
       });
     }
@@ -196,25 +207,22 @@ class RowWork {
     double* const dots = sums_;
     double* const totals = sums_ + pieces;
     ForEachPiece(
-        entries, Stores::kCached, for_pieces_, [&](int64_t piece, int64_t begin, int64_t end) {
+        entries, Stores::kCached, for_pieces_, [=](int64_t piece, int64_t begin, int64_t end) {
           const PieceSums of_piece = steps.pack_probabilities(
-              y + begin * width_, dy + begin * width_, kept.Part(begin, end).mask, end - begin,
-              pieces == 1, Packed(begin));
+              y + begin * width_, dy + begin * width_, kept.MaskAt(begin), end - begin, pieces == 1,
+              Packed(begin));
           dots[piece] = of_piece.dot;
           totals[piece] = of_piece.total;
         });
     // Without its scores an empty row is told by its probabilities, which are all 0.
     // None is below it, so that no sum of others is, however many they are.
     if (scores_.x == nullptr) empty = SumOfPieces(totals, pieces) == 0;
-    double dot = SumOfPieces(dots, pieces);
-    // In double and rounded again, a difference of floats is the float that it would be at once.
-    if (outputs.d_lse != nullptr) dot = Rounded(dot) - DLse(outputs.d_lse, row);
+    const double dot = LessDLse(SumOfPieces(dots, pieces), outputs.d_lse, row);
     const int64_t stride = scores_.bias_rows.column_stride();
     ForEachPiece(
-        entries, Stores::kCached, for_pieces_, [&](int64_t piece, int64_t begin, int64_t end) {
+        entries, Stores::kCached, for_pieces_, [=](int64_t piece, int64_t begin, int64_t end) {
           steps.pack_differences(
-              dy + begin * width_, kept.Part(begin, end).mask, end - begin, dot, empty,
-              Packed(begin));
+              dy + begin * width_, kept.MaskAt(begin), end - begin, dot, empty, Packed(begin));
           if (sums == nullptr) return;
           double* to = sums + kept.columns.begin + begin;
           if (stride == 0) {
@@ -226,7 +234,7 @@ class RowWork {
     if (sums != nullptr && stride == 0) {
       sums[0] = pieces == 1 ? totals[0] : sums[0] + SumOfPieces(totals, pieces);
     }
-    WriteRow(kept.columns, 0, Row(dx, row), [&](int64_t i, int64_t count, void* to) {
+    WriteRow(kept.columns, 0, Row(dx, row), [=](int64_t i, int64_t count, void* to) {
       steps_.write_products(Packed(i), count, scores_.scale, to);
     });
   }
@@ -241,13 +249,11 @@ class RowWork {
 
   void* Packed(int64_t entry) const { return memory_.data() + entry * wide_; }
 
-  double Rounded(double wide) const {
-    return scores_.type == Real::kFloat64 ? wide : double{static_cast<float>(wide)};
-  }
-
-  double DLse(const void* d_lse, int64_t row) const {
-    return scores_.type == Real::kFloat64 ? static_cast<const double*>(d_lse)[row]
-                                          : double{static_cast<const float*>(d_lse)[row]};
+  // A difference of Wide<T>.
+  double LessDLse(double dot, const void* d_lse, int64_t row) const {
+    if (d_lse == nullptr) return dot;
+    if (scores_.type == Real::kFloat64) return dot - static_cast<const double*>(d_lse)[row];
+    return double{static_cast<float>(dot) - static_cast<const float*>(d_lse)[row]};
   }
 
   void SetLse(double value, int64_t row, void* lse) const {
@@ -274,8 +280,10 @@ class RowWork {
   double PackScores(int64_t row, const KeptRow& kept) const {
     ForEachPiece(
         kept.entries(), Stores::kCached, for_pieces_,
-        [&](int64_t piece, int64_t begin, int64_t end) {
-          sums_[piece] = steps_.pack_scores(scores_, row, kept.Part(begin, end), Packed(begin));
+        [=](int64_t piece, int64_t begin, int64_t end) {
+          sums_[piece] = steps_.pack_scores(
+              scores_, row, kept.columns.begin + begin, end - begin, kept.MaskAt(begin),
+              Packed(begin));
         });
     double greatest = -kInfinity;
     bool nan = false;
@@ -286,21 +294,38 @@ class RowWork {
     return nan && greatest == -kInfinity ? std::numeric_limits<double>::quiet_NaN() : greatest;
   }
 
-  // Writes a row: the fill pattern `masked`, but for what write(i, count, to) makes of kept
-  // entries [i, i + count). What is streamed is put together beforehand, since pieces of a line
-  // cannot be streamed.
+  // Writes columns [begin, end) to `out`: the fill pattern `masked`, but for what
+  // write(i, count, to) makes of kept entries [i, i + count).
+  template <class Write>
+  void WriteColumns(
+      const Interval& kept, int64_t begin, int64_t end, uint64_t masked, uint8_t* out,
+      const Write& write) const {
+    const int64_t first = std::clamp(kept.begin, begin, end);
+    const int64_t last = std::clamp(kept.end, first, end);
+    if (begin < first) steps_.fill(masked, (first - begin) * width_, out);
+    if (first < last) write(first - kept.begin, last - first, out + (first - begin) * width_);
+    if (last < end) steps_.fill(masked, (end - last) * width_, out + (last - begin) * width_);
+  }
+
+  // What is streamed is put together beforehand, since pieces of a line cannot be streamed.
+  template <class Write>
+  [[gnu::noinline]] void StreamColumns(
+      const Interval& kept, int64_t begin, int64_t end, uint64_t masked, uint8_t* out,
+      const Write& write) const {
+    alignas(64) uint8_t together[kPieceEntries * sizeof(double)];
+    WriteColumns(kept, begin, end, masked, together, write);
+    CopySpan(together, (end - begin) * width_, out, stores_);
+  }
+
   template <class Write>
   void WriteRow(const Interval& kept, uint64_t masked, uint8_t* row, const Write& write) const {
-    ForEachPiece(scores_.columns, stores_, for_pieces_, [&](int64_t, int64_t begin, int64_t end) {
-      alignas(64) uint8_t together[kPieceEntries * sizeof(double)];
+    ForEachPiece(scores_.columns, stores_, for_pieces_, [=](int64_t, int64_t begin, int64_t end) {
       uint8_t* const out = row + begin * width_;
-      uint8_t* const to = stores_ == Stores::kStreamed ? together : out;
-      const int64_t first = std::clamp(kept.begin, begin, end);
-      const int64_t last = std::clamp(kept.end, first, end);
-      if (begin < first) FillSpan(masked, (first - begin) * width_, to);
-      write(first - kept.begin, last - first, to + (first - begin) * width_);
-      if (last < end) FillSpan(masked, (end - last) * width_, to + (last - begin) * width_);
-      if (to == together) CopySpan(together, (end - begin) * width_, out, stores_);
+      if (stores_ == Stores::kStreamed) {
+        StreamColumns(kept, begin, end, masked, out, write);
+      } else {
+        WriteColumns(kept, begin, end, masked, out, write);
+      }
     });
   }
 
@@ -398,8 +423,8 @@ void MaskedSoftmaxGradient(
   }
   // Rows in the order of the bias that they read, so that each of its rows is summed
   // by one thread. Where they are few, each is summed in parts, by a count of its own
-  // and not of the threads: sums must not depend on those. BroadcastSum is not for them: its units
-  // are of columns, and here a row is computed at once.
+  // and not of the threads: sums must not depend on those. Units of BroadcastSum are columns of
+  // rows, and a row must be computed at once.
   constexpr int64_t kLeastUnits = 16;
   const int64_t parts = std::clamp<int64_t>(
       kLeastUnits / std::max<int64_t>(bias.small_rows(), 1), 1,

@@ -11,9 +11,11 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 
 #include "hwy/highway.h"
 #include "kernels/exp-inl.h"
+#include "kernels/fill-inl.h"
 #include "kernels/real-inl.h"
 #include "kernels/softmax_steps.h"
 
@@ -31,19 +33,21 @@ HWY_INLINE V Keep(D d, V v, V other, const bool* mask, int64_t count) {
 }
 
 template <typename T>
-double PackScores(const Scores& scores, int64_t row, const KeptRow& kept, void* to) {
+double PackScores(
+    const Scores& scores, int64_t row, int64_t column, int64_t entries, const bool* mask,
+    void* to) {
   using W = Wide<T>;
   const hn::ScalableTag<W> d;
   auto* const HWY_RESTRICT packed = static_cast<W*>(to);
   const auto masked = hn::Set(d, -std::numeric_limits<W>::infinity());
   const auto scale = hn::Set(d, static_cast<W>(scores.scale));
-  const T* const x = static_cast<const T*>(scores.x) + row * scores.columns + kept.columns.begin;
+  const T* const x = static_cast<const T*>(scores.x) + row * scores.columns + column;
   const T* bias = nullptr;
   auto bias_of_row = hn::Zero(d);
   if (scores.bias != nullptr) {
     bias = static_cast<const T*>(scores.bias) + scores.bias_rows.Offset(row);
     if (scores.bias_rows.column_stride() == 1) {
-      bias += kept.columns.begin;
+      bias += column;
     } else {
       bias_of_row = hn::Set(d, hn::GetLane(LoadPart(d, bias, 1)));
       bias = nullptr;
@@ -51,15 +55,14 @@ double PackScores(const Scores& scores, int64_t row, const KeptRow& kept, void* 
   }
   const bool as_is = scores.bias == nullptr && scores.scale == 1;
   auto max = masked;
-  for (int64_t i = 0; i < kept.entries(); i += LanesOf(d)) {
-    const int64_t count = std::min(LanesOf(d), kept.entries() - i);
+  for (int64_t i = 0; i < entries; i += LanesOf(d)) {
+    const int64_t count = std::min(LanesOf(d), entries - i);
     auto score = LoadSome(d, x + i, count);
     if (!as_is) {
       if (bias != nullptr) bias_of_row = LoadSome(d, bias + i, count);
       score = hn::MulAdd(score, scale, bias_of_row);
     }
-    const bool* const mask = kept.mask == nullptr ? nullptr : kept.mask + i;
-    score = Keep(d, score, masked, mask, count);
+    score = Keep(d, score, masked, mask == nullptr ? nullptr : mask + i, count);
     hn::Store(score, d, packed + i);
     // In this order x86 takes the second where the first is NaN.
     max = hn::Max(score, max);
@@ -67,7 +70,7 @@ double PackScores(const Scores& scores, int64_t row, const KeptRow& kept, void* 
   const W greatest = hn::GetLane(hn::MaxOfLanes(d, max));
   if (greatest > -std::numeric_limits<W>::infinity()) return double{greatest};
   auto nan = hn::IsNaN(masked);
-  for (int64_t i = 0; i < kept.entries(); i += LanesOf(d)) {
+  for (int64_t i = 0; i < entries; i += LanesOf(d)) {
     nan = hn::Or(nan, hn::IsNaN(hn::Load(d, packed + i)));
   }
   return hn::AllFalse(d, nan) ? double{greatest} : std::numeric_limits<double>::quiet_NaN();
@@ -145,13 +148,14 @@ double ExpAndSum(void* scores, int64_t entries, double greatest, bool alone, boo
     lost = hn::Add(lost, hn::Sub(e, hn::Sub(next, sum)));
     sum = next;
   });
-  HWY_ALIGN W sums[hn::MaxLanes(hn::ScalableTag<W>())];
-  HWY_ALIGN W rests[hn::MaxLanes(hn::ScalableTag<W>())];
+  constexpr size_t kLanes = hn::MaxLanes(hn::ScalableTag<W>());
+  HWY_ALIGN W sums[kLanes];
+  HWY_ALIGN W rests[kLanes];
+  HWY_ALIGN double exact[kLanes];
   hn::Store(hn::Sub(sum, one), d, sums);
   hn::Store(lost, d, rests);
-  double total = 0;
-  for (int64_t i = 0; i < LanesOf(d); ++i) total += double{sums[i]} + double{rests[i]};
-  return total;
+  for (size_t i = 0; i < kLanes; ++i) exact[i] = double{sums[i]} + double{rests[i]};
+  return std::accumulate(exact, exact + kLanes, 0.0);
 }
 
 // Stores result(v) for each vector v of packed entries.
@@ -197,6 +201,10 @@ void WriteProducts(const void* packed, int64_t entries, double factor, void* out
     // Plus 0 of its sign, so that what is masked stays +0 whatever the factor's.
     return hn::MulAdd(v, factors, hn::CopySign(hn::Zero(d), v));
   });
+}
+
+inline void FillCached(uint64_t pattern, int64_t bytes, uint8_t* out) {
+  FillBytes(pattern, bytes, out, Stores::kCached);
 }
 
 template <typename T, bool kLog>
@@ -276,6 +284,7 @@ constexpr SoftmaxSteps kSoftmaxSteps{
     WriteQuotients<T>,
     WriteLogs<T>,
     WriteProducts<T>,
+    FillCached,
     {PackProbabilities<T, false>, PackDifferences<T, false>},
     {PackProbabilities<T, true>, PackDifferences<T, true>},
     AddTo<Wide<T>>};

@@ -5,24 +5,10 @@
 
 #include <cstdint>
 
-#include "kernels/functors.h"
 #include "kernels/masked_softmax.h"
 #include "kernels/real.h"
 
 namespace caffe2op_mask {
-
-// The kept part of a row: an interval, and a mask of its entries or null.
-struct KeptRow {
-  Interval columns;
-  const bool* mask;
-
-  int64_t entries() const { return columns.end - columns.begin; }
-
-  // Entries [begin, end) of it.
-  KeptRow Part(int64_t begin, int64_t end) const {
-    return {{columns.begin + begin, columns.begin + end}, mask == nullptr ? nullptr : mask + begin};
-  }
-};
 
 // What a piece adds to the sums of its row's gradient.
 struct PieceSums {
@@ -30,19 +16,24 @@ struct PieceSums {
   double total;  // of p
 };
 
-// For one element type T. What is `packed` are the kept entries alone as Wide<T>, aligned, with
-// room for a vector more; numbers beside it are of Wide<T>, too, where they are not sums. A piece
-// is `alone` where it is all that its row keeps.
+// For one element type T. A mask is that of the piece's entries, or null. What is `packed` are the
+// kept entries alone as Wide<T>, aligned, with room for a vector more; numbers beside it are of
+// Wide<T>, too, where they are not sums. A piece is `alone` where it is all that its row keeps.
 struct SoftmaxSteps {
-  // Packs scores, -inf where the mask is False. Returns the greatest that is a number; NaN if
-  // that is -inf and there is a NaN.
-  double (*pack_scores)(const Scores& scores, int64_t row, const KeptRow& kept, void* packed);
+  // Packs the scores of a row from a column on, -inf where the mask is False. Returns the greatest
+  // that is a number; NaN if that is -inf and there is a NaN.
+  double (*pack_scores)(
+      const Scores& scores, int64_t row, int64_t column, int64_t entries, const bool* mask,
+      void* packed);
   // Returns the sum of exp(score - max). They replace the scores, unless those are kept.
   double (*exp_and_sum)(void* packed, int64_t entries, double max, bool alone, bool keep_scores);
   // Write what is packed divided by `sum`, less `max` and `log_sum`, or times `factor`.
   void (*write_quotients)(const void* packed, int64_t entries, double sum, void* out);
   void (*write_logs)(const void* packed, int64_t entries, double max, double log_sum, void* out);
   void (*write_products)(const void* packed, int64_t entries, double factor, void* out);
+
+  // Fills out[0, bytes).
+  void (*fill)(uint64_t pattern, int64_t bytes, uint8_t* out);
 
   // Those of the gradient hang on what was written.
   struct OfForm {
