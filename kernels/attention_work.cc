@@ -5,7 +5,7 @@
 namespace caffe2op_mask {
 
 template <typename T>
-AttentionWork<T>::AttentionWork(const Attention<T>& attention) : attention_(attention) {
+AttentionWork<T>::AttentionWork(const AttentionOf<T>& attention) : attention_(attention) {
   const int64_t rows = std::min(kTileQueries, UnitRows(attention));
   const int64_t keys = std::min(kTileKeys, attention.keys);
   const auto count = static_cast<size_t>(rows);

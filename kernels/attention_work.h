@@ -28,14 +28,55 @@ inline int64_t TilesOf(int64_t entries, int64_t size) {
   return (entries + size - 1) / size;
 }
 
+// Attention with its elements by their type.
+template <typename T>
+struct AttentionOf {
+  explicit AttentionOf(const Attention& in)
+      : batch(in.batch),
+        heads(in.heads),
+        kv_heads(in.kv_heads),
+        queries(in.queries),
+        keys(in.keys),
+        depth(in.depth),
+        value_depth(in.value_depth),
+        q(static_cast<const T*>(in.q)),
+        k(static_cast<const T*>(in.k)),
+        v(static_cast<const T*>(in.v)),
+        scale(static_cast<Wide<T>>(in.scale)),
+        softcap(static_cast<Wide<T>>(in.softcap)),
+        bias(static_cast<const T*>(in.bias)),
+        bias_rows(in.bias_rows),
+        sinks(static_cast<const T*>(in.sinks)),
+        mask(in.mask),
+        empty_row(in.empty_row) {}
+
+  int64_t batch;
+  int64_t heads;
+  int64_t kv_heads;
+  int64_t queries;
+  int64_t keys;
+  int64_t depth;
+  int64_t value_depth;
+  const T* q;
+  const T* k;
+  const T* v;
+  Wide<T> scale;
+  Wide<T> softcap;
+  const T* bias;
+  const RowBroadcast& bias_rows;
+  const T* sinks;
+  const ScoreMask& mask;
+  EmptyRow empty_row;
+};
+
 // A unit is a head of k and v with all queries that it serves: those of heads that
 // follow one another, whose rows lie one after the other.
 template <typename T>
-int64_t Units(const Attention<T>& attention) {
+int64_t Units(const AttentionOf<T>& attention) {
   return attention.batch * attention.kv_heads;
 }
 template <typename T>
-int64_t UnitRows(const Attention<T>& attention) {
+int64_t UnitRows(const AttentionOf<T>& attention) {
   return attention.heads / attention.kv_heads * attention.queries;
 }
 
@@ -62,7 +103,7 @@ class AttentionWork {
  public:
   using W = Wide<T>;
 
-  explicit AttentionWork(const Attention<T>& attention);
+  explicit AttentionWork(const AttentionOf<T>& attention);
 
   // Turns to rows [first, first + rows) of a unit; those whose `lse`, unless it is
   // null, is known to be -inf keep nothing.
@@ -85,7 +126,7 @@ class AttentionWork {
     }
   }
 
-  const Attention<T>& attention() const { return attention_; }
+  const AttentionOf<T>& attention() const { return attention_; }
   int64_t unit() const { return unit_; }
   int64_t rows() const { return rows_; }
   int64_t first_row() const { return first_row_; }  // counted over all units
@@ -111,7 +152,7 @@ class AttentionWork {
   // `rows` of k or v, where they lie or, with what is cleared, in `buffer`.
   const W* Clear(const W* rows, int64_t depth, W* buffer);
 
-  const Attention<T>& attention_;
+  const AttentionOf<T>& attention_;
 
   int64_t unit_ = 0;
   int64_t rows_ = 0;
@@ -140,7 +181,7 @@ class AttentionWork {
 // takes which is left to chance: tasks differ in cost, as what is kept differs.
 template <class Work, typename T, class F>
 void ForEachTask(
-    const Attention<T>& attention, int64_t tasks, int64_t threads, ParallelFor parallel_for,
+    const AttentionOf<T>& attention, int64_t tasks, int64_t threads, ParallelFor parallel_for,
     const F& f) {
   constexpr double kWorthAThread = 1 << 22;  // multiplications
   const double cost = static_cast<double>(Units(attention)) *
@@ -167,7 +208,7 @@ Wide<T> Entry(const T* from) {
 
 // The score of a row beside those of its keys, rows counted over all units; -inf where it has none.
 template <typename T>
-Wide<T> SinkScore(const Attention<T>& attention, int64_t row) {
+Wide<T> SinkScore(const AttentionOf<T>& attention, int64_t row) {
   if (attention.sinks == nullptr) return -std::numeric_limits<Wide<T>>::infinity();
   return Entry(attention.sinks + row / attention.queries % attention.heads);
 }
@@ -175,7 +216,7 @@ Wide<T> SinkScore(const Attention<T>& attention, int64_t row) {
 // What the online softmax of rows [first, first + rows) begins with: their sinks, or nothing.
 template <typename T>
 void BeginSoftmax(
-    const Attention<T>& attention, int64_t first, int64_t rows, Wide<T>* max, Wide<T>* sum) {
+    const AttentionOf<T>& attention, int64_t first, int64_t rows, Wide<T>* max, Wide<T>* sum) {
   for (int64_t r = 0; r < rows; ++r) {
     const Wide<T> sink = SinkScore(attention, first + r);
     max[r] = sink;
@@ -190,7 +231,7 @@ void BeginSoftmax(
 
 // Whether a row keeps a key, which may also not be in its interval.
 template <typename T>
-bool KeepsKey(const Attention<T>& attention, int64_t row, int64_t key) {
+bool KeepsKey(const AttentionOf<T>& attention, int64_t row, int64_t key) {
   const Interval kept = attention.mask.shape(row, attention.keys);
   if (key < kept.begin || key >= kept.end) return false;
   const RowBroadcast& rows = attention.mask.mask_rows;
@@ -201,7 +242,7 @@ bool KeepsKey(const Attention<T>& attention, int64_t row, int64_t key) {
 // The score of a row with a key as it goes into the exponential; `slope` becomes the
 // derivative of its softcap.
 template <typename T>
-Wide<T> EntryScore(const Attention<T>& attention, int64_t row, int64_t key, Wide<T>* slope) {
+Wide<T> EntryScore(const AttentionOf<T>& attention, int64_t row, int64_t key, Wide<T>* slope) {
   const int64_t depth = attention.depth;
   const T* const q = attention.q + row * depth;
   const T* const k = attention.k + (row / UnitRows(attention) * attention.keys + key) * depth;

@@ -16,7 +16,7 @@ class Forward : public AttentionWork<T> {
  public:
   using W = Wide<T>;
 
-  explicit Forward(const Attention<T>& attention)
+  explicit Forward(const AttentionOf<T>& attention)
       : AttentionWork<T>(attention),
         rows_(std::min(kTileQueries, UnitRows(attention))),
         max_(rows_),
@@ -25,7 +25,7 @@ class Forward : public AttentionWork<T> {
 
   // Rows of a unit from their first to their last key.
   void Run(int64_t unit, int64_t first, int64_t rows, T* o, W* lse) {
-    const Attention<T>& in = this->attention();
+    const AttentionOf<T>& in = this->attention();
     const int64_t depth = in.value_depth;
     W* const output = output_.data();
     this->SetRows(unit, first, rows);
@@ -64,7 +64,7 @@ class Forward : public AttentionWork<T> {
 
  private:
   void FillEmpty(int64_t row, W* out) const {
-    const Attention<T>& in = this->attention();
+    const AttentionOf<T>& in = this->attention();
     const int64_t depth = in.value_depth;
     // Without keys there is nothing to weigh, by NaN or by what else: a sum of nothing.
     const bool nan = in.empty_row == EmptyRow::kNaN && in.keys > 0;
@@ -82,7 +82,7 @@ class Forward : public AttentionWork<T> {
   // key that it keeps, or that other rows of its tile do. Scores are summed up in another order
   // than in a tile, and so are large ones rounded: they are weighed by their own greatest and sum.
   void WeighEntries(int64_t row, W* out) const {
-    const Attention<T>& in = this->attention();
+    const AttentionOf<T>& in = this->attention();
     const int64_t depth = in.value_depth;
     const T* const v = in.v + row / UnitRows(in) * in.keys * depth;
     std::vector<std::pair<int64_t, W>> weights;
@@ -113,26 +113,26 @@ class Forward : public AttentionWork<T> {
 
 }  // namespace
 
-template <typename T>
 void MaskedAttention(
-    const Attention<T>& attention, T* o, Wide<T>* lse, int64_t threads, ParallelFor parallel_for) {
+    const Attention& attention, void* o, void* lse, int64_t threads, ParallelFor parallel_for) {
   if (attention.value_depth == 0 && lse == nullptr) return;
-  const int64_t unit_rows = UnitRows(attention);
-  const int64_t tiles = TilesOf(unit_rows, kTileQueries);
-  const int64_t tasks = Units(attention) * tiles;
-  const auto run = [&](Forward<T>* work, int64_t task) {
-    // Backwards, since the later rows of a causal mask keep more: the small tasks come
-    // last and fill the gaps.
-    const int64_t tile = tasks - 1 - task;
-    const int64_t first = tile % tiles * kTileQueries;
-    work->Run(tile / tiles, first, std::min(kTileQueries, unit_rows - first), o, lse);
-  };
-  ForEachTask<Forward<T>>(attention, tasks, threads, parallel_for, run);
+  WithElement(attention.type, [&](auto element) {
+    using T = decltype(element);
+    const AttentionOf<T> typed(attention);
+    const int64_t unit_rows = UnitRows(typed);
+    const int64_t tiles = TilesOf(unit_rows, kTileQueries);
+    const int64_t tasks = Units(typed) * tiles;
+    const auto run = [&](Forward<T>* work, int64_t task) {
+      // Backwards, since the later rows of a causal mask keep more: the small tasks come
+      // last and fill the gaps.
+      const int64_t tile = tasks - 1 - task;
+      const int64_t first = tile % tiles * kTileQueries;
+      work->Run(
+          tile / tiles, first, std::min(kTileQueries, unit_rows - first), static_cast<T*>(o),
+          static_cast<Wide<T>*>(lse));
+    };
+    ForEachTask<Forward<T>>(typed, tasks, threads, parallel_for, run);
+  });
 }
-
-template void MaskedAttention(const Attention<Float16>&, Float16*, float*, int64_t, ParallelFor);
-template void MaskedAttention(const Attention<BFloat16>&, BFloat16*, float*, int64_t, ParallelFor);
-template void MaskedAttention(const Attention<float>&, float*, float*, int64_t, ParallelFor);
-template void MaskedAttention(const Attention<double>&, double*, double*, int64_t, ParallelFor);
 
 }  // namespace caffe2op_mask

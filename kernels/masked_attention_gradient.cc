@@ -10,6 +10,23 @@
 namespace caffe2op_mask {
 namespace {
 
+template <typename T>
+struct AttentionGradientOf {
+  T* dq;
+  T* dk;
+  T* dv;
+  T* dbias;
+  T* dsinks;
+};
+
+template <typename T>
+struct AttentionOutputsOf {
+  const T* o;
+  const Wide<T>* lse;
+  const T* d_o;
+  const Wide<T>* d_lse;
+};
+
 // Probabilities of each row are exp(score - base) * factor, where factor is 1 if null.
 template <typename W>
 struct Exponents {
@@ -35,7 +52,7 @@ class RowSums : public AttentionWork<T> {
  public:
   using W = Wide<T>;
 
-  explicit RowSums(const Attention<T>& attention)
+  explicit RowSums(const AttentionOf<T>& attention)
       : AttentionWork<T>(attention),
         greatest_(std::min(kTileQueries, UnitRows(attention))),
         sum_(std::min(kTileQueries, UnitRows(attention))) {}
@@ -66,7 +83,7 @@ class Backward : public AttentionWork<T> {
  public:
   using W = Wide<T>;
 
-  explicit Backward(const Attention<T>& attention)
+  explicit Backward(const AttentionOf<T>& attention)
       : AttentionWork<T>(attention),
         rows_(std::min(kTileQueries, UnitRows(attention))),
         delta_(rows_),
@@ -77,7 +94,7 @@ class Backward : public AttentionWork<T> {
 
   // Turns to rows of a unit with what came of them.
   void SetRows(
-      int64_t unit, int64_t first, int64_t rows, const AttentionOutputs<T>& outputs,
+      int64_t unit, int64_t first, int64_t rows, const AttentionOutputsOf<T>& outputs,
       const Exponents<W>& exponents) {
     AttentionWork<T>::SetRows(unit, first, rows, outputs.lse);
     const int64_t depth = this->attention().value_depth;
@@ -130,7 +147,7 @@ class Backward : public AttentionWork<T> {
   const W* ProductGradients() {
     W* const ds = ScoreGradients();
     const ScoreTile<T>& tile = this->tile();
-    const Attention<T>& in = this->attention();
+    const AttentionOf<T>& in = this->attention();
     ScaleTile(in.softcap == 0 ? nullptr : slopes_.data(), in.scale, tile.rows * tile.stride, ds);
     return ds;
   }
@@ -173,8 +190,8 @@ struct EntryGradient {
 
 template <typename T>
 EntryGradient<T> GradientOfEntry(
-    const Attention<T>& in, const AttentionOutputs<T>& outputs, const Exponents<Wide<T>>& exponents,
-    int64_t row, int64_t key) {
+    const AttentionOf<T>& in, const AttentionOutputsOf<T>& outputs,
+    const Exponents<Wide<T>>& exponents, int64_t row, int64_t key) {
   const int64_t depth = in.value_depth;
   const T* const v = in.v + (row / UnitRows(in) * in.keys + key) * depth;
   Wide<T> slope;
@@ -196,8 +213,8 @@ class Gradients {
   using W = Wide<T>;
 
   Gradients(
-      const Attention<T>& attention, const AttentionOutputs<T>& outputs,
-      const AttentionGradient<T>& gradient, int64_t threads, ParallelFor parallel_for)
+      const AttentionOf<T>& attention, const AttentionOutputsOf<T>& outputs,
+      const AttentionGradientOf<T>& gradient, int64_t threads, ParallelFor parallel_for)
       : in_(attention),
         outputs_(outputs),
         out_(gradient),
@@ -379,9 +396,18 @@ class Gradients {
   // Each part of the bias that a tile of scores reads is one task, which goes over all
   // tiles that read it: with two products each, but no sums to share.
   void BiasGradient() const {
-    const int64_t* const dims = out_.bias_dims;
-    const bool by_query = dims[2] != 1;
-    const bool by_key = dims[3] != 1;
+    const RowBroadcast& rows = in_.bias_rows;
+    if (rows.small_rows() * rows.small_columns() == 0) return;
+    // Whether the bias has entries of its own for each of `size` steps of `step` rows.
+    const auto has_own = [&](int64_t size, int64_t step) {
+      return size > 1 && rows.rows() > 0 && rows.Offset(step) != 0;
+    };
+    const bool by_query = has_own(in_.queries, 1);
+    const bool by_key = rows.column_stride() != 0;
+    const int64_t dims[] = {
+        has_own(in_.batch, in_.heads * in_.queries) ? in_.batch : 1,
+        has_own(in_.heads, in_.queries) ? in_.heads : 1, by_query ? in_.queries : 1,
+        by_key ? in_.keys : 1};
     const int64_t row_tiles = TilesOf(in_.queries, kTileQueries);
     const int64_t row_parts = by_query ? row_tiles : 1;
     const int64_t key_parts = by_key ? TilesOf(in_.keys, kTileKeys) : 1;
@@ -453,9 +479,9 @@ class Gradients {
         std::min(kTileQueries, in_.queries - first), outputs_, exponents_);
   }
 
-  const Attention<T>& in_;
-  const AttentionOutputs<T>& outputs_;
-  const AttentionGradient<T>& out_;
+  const AttentionOf<T>& in_;
+  const AttentionOutputsOf<T>& outputs_;
+  const AttentionGradientOf<T>& out_;
   const int64_t threads_;
   const ParallelFor parallel_for_;
   std::vector<W> base_;
@@ -465,24 +491,21 @@ class Gradients {
 
 }  // namespace
 
-template <typename T>
 void MaskedAttentionGradient(
-    const Attention<T>& attention, const AttentionOutputs<T>& outputs,
-    const AttentionGradient<T>& gradient, int64_t threads, ParallelFor parallel_for) {
-  Gradients<T>(attention, outputs, gradient, threads, parallel_for).Run();
+    const Attention& attention, const AttentionOutputs& outputs, const AttentionGradient& gradient,
+    int64_t threads, ParallelFor parallel_for) {
+  WithElement(attention.type, [&](auto element) {
+    using T = decltype(element);
+    using W = Wide<T>;
+    const AttentionOf<T> in(attention);
+    const AttentionOutputsOf<T> typed{
+        static_cast<const T*>(outputs.o), static_cast<const W*>(outputs.lse),
+        static_cast<const T*>(outputs.d_o), static_cast<const W*>(outputs.d_lse)};
+    const AttentionGradientOf<T> out{
+        static_cast<T*>(gradient.dq), static_cast<T*>(gradient.dk), static_cast<T*>(gradient.dv),
+        static_cast<T*>(gradient.dbias), static_cast<T*>(gradient.dsinks)};
+    Gradients<T>(in, typed, out, threads, parallel_for).Run();
+  });
 }
-
-template void MaskedAttentionGradient(
-    const Attention<Float16>&, const AttentionOutputs<Float16>&, const AttentionGradient<Float16>&,
-    int64_t, ParallelFor);
-template void MaskedAttentionGradient(
-    const Attention<BFloat16>&, const AttentionOutputs<BFloat16>&,
-    const AttentionGradient<BFloat16>&, int64_t, ParallelFor);
-template void MaskedAttentionGradient(
-    const Attention<float>&, const AttentionOutputs<float>&, const AttentionGradient<float>&,
-    int64_t, ParallelFor);
-template void MaskedAttentionGradient(
-    const Attention<double>&, const AttentionOutputs<double>&, const AttentionGradient<double>&,
-    int64_t, ParallelFor);
 
 }  // namespace caffe2op_mask

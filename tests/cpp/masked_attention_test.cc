@@ -21,6 +21,12 @@
 namespace caffe2op_mask {
 namespace {
 
+template <typename T>
+constexpr Real kReal = std::is_same<T, Float16>::value    ? Real::kFloat16
+                       : std::is_same<T, BFloat16>::value ? Real::kBFloat16
+                       : std::is_same<T, float>::value    ? Real::kFloat32
+                                                          : Real::kFloat64;
+
 // batch, heads of k and v, heads of q for each of these, queries, keys, and the depths
 // of k and v.
 struct Sizes {
@@ -111,9 +117,9 @@ struct Inputs {
         d_o(c.d_o, c.slack),
         d_lse(c.d_lse, c.slack) {
     const Sizes& s = c.sizes;
-    attention = {s.batch,       s.heads(), s.kv_heads, s.queries, s.keys,     s.depth,
-                 s.value_depth, q.data(),  k.data(),   v.data(),  c.scale,    c.softcap,
-                 nullptr,       {},        nullptr,    {},        c.empty_row};
+    attention = {kReal<T>,  s.batch,       s.heads(), s.kv_heads, s.queries, s.keys,
+                 s.depth,   s.value_depth, q.data(),  k.data(),   v.data(),  c.scale,
+                 c.softcap, nullptr,       {},        nullptr,    {},        c.empty_row};
     attention.mask.shape = c.shape.functor;
     if (!c.mask_broadcast.empty()) {
       attention.mask.mask = mask.mask();
@@ -140,7 +146,7 @@ struct Inputs {
   GuardedBytes mask;
   Guarded<T> d_o;
   Guarded<Wide<T>> d_lse;
-  Attention<T> attention;
+  Attention attention;
 };
 
 template <typename T>
@@ -179,13 +185,10 @@ Results<T> RunBoth(const Case<T>& c, int64_t threads, ParallelFor parallel_for) 
   Guarded<T> dv(c.v.size(), c.slack);
   Guarded<T> dbias(c.bias.size(), c.slack);
   Guarded<T> dsinks(c.sinks.size(), c.slack);
-  AttentionGradient<T> gradient{dq.data(), dk.data(), dv.data(), nullptr, {}, nullptr};
-  if (!c.bias_broadcast.empty()) {
-    gradient.dbias = dbias.data();
-    std::copy_n(c.bias_broadcast[0].dims.begin(), 4, gradient.bias_dims);
-  }
+  AttentionGradient gradient{dq.data(), dk.data(), dv.data(), nullptr, nullptr};
+  if (!c.bias_broadcast.empty()) gradient.dbias = dbias.data();
   if (!c.sinks.empty()) gradient.dsinks = dsinks.data();
-  const AttentionOutputs<T> outputs{
+  const AttentionOutputs outputs{
       o.data(), lse.data(), in.d_o.data(), c.d_lse.empty() ? nullptr : in.d_lse.data()};
   MaskedAttentionGradient(in.attention, outputs, gradient, threads, parallel_for);
   for (Guarded<T>* const memory : {&dq, &dk, &dv, &dbias, &dsinks}) memory->ExpectGuards();
