@@ -82,9 +82,10 @@ bool BooleanMaskOp::DoRunWithType() {
   const uint64_t fill = FillPattern(ConvertFill<T>("BooleanMask", fill_val_));
   const T* const from = data.data<T>();
   Tensor* const masked = Output(0, data.sizes(), at::dtype<T>());
-  const MaskBroadcast shape(data.sizes().data(), data.dim(), mask.sizes().data(), mask.dim());
+  const LeadingEntries entries =
+      LeadingBroadcast(data.sizes().data(), data.dim(), mask.sizes().data(), mask.dim());
   MaskedFill(
-      mask.data<bool>(), shape, sizeof(T), from, fill, masked->mutable_data<T>(), AtParallelFor);
+      mask.data<bool>(), entries, sizeof(T), from, fill, masked->mutable_data<T>(), AtParallelFor);
   return true;
 }
 
@@ -113,10 +114,11 @@ bool BooleanMaskGradientOp::RunOnDevice() {
     CheckLeadingDims("BooleanMaskGradient", "mask", mask_sizes, "d_masked", masked_sizes);
     Tensor* const d_data = Output(0);
     d_data->ResizeLike(d_masked);
-    const MaskBroadcast shape(masked_sizes.data(), d_masked.dim(), mask_sizes.data(), mask.dim());
+    const LeadingEntries entries =
+        LeadingBroadcast(masked_sizes.data(), d_masked.dim(), mask_sizes.data(), mask.dim());
     MaskedFill(
-        keep, shape, static_cast<int64_t>(type.itemsize()), from, 0, d_data->raw_mutable_data(type),
-        AtParallelFor);
+        keep, entries, static_cast<int64_t>(type.itemsize()), from, 0,
+        d_data->raw_mutable_data(type), AtParallelFor);
     return true;
   }
   CAFFE_ENFORCE(

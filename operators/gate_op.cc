@@ -55,7 +55,7 @@ bool GateOp::RunOnDevice() {
     noise[0] = function_.noise.seed;
     noise[1] = static_cast<int64_t>(function_.noise.run);
   }
-  Gate(function_, tensors, y, g, &scratch_, AtParallelFor);
+  Gate(function_, tensors, y, g, AtParallelFor);
   return true;
 }
 
@@ -115,7 +115,7 @@ bool GateGradientOp::RunOnDevice() {
     tensors.x = nullptr;
     tensors.size = tensors.gate_size;
   }
-  GateGradient(function_, tensors, gradients, &scratch_, AtParallelFor);
+  GateGradient(function_, tensors, gradients, AtParallelFor);
   return true;
 }
 

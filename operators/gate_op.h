@@ -17,7 +17,6 @@ class GateOp final : public Operator<CPUContext> {
  private:
   caffe2op_mask::GateFunction function_;
   uint64_t run_ = 0;
-  caffe2op_mask::GateScratch scratch_;
 };
 
 // GateGradient(X, Z [, threshold] [, noise] [, d_Y] [, d_G]) -> d_X, d_Z [, d_threshold]
@@ -32,7 +31,6 @@ class GateGradientOp final : public Operator<CPUContext> {
   caffe2op_mask::GateFunction function_;
   const bool has_threshold_;
   const bool has_d_y_;
-  caffe2op_mask::GateScratch scratch_;
 };
 
 void FillGateSchema(OpSchema& schema);

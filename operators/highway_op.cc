@@ -26,7 +26,7 @@ bool HighwayOp::RunOnDevice() {
   const Tensor& h = Input(0);
   const GateTensors tensors = ReadGateTensors("Highway", h, "H", &Input(1), "X", Input(2), nullptr);
   void* const y = Output(0, h.sizes(), at::dtype(h.dtype()))->raw_mutable_data(h.dtype());
-  Gate(function_, tensors, y, nullptr, &scratch_, AtParallelFor);
+  Gate(function_, tensors, y, nullptr, AtParallelFor);
   return true;
 }
 
@@ -48,7 +48,7 @@ bool HighwayGradientOp::RunOnDevice() {
   gradients.d_x = make(0, h);
   gradients.d_carry = make(1, h);
   gradients.d_z = make(2, z);
-  GateGradient(function_, tensors, gradients, &scratch_, AtParallelFor);
+  GateGradient(function_, tensors, gradients, AtParallelFor);
   return true;
 }
 

@@ -16,7 +16,6 @@ class HighwayOp final : public Operator<CPUContext> {
 
  private:
   const caffe2op_mask::GateFunction function_;
-  caffe2op_mask::GateScratch scratch_;
 };
 
 // HighwayGradient(H, X, Z, d_Y) -> d_H, d_X, d_Z
@@ -29,7 +28,6 @@ class HighwayGradientOp final : public Operator<CPUContext> {
 
  private:
   const caffe2op_mask::GateFunction function_;
-  caffe2op_mask::GateScratch scratch_;
 };
 
 void FillHighwaySchema(OpSchema& schema);

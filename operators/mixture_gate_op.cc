@@ -85,7 +85,7 @@ bool MixtureGateOp::RunOnDevice() {
   if (OutputSize() > 1) {
     g = Output(1, z.sizes(), at::dtype(z.dtype()))->raw_mutable_data(z.dtype());
   }
-  MixtureGate(tensors, y, g, &scratch_, AtParallelFor);
+  MixtureGate(tensors, y, g, AtParallelFor);
   return true;
 }
 
@@ -127,7 +127,7 @@ bool MixtureGateGradientOp::RunOnDevice() {
   }
   void* const d_e = Output(0, e.sizes(), at::dtype(e.dtype()))->raw_mutable_data(e.dtype());
   void* const d_z = Output(1, z.sizes(), at::dtype(z.dtype()))->raw_mutable_data(z.dtype());
-  MixtureGateGradient(tensors, d_y, d_g, d_e, d_z, &scratch_, AtParallelFor);
+  MixtureGateGradient(tensors, d_y, d_g, d_e, d_z, AtParallelFor);
   return true;
 }
 

@@ -17,7 +17,6 @@ class MixtureGateOp final : public Operator<CPUContext> {
  private:
   const int64_t top_k_;
   const bool renormalize_;
-  caffe2op_mask::MixtureScratch scratch_;
 };
 
 // MixtureGateGradient(E, Z [, bias] [, d_Y] [, d_G]) -> d_E, d_Z
@@ -33,7 +32,6 @@ class MixtureGateGradientOp final : public Operator<CPUContext> {
   const bool renormalize_;
   const bool has_bias_;
   const bool has_d_y_;
-  caffe2op_mask::MixtureScratch scratch_;
 };
 
 void FillMixtureGateSchema(OpSchema& schema);

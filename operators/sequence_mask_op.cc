@@ -173,9 +173,10 @@ void SequenceMaskOp::MaskByMask(uint64_t fill_pattern) {
       ShapeName(mask.sizes()), " and data of shape ", ShapeName(data.sizes()), ".");
   const void* const from = data.raw_data();
   Tensor* const output = Output(0, data.sizes(), at::dtype(data.dtype()));
-  const MaskBroadcast shape(data.sizes().data(), data.dim(), mask.sizes().data(), mask.dim());
+  const LeadingEntries entries =
+      LeadingBroadcast(data.sizes().data(), data.dim(), mask.sizes().data(), mask.dim());
   MaskedFill(
-      keep, shape, static_cast<int64_t>(data.itemsize()), from, fill_pattern,
+      keep, entries, static_cast<int64_t>(data.itemsize()), from, fill_pattern,
       output->raw_mutable_data(data.dtype()), AtParallelFor);
 }
 
