@@ -212,9 +212,9 @@ void MaskedFillOf(benchmark::State& state, int64_t n, int64_t width, double perc
   const Memory mask = MakeMask(n, percent, run);
   const Memory in = Allocate(n * width);
   const Memory out = Allocate(n * width);
-  const MaskBroadcast shape(&n, 1, &n, 1);
+  const LeadingEntries entries = LeadingBroadcast(&n, 1, &n, 1);
   for (auto _ : state) {
-    MaskedFill(AsMask(mask), shape, width, in.get(), 0, out.get(), OmpFor);
+    MaskedFill(AsMask(mask), entries, width, in.get(), 0, out.get(), OmpFor);
     benchmark::ClobberMemory();
   }
   SetBytes(state, n + 2 * n * width);
@@ -279,14 +279,13 @@ void GateOf(
   tensors.gate_at = ElementBroadcast(dims, 2, gate_dims, 2);
   tensors.threshold_at = ElementBroadcast(gate_dims, 2, nullptr, 0);
   const AlignedBuffer<float> y = Zeros(n), d_carry = Zeros(n), d_z = Zeros(gate_size);
-  GateScratch scratch;
   for (auto _ : state) {
     if (gradient) {
       const GateGradients gradients{x.data(),   nullptr, y.data(), carry ? d_carry.data() : nullptr,
                                     d_z.data(), nullptr};
-      GateGradient(function, tensors, gradients, &scratch, OmpFor);
+      GateGradient(function, tensors, gradients, OmpFor);
     } else {
-      Gate(function, tensors, y.data(), nullptr, &scratch, OmpFor);
+      Gate(function, tensors, y.data(), nullptr, OmpFor);
     }
     benchmark::ClobberMemory();
   }
@@ -302,12 +301,11 @@ void MixtureOf(
   const AlignedBuffer<float> d_y = Logits(rows * columns), y = Zeros(rows * columns);
   const AlignedBuffer<float> d_e = Zeros(size), d_z = Zeros(rows * experts);
   const MixtureTensors tensors{Real::kFloat32, rows, experts, columns, e.data(), z.data(), top_k};
-  MixtureScratch scratch;
   for (auto _ : state) {
     if (gradient) {
-      MixtureGateGradient(tensors, d_y.data(), nullptr, d_e.data(), d_z.data(), &scratch, OmpFor);
+      MixtureGateGradient(tensors, d_y.data(), nullptr, d_e.data(), d_z.data(), OmpFor);
     } else {
-      MixtureGate(tensors, y.data(), nullptr, &scratch, OmpFor);
+      MixtureGate(tensors, y.data(), nullptr, OmpFor);
     }
     benchmark::ClobberMemory();
   }

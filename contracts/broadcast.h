@@ -20,7 +20,7 @@ inline RowBroadcast BroadcastElements(Sizes large, Sizes small) {
 }
 
 // Of a mask over the leading dims of data.
-inline RowBroadcast BroadcastLeading(Sizes data, Sizes mask) {
+inline LeadingEntries BroadcastLeading(Sizes data, Sizes mask) {
   return LeadingBroadcast(data.data(), data.rank(), mask.data(), mask.rank());
 }
 

@@ -92,7 +92,8 @@ SequenceMaskContract::Bound SequenceMaskContract::BindShape(
       Product(sizes.From(repeat_from)), shape_->Functor(RowIndex{1, rows}, entries)};
 }
 
-RowBroadcast SequenceMaskContract::BindMask(const TensorView& data, const TensorView& mask) const {
+LeadingEntries SequenceMaskContract::BindMask(
+    const TensorView& data, const TensorView& mask) const {
   MaskData(op_, "mask", mask);
   const auto fits = [](int64_t of_mask, int64_t of_data) {
     return of_mask == 1 || of_mask == of_data;

@@ -45,7 +45,7 @@ class SequenceMaskContract {
   Bound BindShape(const TensorView& data, const std::array<TensorView, kRowInputs>& inputs) const;
 
   // Where the entries of the mask lie on those of data.
-  RowBroadcast BindMask(const TensorView& data, const TensorView& mask) const;
+  LeadingEntries BindMask(const TensorView& data, const TensorView& mask) const;
 
  private:
   int64_t Axis(const char* name, int64_t axis, Sizes data) const;

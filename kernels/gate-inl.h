@@ -708,25 +708,19 @@ HWY_INLINE bool SumsWideThresholds(const GateTensors& tensors) {
   return RealBytes(tensors.type) == 2 && tensors.threshold_size < tensors.gate_size;
 }
 
-template <typename C>
-HWY_INLINE C* ValuesMemory(int64_t count, GateScratch* scratch) {
-  scratch->values.resize(static_cast<size_t>(count) * sizeof(C));
-  return reinterpret_cast<C*>(scratch->values.data());
-}
-
 // All of these sums; returns how many parts each has.
 template <typename C, class Factors>
 HWY_INLINE int64_t SumAll(
     const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
-    const SumShape& shape, std::vector<double>* sums, ParallelFor parallel_for) {
+    const SumShape& shape, AlignedBuffer<double>* sums, ParallelFor parallel_for) {
   if (shape.size == 0) {
-    sums->resize(static_cast<size_t>(shape.sums));
+    *sums = AlignedBuffer<double>(shape.sums);
     return 0;
   }
   const RowBroadcast& at = shape.at;
   const int64_t bytes = RealBytes(tensors.type) * (tensors.x == nullptr ? 1 : 2);
   if (at.column_stride() == 0 && at.repeats() == 1 && at.columns() <= 32) {
-    sums->resize(static_cast<size_t>(shape.sums));
+    *sums = AlignedBuffer<double>(shape.sums);
     double* const to = sums->data();
     parallel_for(
         0, shape.sums, GrainFor(at.columns() * bytes), [&](int64_t begin, int64_t end) HWY_ATTR {
@@ -735,7 +729,7 @@ HWY_INLINE int64_t SumAll(
     return 1;
   }
   const BroadcastSum sum(at);
-  sums->resize(static_cast<size_t>(shape.sums * sum.parts()));
+  *sums = AlignedBuffer<double>(shape.sums * sum.parts());
   double* const to = sums->data();
   parallel_for(
       0, sum.units(), GrainFor(sum.unit_elements() * bytes),
@@ -749,12 +743,11 @@ HWY_INLINE int64_t SoftmaxRowsOf(const GateTensors& tensors) {
   return tensors.gate_size == 0 ? 0 : tensors.gate_size / tensors.columns;
 }
 
-// g, by which C is meant, of all of Z into the scratch; also into `g` unless null.
+// g, by which C is meant, of all of Z into `values`; also into `g` unless null.
 template <typename C>
-HWY_NOINLINE C* AllValues(
-    const GateFunction& function, const GateTensors& tensors, void* g, GateScratch* scratch,
+HWY_NOINLINE void AllValues(
+    const GateFunction& function, const GateTensors& tensors, C* values, void* g,
     ParallelFor parallel_for) {
-  C* const values = ValuesMemory<C>(tensors.gate_size, scratch);
   const int64_t bytes = RealBytes(tensors.type) + static_cast<int64_t>(sizeof(C));
   if (function.kind == GateKind::kSoftmax) {
     parallel_for(
@@ -767,7 +760,6 @@ HWY_NOINLINE C* AllValues(
         [&](int64_t begin, int64_t end)
             HWY_ATTR { StoreValues<C>(function, tensors, begin, end, values, g); });
   }
-  return values;
 }
 
 // Whether a piece of X is the same entries of Z, so that g need not be kept.
@@ -778,7 +770,7 @@ HWY_INLINE bool IsOneToOne(const GateTensors& tensors) {
 template <typename C>
 HWY_INLINE void GateAs(
     const GateFunction& function, const GateTensors& tensors, void* y, void* g,
-    GateScratch* scratch, ParallelFor parallel_for) {
+    ParallelFor parallel_for) {
   const bool one_to_one = IsOneToOne(tensors);
   const int64_t bytes = RealBytes(tensors.type);
   const Stores stores = StoresFor(tensors.size * bytes);
@@ -791,8 +783,12 @@ HWY_INLINE void GateAs(
         });
     return;
   }
-  const C* values = nullptr;
-  if (!one_to_one) values = AllValues<C>(function, tensors, g, scratch, parallel_for);
+  AlignedBuffer<C> memory;
+  if (!one_to_one) {
+    memory = AlignedBuffer<C>(tensors.gate_size);
+    AllValues<C>(function, tensors, memory.data(), g, parallel_for);
+  }
+  const C* const values = memory.data();
   parallel_for(
       0, NumRealBlocks(tensors.size), GrainFor(2 * kRealBlock * bytes),
       [&](int64_t begin, int64_t end) HWY_ATTR {
@@ -804,7 +800,7 @@ HWY_INLINE void GateAs(
 template <typename C>
 HWY_INLINE void GateGradientAs(
     const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
-    GateScratch* scratch, ParallelFor parallel_for) {
+    ParallelFor parallel_for) {
   const bool one_to_one = IsOneToOne(tensors);
   const int64_t bytes = RealBytes(tensors.type);
   const Stores stores = StoresFor(tensors.size * bytes);
@@ -817,14 +813,19 @@ HWY_INLINE void GateGradientAs(
         });
     return;
   }
-  C* values = nullptr;
-  if (!one_to_one) values = AllValues<C>(function, tensors, nullptr, scratch, parallel_for);
+  AlignedBuffer<C> memory;
+  AlignedBuffer<double> sums;
+  if (!one_to_one) {
+    memory = AlignedBuffer<C>(tensors.gate_size);
+    AllValues<C>(function, tensors, memory.data(), nullptr, parallel_for);
+  }
+  C* const values = memory.data();
   const SumShape of_threshold{tensors.gate_size, tensors.threshold_size, tensors.threshold_at};
   const bool sums_wide = gradients.d_threshold != nullptr && SumsWideThresholds(tensors);
   int64_t threshold_parts = 0;
   if (one_to_one && sums_wide) {
     threshold_parts = SumAll<C, ThresholdFactors<C>>(
-        function, tensors, gradients, of_threshold, &scratch->sums, parallel_for);
+        function, tensors, gradients, of_threshold, &sums, parallel_for);
   } else {
     parallel_for(
         0, NumRealBlocks(tensors.size), GrainFor(3 * kRealBlock * bytes),
@@ -835,19 +836,19 @@ HWY_INLINE void GateGradientAs(
   }
   if (!one_to_one) {
     const SumShape shape{tensors.size, tensors.gate_size, tensors.gate_at};
-    const int64_t parts = SumAll<C, GateFactors<C>>(
-        function, tensors, gradients, shape, &scratch->sums, parallel_for);
-    double* const sums = scratch->sums.data();
+    const int64_t parts =
+        SumAll<C, GateFactors<C>>(function, tensors, gradients, shape, &sums, parallel_for);
     if (function.kind == GateKind::kSoftmax) {
       if (function.hard) {
         GateFunction soft = function;  // straight through
         soft.hard = false;
-        values = AllValues<C>(soft, tensors, nullptr, scratch, parallel_for);
+        AllValues<C>(soft, tensors, values, nullptr, parallel_for);
       }
       parallel_for(
           0, SoftmaxRowsOf(tensors), GrainFor(tensors.columns * 8 * (parts + 1)),
           [&](int64_t begin, int64_t end) HWY_ATTR {
-            StoreSoftmaxGradient<C>(function, tensors, gradients, values, sums, parts, begin, end);
+            StoreSoftmaxGradient<C>(
+                function, tensors, gradients, values, sums.data(), parts, begin, end);
           });
     } else {
       // The values have been used: there is room for d_z.
@@ -855,7 +856,8 @@ HWY_INLINE void GateGradientAs(
       parallel_for(
           0, NumRealBlocks(tensors.gate_size), GrainFor(kRealBlock * 8 * (parts + 1)),
           [&](int64_t begin, int64_t end) HWY_ATTR {
-            StoreGateGradient<C>(function, tensors, gradients, sums, parts, begin, end, wide);
+            StoreGateGradient<C>(
+                function, tensors, gradients, sums.data(), parts, begin, end, wide);
           });
     }
   }
@@ -866,36 +868,35 @@ HWY_INLINE void GateGradientAs(
     d_z.type = sums_wide ? Real::kFloat32 : tensors.type;
     GateGradients summed{};
     summed.d_y = sums_wide ? values : gradients.d_z;
-    threshold_parts = SumAll<C, GateFactors<C>>(
-        function, d_z, summed, of_threshold, &scratch->sums, parallel_for);
+    threshold_parts =
+        SumAll<C, GateFactors<C>>(function, d_z, summed, of_threshold, &sums, parallel_for);
   }
-  const double* const sums = scratch->sums.data();
   parallel_for(
       0, NumRealBlocks(tensors.threshold_size), GrainFor(kRealBlock * 8 * (threshold_parts + 1)),
       [&](int64_t begin, int64_t end) HWY_ATTR {
         StoreThresholdGradient<C>(
-            tensors.type, tensors.threshold_size, sums, threshold_parts, begin, end,
+            tensors.type, tensors.threshold_size, sums.data(), threshold_parts, begin, end,
             gradients.d_threshold);
       });
 }
 
 void RunGate(
     const GateFunction& function, const GateTensors& tensors, void* y, void* g,
-    GateScratch* scratch, ParallelFor parallel_for) {
+    ParallelFor parallel_for) {
   if (tensors.type == Real::kFloat64) {
-    GateAs<double>(function, tensors, y, g, scratch, parallel_for);
+    GateAs<double>(function, tensors, y, g, parallel_for);
   } else {
-    GateAs<float>(function, tensors, y, g, scratch, parallel_for);
+    GateAs<float>(function, tensors, y, g, parallel_for);
   }
 }
 
 void RunGateGradient(
     const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
-    GateScratch* scratch, ParallelFor parallel_for) {
+    ParallelFor parallel_for) {
   if (tensors.type == Real::kFloat64) {
-    GateGradientAs<double>(function, tensors, gradients, scratch, parallel_for);
+    GateGradientAs<double>(function, tensors, gradients, parallel_for);
   } else {
-    GateGradientAs<float>(function, tensors, gradients, scratch, parallel_for);
+    GateGradientAs<float>(function, tensors, gradients, parallel_for);
   }
 }
 

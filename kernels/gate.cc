@@ -18,14 +18,14 @@ HWY_EXPORT(RunGateGradient);
 
 void Gate(
     const GateFunction& function, const GateTensors& tensors, void* y, void* g,
-    GateScratch* scratch, ParallelFor parallel_for) {
-  HWY_DYNAMIC_DISPATCH(RunGate)(function, tensors, y, g, scratch, parallel_for);
+    ParallelFor parallel_for) {
+  HWY_DYNAMIC_DISPATCH(RunGate)(function, tensors, y, g, parallel_for);
 }
 
 void GateGradient(
     const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
-    GateScratch* scratch, ParallelFor parallel_for) {
-  HWY_DYNAMIC_DISPATCH(RunGateGradient)(function, tensors, gradients, scratch, parallel_for);
+    ParallelFor parallel_for) {
+  HWY_DYNAMIC_DISPATCH(RunGateGradient)(function, tensors, gradients, parallel_for);
 }
 
 }  // namespace caffe2op_mask

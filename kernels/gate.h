@@ -5,7 +5,6 @@
 // sum, is the same however the work is shared out.
 
 #include <cstdint>
-#include <vector>
 
 #include "kernels/broadcast.h"
 #include "kernels/parallel.h"
@@ -62,18 +61,11 @@ struct GateTensors {
   int64_t threshold_size;
 };
 
-// Memory of no meaning between calls, which the caller keeps so that it is
-// allocated once.
-struct GateScratch {
-  std::vector<uint8_t> values;
-  std::vector<double> sums;
-};
-
 // `y` is of X's shape, and X or the carry itself or apart from them; `g`, which may
 // be null, of Z's.
 void Gate(
     const GateFunction& function, const GateTensors& tensors, void* y, void* g,
-    GateScratch* scratch, ParallelFor parallel_for);
+    ParallelFor parallel_for);
 
 // Gradients, each of the shape of what it is the gradient of, from those of y and,
 // unless null, of g. d_carry and d_threshold are null where there is no such input. None
@@ -91,6 +83,6 @@ struct GateGradients {
 
 void GateGradient(
     const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
-    GateScratch* scratch, ParallelFor parallel_for);
+    ParallelFor parallel_for);
 
 }  // namespace caffe2op_mask

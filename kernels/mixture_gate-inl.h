@@ -14,6 +14,7 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/aligned_buffer.h"
 #include "kernels/mixture_gate.h"
 #include "kernels/real_block-inl.h"
 
@@ -193,12 +194,6 @@ HWY_INLINE void StoreLogitGradients(
   }
 }
 
-template <typename C>
-HWY_INLINE C* WeightsMemory(int64_t count, MixtureScratch* scratch) {
-  scratch->weights.resize(static_cast<size_t>(count) * sizeof(C));
-  return reinterpret_cast<C*>(scratch->weights.data());
-}
-
 // The rows of Z to go through: none where they have no entries, however many they are.
 HWY_INLINE int64_t RowsWithExperts(const MixtureTensors& tensors) {
   return tensors.experts == 0 ? 0 : tensors.rows;
@@ -206,11 +201,11 @@ HWY_INLINE int64_t RowsWithExperts(const MixtureTensors& tensors) {
 
 template <typename C>
 HWY_INLINE void MixtureAs(
-    const MixtureTensors& tensors, void* y, void* g, MixtureScratch* scratch,
-    ParallelFor parallel_for) {
+    const MixtureTensors& tensors, void* y, void* g, ParallelFor parallel_for) {
   const int64_t bytes = RealBytes(tensors.type);
   const Stores stores = StoresFor(tensors.rows * tensors.columns * bytes);
-  C* const weights = WeightsMemory<C>(tensors.rows * tensors.experts, scratch);
+  const AlignedBuffer<C> memory(tensors.rows * tensors.experts);
+  C* const weights = memory.data();
   parallel_for(
       0, RowsWithExperts(tensors), GrainFor(tensors.experts * 4 * bytes),
       [&](int64_t begin, int64_t end)
@@ -227,15 +222,16 @@ HWY_INLINE void MixtureAs(
 template <typename C>
 HWY_INLINE void MixtureGradientAs(
     const MixtureTensors& tensors, const void* d_y, const void* d_g, void* d_e, void* d_z,
-    MixtureScratch* scratch, ParallelFor parallel_for) {
+    ParallelFor parallel_for) {
   const int64_t bytes = RealBytes(tensors.type);
   const int64_t rows = RowsWithExperts(tensors);
   const int64_t count = rows * tensors.experts;
   const Stores stores = StoresFor(count * tensors.columns * bytes);
-  C* const softmax = WeightsMemory<C>(2 * count, scratch);
+  const AlignedBuffer<C> memory(2 * count);
+  const AlignedBuffer<double> sum_memory(count);
+  C* const softmax = memory.data();
   C* const weights = softmax + count;
-  scratch->sums.resize(static_cast<size_t>(count));
-  double* const sums = scratch->sums.data();
+  double* const sums = sum_memory.data();
   parallel_for(
       0, rows, GrainFor(tensors.experts * 4 * bytes), [&](int64_t begin, int64_t end) HWY_ATTR {
         StoreWeights<C>(tensors, begin, end, softmax, weights, nullptr);
@@ -251,23 +247,21 @@ HWY_INLINE void MixtureGradientAs(
       });
 }
 
-void RunMixture(
-    const MixtureTensors& tensors, void* y, void* g, MixtureScratch* scratch,
-    ParallelFor parallel_for) {
+void RunMixture(const MixtureTensors& tensors, void* y, void* g, ParallelFor parallel_for) {
   if (tensors.type == Real::kFloat64) {
-    MixtureAs<double>(tensors, y, g, scratch, parallel_for);
+    MixtureAs<double>(tensors, y, g, parallel_for);
   } else {
-    MixtureAs<float>(tensors, y, g, scratch, parallel_for);
+    MixtureAs<float>(tensors, y, g, parallel_for);
   }
 }
 
 void RunMixtureGradient(
     const MixtureTensors& tensors, const void* d_y, const void* d_g, void* d_e, void* d_z,
-    MixtureScratch* scratch, ParallelFor parallel_for) {
+    ParallelFor parallel_for) {
   if (tensors.type == Real::kFloat64) {
-    MixtureGradientAs<double>(tensors, d_y, d_g, d_e, d_z, scratch, parallel_for);
+    MixtureGradientAs<double>(tensors, d_y, d_g, d_e, d_z, parallel_for);
   } else {
-    MixtureGradientAs<float>(tensors, d_y, d_g, d_e, d_z, scratch, parallel_for);
+    MixtureGradientAs<float>(tensors, d_y, d_g, d_e, d_z, parallel_for);
   }
 }
 

@@ -16,16 +16,14 @@ HWY_EXPORT(RunMixtureGradient);
 
 }  // namespace
 
-void MixtureGate(
-    const MixtureTensors& tensors, void* y, void* g, MixtureScratch* scratch,
-    ParallelFor parallel_for) {
-  HWY_DYNAMIC_DISPATCH(RunMixture)(tensors, y, g, scratch, parallel_for);
+void MixtureGate(const MixtureTensors& tensors, void* y, void* g, ParallelFor parallel_for) {
+  HWY_DYNAMIC_DISPATCH(RunMixture)(tensors, y, g, parallel_for);
 }
 
 void MixtureGateGradient(
     const MixtureTensors& tensors, const void* d_y, const void* d_g, void* d_e, void* d_z,
-    MixtureScratch* scratch, ParallelFor parallel_for) {
-  HWY_DYNAMIC_DISPATCH(RunMixtureGradient)(tensors, d_y, d_g, d_e, d_z, scratch, parallel_for);
+    ParallelFor parallel_for) {
+  HWY_DYNAMIC_DISPATCH(RunMixtureGradient)(tensors, d_y, d_g, d_e, d_z, parallel_for);
 }
 
 }  // namespace caffe2op_mask

@@ -74,7 +74,7 @@ bool SequenceMaskOp::MaskByMask() {
   const TensorView data = View(0);
   const uint64_t fill = contract_.Fill(data);
   const TensorView mask = View(1);
-  const RowBroadcast at = contract_.BindMask(data, mask);
+  const LeadingEntries at = contract_.BindMask(data, mask);
   MaskedFill(
       mask.As<bool>(), at, data.element_bytes, data.data, fill, MakeLike(0, 0), AtParallelFor);
   return true;
