@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cases.case import Case, Operator, Spec, Target, bools, random
+from cases.case import Case, Spec, Target, bools, op, random
 
 ENTRIES, FEWER = (1 << 24,), (1 << 22,)
 
@@ -90,8 +90,8 @@ def boolean_mask_jagged(shape, segment, kept):
         ["out", "out_lengths"], 5 * mask.size + 4 * int(mask.sum()) + 2 * counts.nbytes,
         peers={"NumPy values[mask], add.reduceat": lambda: (
             values[mask], np.add.reduceat(mask.view(np.uint8), starts, dtype=np.int32))},
-        stock=[Operator("BooleanMask", ["values", "mask"], ["out"], {}),
-               Operator("BooleanMaskLengths", ["lengths", "mask"], ["out_lengths"], {})])
+        stock=[op("BooleanMask", "values mask", "out"),
+               op("BooleanMaskLengths", "lengths mask", "out_lengths")])
 
 
 def boolean_unmask(shape, masks, fill=False):

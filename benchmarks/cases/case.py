@@ -6,6 +6,12 @@ import numpy as np
 
 Operator = collections.namedtuple("Operator", "op inputs outputs arguments")
 
+
+def op(name, inputs, outputs, **arguments):
+    """An Operator; blobs are words."""
+    return Operator(name, inputs.split(), outputs.split(), arguments)
+
+
 # At most `multiple` times as long as the contender `of`, and `allowance` milliseconds beside it.
 # A name of torch's peers means that of the newest torch that runs.
 Target = collections.namedtuple("Target", "multiple of allowance")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cases.case import Case, Operator, Spec, Target, backward, random
+from cases.case import Case, Spec, Target, backward, op, random
 
 GATED = (4096, 1024)
 
@@ -30,7 +30,7 @@ def uniform(shape):
 
 def uniform_fill(shape, output):
     """Stock's noise, without what logarithms make infinite."""
-    return Operator("UniformFill", [], [output], {"shape": shape, "min": 1e-6, "max": 1 - 1e-6})
+    return op("UniformFill", "", output, shape=shape, min=1e-6, max=1 - 1e-6)
 
 
 def _torch_hard_concrete(torch, z):
@@ -62,38 +62,30 @@ class Kind:
 
 KINDS = {
     "sigmoid": Kind(
-        lambda shape: [Operator("Sigmoid", ["Z"], ["G"], {})],
+        lambda shape: [op("Sigmoid", "Z", "G")],
         lambda torch, z: torch.sigmoid(z), sigmoid, stock_gradient="SigmoidGradient"),
     "softmax": Kind(
-        lambda shape: [Operator("Softmax", ["Z"], ["G"], {"axis": 1})],
+        lambda shape: [op("Softmax", "Z", "G", axis=1)],
         lambda torch, z: torch.softmax(z, -1), softmax, stock_gradient="SoftmaxGradient"),
     "relu": Kind(
-        lambda shape: [Operator("Sub", ["Z", "threshold"], ["above"], {}),
-                       Operator("Relu", ["above"], ["G"], {})],
+        lambda shape: [op("Sub", "Z threshold", "above"), op("Relu", "above", "G")],
         lambda torch, z: torch.relu(z - 0.5), lambda z: np.maximum(z - np.float32(0.5), 0)),
     "hard": Kind(
-        lambda shape: [Operator("GT", ["Z", "zero"], ["open"], {}),
-                       Operator("Cast", ["open"], ["G"], {"to": "float"})],
+        lambda shape: [op("GT", "Z zero", "open"), op("Cast", "open", "G", to="float")],
         lambda torch, z: (z > 0).to(z.dtype), lambda z: z > 0,
         stock_inputs={"zero": scalar(0)}),
     "hard_concrete": Kind(
-        lambda shape: [uniform_fill(shape, "u"),
-                       Operator("Logit", ["u"], ["logit"], {}),
-                       Operator("Add", ["logit", "Z"], ["noisy"], {}),
-                       Operator("Scale", ["noisy"], ["scaled"], {"scale": 1.5}),
-                       Operator("Sigmoid", ["scaled"], ["s"], {}),
-                       Operator("Scale", ["s"], ["wide"], {"scale": 1.2}),
-                       Operator("Add", ["wide", "gamma"], ["stretched"], {}),
-                       Operator("Clip", ["stretched"], ["G"], {"min": 0.0, "max": 1.0})],
+        lambda shape: [uniform_fill(shape, "u"), op("Logit", "u", "logit"),
+                       op("Add", "logit Z", "noisy"), op("Scale", "noisy", "scaled", scale=1.5),
+                       op("Sigmoid", "scaled", "s"), op("Scale", "s", "wide", scale=1.2),
+                       op("Add", "wide gamma", "stretched"),
+                       op("Clip", "stretched", "G", min=0.0, max=1.0)],
         _torch_hard_concrete, _numpy_hard_concrete, stock_inputs={"gamma": scalar(-0.1)},
         drawn=True),
     "gumbel_softmax": Kind(
-        lambda shape: [uniform_fill(shape, "u"),
-                       Operator("Log", ["u"], ["log"], {}),
-                       Operator("Negative", ["log"], ["exponential"], {}),
-                       Operator("Log", ["exponential"], ["noise_below"], {}),
-                       Operator("Sub", ["Z", "noise_below"], ["noisy"], {}),
-                       Operator("Softmax", ["noisy"], ["G"], {"axis": 1})],
+        lambda shape: [uniform_fill(shape, "u"), op("Log", "u", "log"),
+                       op("Negative", "log", "exponential"), op("Log", "exponential", "below"),
+                       op("Sub", "Z below", "noisy"), op("Softmax", "noisy", "G", axis=1)],
         lambda torch, z: torch.nn.functional.gumbel_softmax(z),
         lambda z: softmax(z - np.log(-np.log(uniform(z.shape)))),
         stock_gradient="SoftmaxGradient", drawn=True),
@@ -118,7 +110,7 @@ def gate(kind, shape, of_rows=False):
     return Case(
         "Gate", inputs, of.outputs, 2 * x.nbytes + z.nbytes * (2 if of.drawn else 1),
         [Target(2.0, "memcpy")], peers={"NumPy {} * x".format(kind): lambda: of.numpy(z) * x},
-        torch_peers=torch_peers, stock=of.stock(shape) + [Operator("Mul", ["X", "G"], ["Y"], {})],
+        torch_peers=torch_peers, stock=of.stock(shape) + [op("Mul", "X G", "Y")],
         stock_inputs=of.stock_inputs, drawn=of.drawn, kind=kind)
 
 
@@ -143,8 +135,8 @@ def gate_gradient(kind, shape, of_rows=False):
 
     stock, peers = [], {}
     if of.stock_gradient:
-        stock = [Operator("MulGradient", ["d_Y", "X", "G"], ["d_X", "d_G"], {}),
-                 Operator(of.stock_gradient, ["G", "d_G"], ["d_Z"], {})]
+        stock = [op("MulGradient", "d_Y X G", "d_X d_G"),
+                 op(of.stock_gradient, "G d_G", "d_Z")]
         peers["NumPy gradients"] = numpy_gradient
     return Case(
         "GateGradient", inputs, ["d_X", "d_Z"], 3 * x.nbytes + 2 * z.nbytes,
@@ -168,9 +160,8 @@ def highway(shape):
     return Case(
         "Highway", {"H": h, "X": x, "Z": z}, ["Y"], 4 * h.nbytes, [Target(2.0, "memcpy")],
         peers={"NumPy g * h + (1 - g) * x": numpy_highway}, torch_peers=torch_peers,
-        stock=[Operator("Sigmoid", ["Z"], ["G"], {}), Operator("Sub", ["H", "X"], ["rest"], {}),
-               Operator("Mul", ["rest", "G"], ["gated"], {}),
-               Operator("Add", ["gated", "X"], ["Y"], {})])
+        stock=[op("Sigmoid", "Z", "G"), op("Sub", "H X", "rest"), op("Mul", "rest G", "gated"),
+               op("Add", "gated X", "Y")])
 
 
 def highway_gradient(shape):
@@ -181,9 +172,8 @@ def highway_gradient(shape):
         7 * h.nbytes, [Target(2.0, "memcpy")],
         torch_peers=lambda torch: backward(
             torch, lambda th, tx, tz: torch.lerp(tx, th, torch.sigmoid(tz)), (h, x, z), d_y),
-        stock=[Operator("MulGradient", ["d_Y", "rest", "G"], ["d_H", "d_G"], {}),
-               Operator("Sub", ["d_Y", "d_H"], ["d_X"], {}),
-               Operator("SigmoidGradient", ["G", "d_G"], ["d_Z"], {})],
+        stock=[op("MulGradient", "d_Y rest G", "d_H d_G"), op("Sub", "d_Y d_H", "d_X"),
+               op("SigmoidGradient", "G d_G", "d_Z")],
         stock_inputs={"rest": h - x, "G": g})
 
 

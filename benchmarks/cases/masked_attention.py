@@ -3,7 +3,7 @@
 import numpy as np
 
 from cases import scores
-from cases.case import OURS_NO_MASK, STOCK, Case, Operator, Spec, Target, gradient_of
+from cases.case import OURS_NO_MASK, STOCK, Case, Spec, Target, gradient_of, op
 
 SDPA, SDPA_MASKED, SDPA_CAUSAL = "SDPA, no mask", "SDPA, attn_mask", "SDPA, is_causal"
 COMPOSED = "matmul, softmax, matmul"
@@ -66,22 +66,21 @@ def _stock_attention(shape, kept, bias, sinks):
     """Sinks are one more column of the scores, which the softmax's result then goes without."""
     if kept.stock is None:
         return []
-    chain = [Operator("BatchMatMul", ["Q", "K"], ["products"], {"trans_b": 1}),
-             Operator("Scale", ["products"], ["scores"], {"scale": shape[-1] ** -0.5})]
+    chain = [op("BatchMatMul", "Q K", "products", trans_b=1),
+             op("Scale", "products", "scores", scale=shape[-1] ** -0.5)]
     if bias:
-        chain.append(Operator("Add", ["scores", "bias"], ["biased"], {}))
+        chain.append(op("Add", "scores bias", "biased"))
     mask, masked = kept.stock_mask("biased" if bias else "scores", "masked")
     chain += mask
     if sinks:
-        chain += [Operator("ExpandDims", ["sinks"], ["of_heads"], {"dims": [1, 2]}),
-                  Operator("Add", ["zeros", "of_heads"], ["column"], {}),
-                  Operator("Concat", [masked, "column"], ["joined", "_"], {"axis": 3}),
-                  Operator("Softmax", ["joined"], ["all"], {"axis": 3}),
-                  Operator("Slice", ["all"], ["P"],
-                           {"starts": (0, 0, 0, 0), "ends": (-1, -1, -1, -2)})]
+        chain += [op("ExpandDims", "sinks", "of_heads", dims=[1, 2]),
+                  op("Add", "zeros of_heads", "column"),
+                  op("Concat", masked + " column", "joined _", axis=3),
+                  op("Softmax", "joined", "all", axis=3),
+                  op("Slice", "all", "P", starts=(0, 0, 0, 0), ends=(-1, -1, -1, -2))]
     else:
-        chain.append(Operator("Softmax", [masked], ["P"], {"axis": 3}))
-    return chain + [Operator("BatchMatMul", ["P", "V"], ["O"], {})]
+        chain.append(op("Softmax", masked, "P", axis=3))
+    return chain + [op("BatchMatMul", "P V", "O")]
 
 
 def _attention(shape, kept, training, targets=(), untimed=(), bias=False, sinks=False):

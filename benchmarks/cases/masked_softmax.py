@@ -3,7 +3,7 @@
 import numpy as np
 
 from cases import scores
-from cases.case import Case, Operator, Spec, Target, bools, random
+from cases.case import Case, Spec, Target, bools, op, random
 from cases.sequence_mask import MATRICES
 
 
@@ -38,8 +38,8 @@ def masked_softmax(mask, shape, kept=None, log=False, in_place=False):
     stock = []
     if kept.stock is not None and not in_place:
         stock, masked = kept.stock_mask("X", "masked")
-        stock += [Operator("Softmax", [masked], ["P" if log else "Y"], {"axis": 2})]
-        stock += [Operator("Log", ["P"], ["Y"], {})] if log else []
+        stock += [op("Softmax", masked, "P" if log else "Y", axis=2)]
+        stock += [op("Log", "P", "Y")] if log else []
     return Case(
         "MaskedSoftmax", dict({"X": x}, **kept.inputs), ["X" if in_place else "Y"],
         x.nbytes * (1 + kept.share()),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cases.case import Case, Operator, Spec, Target, backward, random
+from cases.case import Case, Spec, Target, backward, op, random
 from cases.gates import logits, softmax
 
 MIXED = (4096, 8, 256)
@@ -16,9 +16,9 @@ def mixture_gate(shape, top_k=None):
     if top_k:
         weights, of = "weights", "chosen"
         gather = [
-            Operator("TopK", ["G"], ["weights", "experts", "rows"], {"k": top_k}),
-            Operator("Gather", ["E_rows", "rows"], ["gathered"], {}),
-            Operator("Reshape", ["gathered"], ["chosen", "_"], {"shape": (rows, top_k, columns)})]
+            op("TopK", "G", "weights experts rows", k=top_k),
+            op("Gather", "E_rows rows", "gathered"),
+            op("Reshape", "gathered", "chosen _", shape=(rows, top_k, columns))]
 
     def numpy_mixture():
         g, of = softmax(z), e
@@ -45,10 +45,9 @@ def mixture_gate(shape, top_k=None):
         ((top_k or experts) + 1) * rows * columns * 4 + z.nbytes,
         [Target(1.5, "memcpy")], peers={"NumPy softmax, matmul": numpy_mixture},
         torch_peers=torch_peers,
-        stock=[Operator("Softmax", ["Z"], ["G"], {"axis": 1})] + gather + [
-            Operator("ExpandDims", [weights], ["G1"], {"dims": [1]}),
-            Operator("BatchMatMul", ["G1", of], ["Y1"], {}),
-            Operator("Squeeze", ["Y1"], ["Y"], {"dims": [1]})],
+        stock=[op("Softmax", "Z", "G", axis=1)] + gather + [
+            op("ExpandDims", weights, "G1", dims=[1]), op("BatchMatMul", "G1 " + of, "Y1"),
+            op("Squeeze", "Y1", "Y", dims=[1])],
         stock_inputs={"E_rows": e.reshape(-1, columns)} if top_k else {},
         **({"top_k": top_k} if top_k else {}))
 
@@ -62,12 +61,10 @@ def mixture_gate_gradient(shape):
         torch_peers=lambda torch: backward(
             torch, lambda te, tz: torch.bmm(torch.softmax(tz, -1)[:, None], te)[:, 0], (e, z),
             d_y),
-        stock=[Operator("ExpandDims", ["d_Y"], ["d_Y1"], {"dims": [1]}),
-               Operator("ExpandDims", ["G"], ["G1"], {"dims": [1]}),
-               Operator("BatchMatMul", ["G1", "d_Y1"], ["d_E"], {"trans_a": 1}),
-               Operator("BatchMatMul", ["d_Y1", "E"], ["d_G1"], {"trans_b": 1}),
-               Operator("Squeeze", ["d_G1"], ["d_G"], {"dims": [1]}),
-               Operator("SoftmaxGradient", ["G", "d_G"], ["d_Z"], {})],
+        stock=[op("ExpandDims", "d_Y", "d_Y1", dims=[1]), op("ExpandDims", "G", "G1", dims=[1]),
+               op("BatchMatMul", "G1 d_Y1", "d_E", trans_a=1),
+               op("BatchMatMul", "d_Y1 E", "d_G1", trans_b=1),
+               op("Squeeze", "d_G1", "d_G", dims=[1]), op("SoftmaxGradient", "G d_G", "d_Z")],
         stock_inputs={"G": softmax(z)})
 
 

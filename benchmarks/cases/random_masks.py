@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cases.case import Case, Operator, Spec, Target, random
+from cases.case import Case, Spec, Target, op, random
 from cases.gates import GATED, logits, scalar, sigmoid, uniform, uniform_fill
 
 
@@ -27,12 +27,9 @@ def bernoulli_mask(shape):
     return Case(
         "BernoulliMask", {"Z": z}, ["mask", "log_prob"], 9 * z.size, [Target(2.0, "memcpy")],
         peers={"NumPy random, logaddexp": numpy_bernoulli}, torch_peers=torch_peers, drawn=True,
-        stock=[uniform_fill(shape, "u"),
-               Operator("Sigmoid", ["Z"], ["p"], {}), Operator("LT", ["u", "p"], ["mask"], {}),
-               Operator("Cast", ["mask"], ["ones"], {"to": "float"}),
-               Operator("Mul", ["Z", "ones"], ["kept"], {}),
-               Operator("Softplus", ["Z"], ["all"], {}),
-               Operator("Sub", ["kept", "all"], ["log_prob"], {})])
+        stock=[uniform_fill(shape, "u"), op("Sigmoid", "Z", "p"), op("LT", "u p", "mask"),
+               op("Cast", "mask", "ones", to="float"), op("Mul", "Z ones", "kept"),
+               op("Softplus", "Z", "all"), op("Sub", "kept all", "log_prob")])
 
 
 def random_mask(shape, span=0):
@@ -65,8 +62,7 @@ def random_mask(shape, span=0):
         "RandomMask", {"X": x}, ["mask"], x.size, [Target(0.5, "Copy")], "Copy",
         peers={"NumPy cumsum of random" if span else "NumPy random >= p": numpy_mask},
         torch_peers=torch_peers, drawn=True,
-        stock=[] if span else [uniform_fill(shape, "u"),
-                               Operator("GE", ["u", "p"], ["mask"], {})],
+        stock=[] if span else [uniform_fill(shape, "u"), op("GE", "u p", "mask")],
         stock_inputs={} if span else {"p": scalar(p)}, p=p, **arguments)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cases.case import Case, Operator, Spec, Target, bools, random
+from cases.case import Case, Spec, Target, bools, op, random
 
 MATRICES = (64, 512, 512)
 
@@ -60,7 +60,7 @@ def sequence_mask(mode, shape, type="float32", per=None, in_place=False):
 
     stock, stock_inputs = type == "float32" and mode != "mask" and not in_place, {}
     if mode == "left_pad":  # Stock has no such mode; it has what torch's where is.
-        stock = [Operator("Where", ["keep", "data", "fill"], ["out"], {})]
+        stock = [op("Where", "keep data fill", "out")]
         stock_inputs = {"keep": keep, "fill": np.zeros_like(data)}
     targets = [Target(0.35, "Copy", 1.0) if in_place else Target(1.0, "Copy")]
     arguments = {} if mode == "mask" else {"axis": 2}
