@@ -91,12 +91,14 @@ def _attention(shape, kept, training, targets=(), untimed=(), bias=False, sinks=
     random = np.random.RandomState(5)
     q, k, v, d_output = (random.randn(*shape).astype(np.float32) for _ in range(4))
     reals = {"Q": q, "K": k, "V": v}
+    inputs, arguments = dict(reals, **kept.inputs), dict(kept.arguments)
+    stock_inputs = dict(kept.stock_inputs)
     if bias:
         reals["bias"] = random.randn(1, 1, 1, shape[2]).astype(np.float32)
+        arguments["has_bias"] = 1
     if sinks:
         reals["sinks"] = random.randn(shape[1]).astype(np.float32)
-    stock_inputs = dict(kept.stock_inputs)
-    if sinks:
+        arguments["has_sinks"] = 1
         stock_inputs["zeros"] = np.zeros(shape[:-1] + (1,), dtype=np.float32)
     products_out, output = np.empty(shape[:-1] + shape[2:3], dtype=np.float32), np.empty_like(q)
 
@@ -104,18 +106,14 @@ def _attention(shape, kept, training, targets=(), untimed=(), bias=False, sinks=
         np.matmul(q, k.swapaxes(2, 3), out=products_out)
         np.matmul(products_out, v, out=output)
 
-    arguments = dict(kept.arguments, **{
-        name: 1 for name, there in (("has_bias", bias), ("has_sinks", sinks)) if there})
-    inputs = dict({"Q": q, "K": k, "V": v}, **kept.inputs)
     inputs.update(reals)
     return Case(
-        "MaskedAttention", inputs, ["O", "LSE"] if training else ["O"], None, targets,
-        PRODUCTS, peers={PRODUCTS: products},
+        "MaskedAttention", inputs, ["O", "LSE"] if training else ["O"], None, targets, PRODUCTS,
+        peers={PRODUCTS: products},
         torch_peers=lambda torch: _torch_attention(
             torch, reals, kept, d_output if training else None),
         yardsticks=[PRODUCTS] if kept.keep is None else [PRODUCTS, SDPA], untimed=untimed,
-        stock=_stock_attention(shape, kept, bias, sinks),
-        stock_inputs=stock_inputs,
+        stock=_stock_attention(shape, kept, bias, sinks), stock_inputs=stock_inputs,
         no_mask=kept.keep is not None, d_output=d_output if training else None,
         trained=list(reals), kept=kept.share(), **arguments)
 

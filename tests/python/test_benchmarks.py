@@ -108,7 +108,7 @@ def test_targets_beside_what_was_measured(tmp_path):
      {"NumPy hard_concrete * x", TORCH + " hard_concrete * x"}),
 ])
 def test_gates_beside_chains_of_stock_operators(name, peers, request):
-    """Every output that a chain shares with ours is compared; what is drawn has other names."""
+    """Every result that a chain shares with ours is compared; what is drawn, in its mean."""
     if TORCH + " backward" in peers:
         request.getfixturevalue("backward")
     result = run("measure.py", name, "--rounds", "1")
