@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "kernels/fill.h"
 #include "operators/arguments.h"
 #include "operators/parallel.h"
 
