@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-import fresh_process
+from testers import fresh_process
 
 BENCHMARKS = os.path.join(
     os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "benchmarks"

@@ -3,14 +3,14 @@
 import os
 import re
 
-import fresh_process
+from testers import fresh_process
+from testers.operators import run
 import numpy as np
 import pytest
 from caffe2.python import core, workspace
 
 import caffe2op_mask
 import error_texts
-from op_tester import run
 
 with open(os.path.join(error_texts.ROOT, "docs", "troubleshooting.md")) as lines:
     PAGE = lines.read()

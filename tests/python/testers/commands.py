@@ -1,6 +1,5 @@
 """What tests of the commands share: nets and arrays in files, calls, and the sentence of an error."""
 
-import os
 import subprocess
 import sys
 
@@ -10,9 +9,6 @@ from caffe2.proto import caffe2_pb2
 from caffe2.python import core
 
 from caffe2op_mask import __main__ as command_line
-
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
-"""Bad input to gates and drawn masks: what the error says, and that nothing was written."""
+"""What gates, mixtures and drawn masks refuse, and their gradients."""
 
 import numpy as np
-import pytest
-from caffe2.python import core, workspace
 
-from op_tester import Case, assert_same, create
+from refusals.rows import F, refusal
 
-F = np.ones((3, 2), "float32")
 E = np.ones((3, 4, 2), "float32")
 LOGITS = np.ones((3, 4), "float32")
 NOISE = np.zeros(2, "int64")
@@ -16,31 +13,27 @@ REAL = "must be of type float16, bfloat16, float32 or float64, but is "
 SHAPED = "must be of a shape that broadcasts to {}, \\[3, 2\\], but is of shape "
 
 
-def case(op_type, message, *inputs, **args):
-    return op_type, inputs, args.pop("outputs", 1), args, message
-
-
 def gate(message, *inputs, **args):
-    return case("Gate", message, *(inputs or (F, F)), **args)
+    return refusal("Gate", message, *(inputs or (F, F)), **args)
 
 
 def gate_gradient(message, *inputs, **args):
-    return case("GateGradient", message, *inputs, **dict({"outputs": 2}, **args))
+    return refusal("GateGradient", message, *inputs, **dict({"outputs": 2}, **args))
 
 
 def highway(message, *inputs, **args):
-    return case("Highway", message, *(inputs or (F, F, F)), **args)
+    return refusal("Highway", message, *(inputs or (F, F, F)), **args)
 
 
 def mixture(message, *inputs, **args):
-    return case("MixtureGate", message, *(inputs or (E, LOGITS)), **args)
+    return refusal("MixtureGate", message, *(inputs or (E, LOGITS)), **args)
 
 
 def random_mask(message, **args):
-    return case("RandomMask", message, F, **args)
+    return refusal("RandomMask", message, F, **args)
 
 
-CASES = [
+ROWS = [
     gate("X " + REAL + "int32", F.astype("int32"), F),
     gate("X " + REAL + "bool", MASK, MASK),
     gate("Z must be of the type of X, float32, but is float64", F, F.astype("float64")),
@@ -50,10 +43,10 @@ CASES = [
     gate("threshold " + SHAPED.format("Z") + "\\[3\\]", F, F, F[:, 0], kind="relu"),
     gate("threshold must be of the type of Z, float32, but is float16", F, F, F.astype("f2"),
          kind="relu"),
-    gate("there must be 2 inputs \\(X, Z\\), since a threshold goes with kind = relu, but there are 3",
-         F, F, F),
-    gate("there must be at most 2 outputs \\(Y, G\\), since noise goes with kind = hard_concrete or "
-         "gumbel_softmax, but there are 3", outputs=3),
+    gate("there must be 2 inputs \\(X, Z\\), since a threshold goes with kind = relu, but there "
+         "are 3", F, F, F),
+    gate("there must be at most 2 outputs \\(Y, G\\), since noise goes with kind = hard_concrete "
+         "or gumbel_softmax, but there are 3", outputs=3),
     gate("there must be at most 2 outputs \\(Y, G\\), .*, but there are 3", outputs=3,
          kind="softmax", hard=1),
     gate("argument kind must be sigmoid, tanh, softmax, relu, hard, hard_concrete or "
@@ -99,14 +92,14 @@ CASES = [
                   kind="hard_concrete"),
     gate_gradient("noise must be of type int64 .* of shape \\[1\\]", F, F, NOISE[:1], F,
                   kind="gumbel_softmax"),
-    gate_gradient("there must be 4 inputs, or one more where Y and G both .*, but there are 3", F, F,
-                  F, kind="gumbel_softmax"),
-    gate_gradient("there must be 4 inputs, or one more where Y and G both have a gradient, but there "
-                  "are 3", F, F, F, kind="relu", outputs=3),
-    gate_gradient("there must be 3 inputs, or one more where Y and G both .*, but there are 4", F, F,
-                  F, F, has_d_y=0),
-    gate_gradient("there must be 2 outputs, since a threshold goes with kind = relu, but there are 3",
-                  F, F, F, F, outputs=3),
+    gate_gradient("there must be 4 inputs, or one more where Y and G both .*, but there are 3", F,
+                  F, F, kind="gumbel_softmax"),
+    gate_gradient("there must be 4 inputs, or one more where Y and G both have a gradient, but "
+                  "there are 3", F, F, F, kind="relu", outputs=3),
+    gate_gradient("there must be 3 inputs, or one more where Y and G both .*, but there are 4", F,
+                  F, F, F, has_d_y=0),
+    gate_gradient("there must be 2 outputs, since a threshold goes with kind = relu, but there "
+                  "are 3", F, F, F, F, outputs=3),
     gate_gradient("d_G must be of the shape of Z, \\[2\\], but is of shape \\[3, 2\\]", F, F[0], F,
                   has_d_y=0),
     gate_gradient("argument has_d_y must be 0 or 1, but is 2", F, F, F, has_d_y=2),
@@ -118,7 +111,7 @@ CASES = [
     highway("argument kind must be sigmoid, softmax or hard, but is 'tanh'", kind="tanh"),
     highway("argument clip goes with kind = hard, but kind is sigmoid", clip=1.0),
     highway("it has no argument 'tau'", kind="softmax", tau=0.5),
-    case("HighwayGradient", "d_Y must be of the shape of H, \\[3, 2\\], but is of shape \\[2\\]",
+    refusal("HighwayGradient", "d_Y must be of the shape of H, \\[3, 2\\], but is of shape \\[2\\]",
          F, F, F, F[0], outputs=3),
     mixture("E " + REAL + "uint8", E.astype("uint8"), LOGITS),
     mixture("E must have at least 2 dims, but is of shape \\[2\\]", F[0], F[0]),
@@ -129,27 +122,29 @@ CASES = [
     mixture("argument top_k must be at most the 4 experts of Z, but is 5", top_k=5),
     mixture("argument top_k must be an integer, but is the number 1.5", top_k=1.5),
     mixture("argument renormalize must be 0 or 1, but is 2", renormalize=2),
-    mixture("bias must be of shape \\[4\\] and type float32, but is of shape \\[4\\] and type float64",
-            E, LOGITS, np.zeros(4)),
+    mixture("bias must be of shape \\[4\\] and type float32, but is of shape \\[4\\] and type "
+            "float64", E, LOGITS, np.zeros(4)),
     mixture("bias must be of shape \\[4\\] and type float32, but is of shape \\[3\\] .* float32", E,
             LOGITS, np.zeros(3, "f")),
     mixture("bias must be of shape \\[4\\] and type float32, but is of shape \\[1, 4\\]", E, LOGITS,
             LOGITS[:1]),
     mixture("bias must be of shape \\[4\\] and type float32, but is of .* type float16",
             E.astype("f2"), LOGITS.astype("f2"), np.zeros(4, "f2")),
-    case("MixtureGateGradient", "there must be 4 inputs, or one more where Y and G both have a "
+    refusal("MixtureGateGradient", "there must be 4 inputs, or one more where Y and G both have a "
          "gradient, but there are 3", E, LOGITS, E[:, 0], has_bias=1, outputs=2),
-    case("MixtureGateGradient", "there must be 3 inputs, or one more .*, but there are 4", E, LOGITS,
-         E[:, 0], LOGITS, has_d_y=0, outputs=2),
-    case("MixtureGateGradient", "d_Y must be of shape \\[3, 2\\], as Y is, but is of shape \\[3, "
-         "4\\]", E, LOGITS, LOGITS, outputs=2),
-    case("MixtureGateGradient", "d_G must be of the shape of Z, \\[3, 4\\], but is of shape \\[3, "
-         "2\\]", E, LOGITS, F, F, outputs=2),
-    case("BernoulliMask", "Z " + REAL + "bool", MASK, outputs=2),
-    case("BernoulliMaskGradient", "mask must be of type bool, but is float32", F, F, F),
-    case("BernoulliMaskGradient", "mask must be of the shape of Z, \\[3, 2\\], but is of shape "
+    refusal("MixtureGateGradient", "there must be 3 inputs, or one more .*, but there are 4", E,
+            LOGITS, E[:, 0], LOGITS, has_d_y=0, outputs=2),
+    refusal("MixtureGateGradient",
+            "d_Y must be of shape \\[3, 2\\], as Y is, but is of shape \\[3, 4\\]", E, LOGITS,
+            LOGITS, outputs=2),
+    refusal("MixtureGateGradient",
+            "d_G must be of the shape of Z, \\[3, 4\\], but is of shape \\[3, 2\\]", E, LOGITS, F,
+            F, outputs=2),
+    refusal("BernoulliMask", "Z " + REAL + "bool", MASK, outputs=2),
+    refusal("BernoulliMaskGradient", "mask must be of type bool, but is float32", F, F, F),
+    refusal("BernoulliMaskGradient", "mask must be of the shape of Z, \\[3, 2\\], but is of shape "
          "\\[2, 2\\]", F, MASK[:2], F),
-    case("BernoulliMaskGradient", "d_log_prob must be of the shape of Z, .*, but is of shape "
+    refusal("BernoulliMaskGradient", "d_log_prob must be of the shape of Z, .*, but is of shape "
          "\\[2\\]", F, MASK, F[0]),
     random_mask("argument p must be in \\[0, 1\\], but is 1.5", p=1.5),
     random_mask("argument p must be in \\[0, 1\\], but is -1", p=-1),
@@ -161,46 +156,15 @@ CASES = [
     random_mask("argument min_masked must not be negative, but is -1", min_masked=-1),
     random_mask("lengths and argument min_masked go with unit = element or span, but unit is row",
                 unit="row", min_masked=1),
-    case("RandomMask", "lengths and argument min_masked go with unit = element or span, but unit is "
-         "row", F, np.zeros(3, "i"), unit="row"),
-    case("RandomMask", "lengths must be of type int32 or int64, but is float32", F, F[:, 0]),
-    case("RandomMask", "lengths must have the shape of leading dims of X, \\[3, 2\\], before its "
-         "last, but is of shape \\[2\\]", F, np.zeros(2, "i")),
-    case("RandomMask", "lengths must have the shape of leading dims of X, .* \\[3, 2\\]", F,
+    refusal("RandomMask",
+            "lengths and argument min_masked go with unit = element or span, but unit is row", F,
+            np.zeros(3, "i"), unit="row"),
+    refusal("RandomMask", "lengths must be of type int32 or int64, but is float32", F, F[:, 0]),
+    refusal("RandomMask",
+            "lengths must have the shape of leading dims of X, \\[3, 2\\], before its last, but "
+            "is of shape \\[2\\]", F, np.zeros(2, "i")),
+    refusal("RandomMask", "lengths must have the shape of leading dims of X, .* \\[3, 2\\]", F,
          np.zeros((3, 2), "i")),
-    case("RandomMask", "lengths must have the shape of leading dims of X, \\[\\], .* \\[\\]",
+    refusal("RandomMask", "lengths must have the shape of leading dims of X, \\[\\], .* \\[\\]",
          np.zeros((), "f"), np.zeros((), "i")),
 ]
-
-
-@pytest.mark.parametrize(
-    "op_type, inputs, outputs, args, message",
-    CASES,
-    ids=["{0}: {4}".format(*one) for one in CASES],
-)
-def test_message(op_type, inputs, outputs, args, message):
-    op = create(op_type, Case(inputs, args, outputs))
-    before = dict(zip(op.input, inputs))
-    before.update((name, np.array([4.0, 2.0])) for name in op.output)
-    for name, array in before.items():
-        workspace.FeedBlob(name, array)
-    with pytest.raises(RuntimeError, match=r"\b{}: [^\n]*{}".format(op_type, message)):
-        workspace.RunOperatorOnce(op)
-    for name, array in before.items():
-        assert_same(workspace.FetchBlob(name), array)
-
-
-@pytest.mark.parametrize("op_type, output", [("Gate", 1), ("MixtureGate", 0), ("Highway", 2)])
-def test_in_place_where_it_cannot_be(op_type, output):
-    inputs = [F, F, F] if op_type == "Highway" else [F, F]
-    for i, array in enumerate(inputs):
-        workspace.FeedBlob("input_{}".format(i), array)
-    with pytest.raises(RuntimeError, match="did not pass schema checking"):
-        workspace.RunOperatorOnce(create(op_type, Case(inputs, in_place=output)))
-
-
-def test_a_draw_without_the_gradient_of_log_prob():
-    """mask has none: to ask for it is a mistake, and said to be one."""
-    op = core.CreateOperator("BernoulliMask", ["z"], ["mask", "log_prob"])
-    with pytest.raises(Exception, match="Gradient of output log_prob is not provided"):
-        core.GradientRegistry.GetGradientForOp(op, ["mask_grad", None])

@@ -1,15 +1,16 @@
-"""What the tests of every operator share: how to run one, what equal means, what is inherited."""
+"""How an operator is made, run and compared, and the tests that every operator inherits."""
 
 from collections import namedtuple
 
-import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
+import pytest
+from caffe2.proto import caffe2_pb2
 from caffe2.python import core, workspace
 from caffe2.python import hypothesis_test_util as hu
 from hypothesis import given
 
-# Every type of the contract that NumPy has; bfloat16 is tested in C++.
+# Every type of the contract that NumPy has.
 DTYPES = (
     "bool",
     "uint8",
@@ -40,13 +41,34 @@ def create(op_type, case, **options):
     return core.CreateOperator(op_type, inputs, outputs, **dict(case.args, **options))
 
 
-def run_case(op_type, case, **options):
+def seeded(seed):
+    """The device option that draws the same numbers in every process."""
+    return core.DeviceOption(caffe2_pb2.CPU, random_seed=seed)
+
+
+def feed(names, arrays):
+    """Arrays, or tensors of torch, into blobs; None has none."""
+    for name, array in zip(names, arrays):
+        if array is not None:
+            workspace.FeedBlob(name, array)
+
+
+def fetch(name, as_tensor=False):
+    """A blob as an array, or as a tensor, which knows bfloat16."""
+    return workspace.FetchTorch(name).clone() if as_tensor else workspace.FetchBlob(name)
+
+
+def run_case(op_type, case, as_tensor=False, **options):
     """Runs a case in the current workspace; returns its outputs."""
     op = create(op_type, case, **options)
-    for name, array in zip(op.input, case.inputs):
-        workspace.FeedBlob(name, array)
+    feed(op.input, case.inputs)
     workspace.RunOperatorOnce(op)
-    return [workspace.FetchBlob(name) for name in op.output]
+    return [fetch(name, as_tensor) for name in op.output]
+
+
+def run_seeded(op_type, case, seed):
+    """Outputs of a case on the first run of an operator with a seed."""
+    return run_case(op_type, case, device_option=seeded(seed))
 
 
 def run(op_type, *inputs, **args):
@@ -54,15 +76,19 @@ def run(op_type, *inputs, **args):
     return run_case(op_type, Case(inputs, args))[0]
 
 
-def gradient(op_type, case, d_output):
-    """Runs a case and its gradient: a dict from input number to gradient."""
-    op = create(op_type, case)
-    run_case(op_type, case)
-    d_outputs = [name + "_grad" if i == 0 else None for i, name in enumerate(op.output)]
-    grad_ops, grads = core.GradientRegistry.GetGradientForOp(op, d_outputs)
-    workspace.FeedBlob(d_outputs[0], d_output)
+def gradients(op_type, case, d_outputs, seed=1, as_tensor=False):
+    """Runs a case and its gradient: a dict from input number to gradient.
+
+    Outputs whose gradient is None, or behind the last of ``d_outputs``, have none.
+    """
+    op = create(op_type, case, device_option=seeded(seed))
+    run_case(op_type, case, as_tensor, device_option=seeded(seed))
+    d_outputs = list(d_outputs) + [None] * (len(op.output) - len(d_outputs))
+    names = [None if d is None else "d_" + name for name, d in zip(op.output, d_outputs)]
+    feed(names, d_outputs)
+    grad_ops, grads = core.GradientRegistry.GetGradientForOp(op, names)
     workspace.RunOperatorsOnce(grad_ops)
-    return {i: workspace.FetchBlob(grad) for i, grad in enumerate(grads) if grad is not None}
+    return {i: fetch(grad, as_tensor) for i, grad in enumerate(grads) if grad is not None}
 
 
 def assert_same(actual, expected):
@@ -76,53 +102,24 @@ def assert_same(actual, expected):
         raise AssertionError("equal numbers, but not equal bits (-0.0 or a NaN)")
 
 
-def arrays(dtype, shape, finite=False):
-    """Arrays of any value, NaN and infinities too, or with ``finite`` of [-1, 1]."""
-    dtype = np.dtype(dtype)
-    finite_floats = st.floats(-1, 1, width=8 * dtype.itemsize) if finite else None
-    return hnp.arrays(dtype, shape, elements=finite_floats or hnp.from_dtype(dtype))
-
-
-def shapes(min_dims, max_dims, max_side=4):
-    """Shapes, now and then of an empty tensor."""
-    sides = st.integers(1, max_side)
-    return st.lists(sides | sides | sides | st.just(0), min_size=min_dims, max_size=max_dims).map(
-        tuple
-    )
-
-
-def numbered(dtype, shape):
-    """An array in which neighbours differ, so that a row out of its place is seen."""
-    return (np.arange(int(np.prod(shape))) % 251).reshape(shape).astype(dtype)
-
-
-def long_masks():
-    """1-D masks past the words and chunks in which kernels work: runs, patterns, a bit of both."""
-    pattern = st.sampled_from([b"\x00", b"\xff"]) | st.binary(min_size=1, max_size=9)
-    piece = st.tuples(pattern, st.integers(0, 4200)).map(
-        lambda drawn: np.resize(np.unpackbits(np.frombuffer(drawn[0], np.uint8)), drawn[1])
-    )
-    return st.lists(piece, min_size=1, max_size=4).map(lambda pieces: np.hstack(pieces) != 0)
-
-
-def fill_values(dtype, finite=False):
-    """What ``fill_val`` may be for data of a type."""
-    if finite:
-        return st.floats(-1, 1, width=32)
-    kind = np.dtype(dtype).kind
-    if kind == "b":
-        return st.integers(0, 1)
-    if kind in "iu":
-        return st.integers(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
-    # Which NaN a NaN becomes in 16 bits is nobody's contract.
-    return st.floats(width=min(32, 8 * np.dtype(dtype).itemsize), allow_nan=dtype != "float16")
+def assert_refused(op_type, case, message):
+    """The operator throws one sentence that names it, and has written nothing before."""
+    op = create(op_type, case)
+    before = {name: np.array([4.0, 2.0]) for name in op.output}
+    before.update((name, np.asarray(array)) for name, array in zip(op.input, case.inputs))
+    feed(before, before.values())
+    with pytest.raises(RuntimeError, match=r"\b{}: [^\n]*{}".format(op_type, message)):
+        workspace.RunOperatorOnce(op)
+    for name, array in before.items():
+        if array.size:  # the runtime ends at fetching an empty tensor with vast dims
+            assert_same(workspace.FetchBlob(name), array)
 
 
 class OperatorTests(object):
     """Inherited by the tests of each operator, which say what their operator is.
 
     op_type    the operator's name
-    reference  the same as a function of reference.py
+    reference  the same as a function of the oracles
     dtypes     element types that ``cases`` takes
     cases      strategy for a Case, given a type; with ``finite`` one that can be differentiated
     empty      Cases of empty tensors
@@ -182,7 +179,7 @@ class GradientTests(object):
         output = self.expect(empty_case)[0]
         if output.dtype.kind != "f":
             return
-        grads = gradient(self.op_type, empty_case, np.ones_like(output))
+        grads = gradients(self.op_type, empty_case, [np.ones_like(output)])
         assert sorted(grads) == self.differentiable(empty_case)
         for i, grad in grads.items():
             assert grad.shape == empty_case.inputs[i].shape

@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+from testers import ROOT
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EXAMPLES = os.path.join(ROOT, "examples")
 # Tests import the modules of the programs, too.
 sys.path.insert(0, EXAMPLES)

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from caffe2.python import core, model_helper, workspace
 
-from attention_reference import assert_close, wave
+from testers.arrays import wave
+from testers.attention import assert_close
 
 
 def new_model(**options):

@@ -1,7 +1,4 @@
-"""The operators as plain loops over entries: slow, obvious, and the oracle of the tests.
-
-Each takes an operator's inputs and arguments and returns the list of its outputs.
-"""
+"""Operators that move data, as plain loops over entries."""
 
 import itertools
 

@@ -1,7 +1,4 @@
-"""The gates in float64, as their definitions have them: the oracle of the tests of all gates.
-
-As in reference.py, each takes an operator's inputs and arguments and returns its outputs.
-"""
+"""Gates in float64, as their definitions have them."""
 
 import numpy as np
 
