@@ -9,8 +9,8 @@ HEAD = """# Operators
 <!-- Written by `make docs` from the schemas in operators/. Edit those. -->
 
 What each operator of caffe2op-mask does, takes and gives. True in a mask keeps. Pictures lead to
-the [gallery](gallery.md), which has the arguments that made them; what errors mean and how to mend
-them is in [troubleshooting](troubleshooting.md#operators).
+the [gallery](gallery.md), which has the arguments that made them; errors that need more explanation
+than they give are in [troubleshooting](troubleshooting.md#operators).
 
 A net keeps a float argument in float32. One that needs more is given as a text, which every operator
 reads as a float64: `scale="0.1"`, `fill_val="-1e300"`.
