@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-import fresh_process
+from testers import fresh_process
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BENCHMARKS = os.path.join(ROOT, "benchmarks")

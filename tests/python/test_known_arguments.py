@@ -7,7 +7,7 @@ import pytest
 from caffe2.python import brew, core, workspace
 from caffe2.python.model_helper import ModelHelper
 
-from op_tester import Case, assert_same, create, gradient, run, run_case
+from testers.operators import Case, assert_same, create, gradients, run, run_case
 from test_in_place import CASES
 from test_registry import ALL, OWN
 
@@ -127,8 +127,8 @@ def test_stock_names_have_any(name, case):
     for actual, wanted in zip(run_case(name, more), expected):
         assert_same(actual, wanted)
     if ALL[name].gradient:
-        expected_grads = gradient(name, case, np.ones_like(expected[0]))
-        for i, grad in gradient(name, more, np.ones_like(expected[0])).items():
+        expected_grads = gradients(name, case, [np.ones_like(expected[0])])
+        for i, grad in gradients(name, more, [np.ones_like(expected[0])]).items():
             assert_same(grad, expected_grads[i])
 
 

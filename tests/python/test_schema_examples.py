@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from caffe2.python import core, workspace
 
-import reference
-from op_tester import run
+from oracles import masking
+from testers.operators import run
 from test_registry import ALL
 
 DOCUMENTED = sorted(name for name in ALL if not name.endswith("Gradient"))
@@ -49,7 +49,7 @@ def mode_table():
 
 
 def test_mode_table_is_complete():
-    assert sorted(mode for mode, _, _ in mode_table()) == sorted(list(reference.MASKED) + ["mask"])
+    assert sorted(mode for mode, _, _ in mode_table()) == sorted(list(masking.MASKED) + ["mask"])
 
 
 @pytest.mark.parametrize("mode, kept, name", mode_table(), ids=lambda text: text)
