@@ -95,7 +95,7 @@ HWY_INLINE C* BlockFor(
 // to[first, first + count) from block[0, count), which is readable up to the next
 // whole vector, or is that place itself.
 template <typename C>
-HWY_INLINE void StoreBlock(
+HWY_NOINLINE void StoreBlock(
     Real type, const C* block, int64_t first, int64_t count, void* to, Stores stores) {
   if constexpr (std::is_same<C, float>::value) {
     if (type == Real::kFloat16) {
@@ -211,6 +211,14 @@ HWY_INLINE void SoftmaxGradient(const C* g, int64_t columns, C* d_g) {
     const auto difference = hn::Sub(LoadSome(d, d_g + i, count), weighted);
     StoreSome(d, hn::Mul(LoadSome(d, g + i, count), difference), d_g + i, count);
   }
+}
+
+// The same of sums in double, of any number, added up from the first to the last.
+template <typename C>
+HWY_INLINE void SoftmaxGradientOfSums(const C* g, int64_t columns, double* d_g) {
+  double weighted = 0;
+  for (int64_t i = 0; i < columns; ++i) weighted += double{g[i]} * d_g[i];
+  for (int64_t i = 0; i < columns; ++i) d_g[i] = double{g[i]} * (d_g[i] - weighted);
 }
 
 // sums[i] += a[i] * b[i], i < count: of doubles for every C.

@@ -1,7 +1,5 @@
 #include "operators/gate_op.h"
 
-#include <utility>
-
 #include "kernels/fill.h"
 #include "operators/arguments.h"
 #include "operators/check.h"
@@ -81,7 +79,7 @@ bool GateGradientOp::RunOnDevice() {
   const Tensor& z = Input(1);
   int next = 2;
   const Tensor* const threshold = has_threshold_ ? &Input(next++) : nullptr;
-  GateTensors tensors = ReadGateTensors("GateGradient", x, "X", nullptr, "", z, threshold);
+  const GateTensors tensors = ReadGateTensors("GateGradient", x, "X", nullptr, "", z, threshold);
   if (function_.noisy) {
     const Tensor& noise = Input(next++);
     CAFFE_ENFORCE(
@@ -110,10 +108,6 @@ bool GateGradientOp::RunOnDevice() {
   if (!has_d_y_) {
     // What X is does not matter to G.
     FillSpan(0, static_cast<int64_t>(x.nbytes()), static_cast<uint8_t*>(gradients.d_x));
-    gradients.d_x = nullptr;
-    gradients.d_y = std::exchange(gradients.d_g, nullptr);
-    tensors.x = nullptr;
-    tensors.size = tensors.gate_size;
   }
   GateGradient(function_, tensors, gradients, AtParallelFor);
   return true;
