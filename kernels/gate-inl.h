@@ -214,8 +214,11 @@ HWY_NOINLINE void StoreSummedSoftmax(
     const C* const given = LoadBlock(tensors.type, gradients.d_g, span + i, count, &block);
     for (int64_t j = 0; j < count; ++j) to[j] += double{given[j]};
   });
-  for (int64_t i = 0; i < entries; i += tensors.columns) {
-    SoftmaxGradientOfSums(soft + i, tensors.columns, d_g + i);
+  for (int64_t row = 0; row < entries; row += tensors.columns) {
+    const int64_t end = row + tensors.columns;
+    double weighted = 0;
+    for (int64_t i = row; i < end; ++i) weighted += double{soft[i]} * d_g[i];
+    for (int64_t i = row; i < end; ++i) d_g[i] = double{soft[i]} * (d_g[i] - weighted);
   }
   DivideBy(function.tau, entries, d_g);
   ForEachBlock(entries, [&](int64_t i, int64_t count) HWY_ATTR {

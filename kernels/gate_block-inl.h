@@ -221,12 +221,6 @@ HWY_INLINE void ForEachSpan(
   }
 }
 
-// Calls f(i, count) for the blocks of a span.
-template <class F>
-HWY_INLINE void ForEachBlock(int64_t count, const F& f) {
-  for (int64_t i = 0; i < count; i += kRealBlock) f(i, std::min(kRealBlock, count - i));
-}
-
 // Memory of one span, up to a whole block.
 template <typename C>
 class SpanBuffer {

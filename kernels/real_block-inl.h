@@ -37,6 +37,12 @@ HWY_INLINE void ForEachVector(int64_t count, const F& f) {
   for (int64_t i = 0; i < count; i += LanesOf(d)) f(d, i);
 }
 
+// Calls f(i, count) for the blocks of `count` entries.
+template <class F>
+HWY_INLINE void ForEachBlock(int64_t count, const F& f) {
+  for (int64_t i = 0; i < count; i += kRealBlock) f(i, std::min(kRealBlock, count - i));
+}
+
 // block[0, count) = from[0, count), with zeros up to the end of the last vector.
 template <typename T, typename C>
 HWY_NOINLINE void WidenBlock(const T* from, int64_t count, RealBlock<C>* block) {
@@ -118,22 +124,20 @@ HWY_NOINLINE void StoreBlock(
 template <typename C>
 HWY_NOINLINE void LoadSpan(Real type, const void* from, int64_t first, int64_t count, C* to) {
   RealBlock<C> block;
-  for (int64_t i = 0; i < count; i += kRealBlock) {
-    const int64_t in_block = std::min(kRealBlock, count - i);
+  ForEachBlock(count, [&](int64_t i, int64_t in_block) HWY_ATTR {
     const C* const loaded = LoadBlock(type, from, first + i, in_block, &block);
     std::copy(loaded, loaded + in_block, to + i);
-  }
+  });
 }
 
 template <typename C>
 HWY_NOINLINE void StoreSpan(Real type, const C* from, int64_t first, int64_t count, void* to) {
   constexpr Real kType = sizeof(C) == sizeof(float) ? Real::kFloat32 : Real::kFloat64;
   RealBlock<C> block;
-  for (int64_t i = 0; i < count; i += kRealBlock) {
-    const int64_t in_block = std::min(kRealBlock, count - i);
+  ForEachBlock(count, [&](int64_t i, int64_t in_block) HWY_ATTR {
     const C* const loaded = LoadBlock(kType, from, i, in_block, &block);
     StoreBlock(type, loaded, first + i, in_block, to, Stores::kCached);
-  }
+  });
 }
 
 // exp(x) for x <= 0.
@@ -211,14 +215,6 @@ HWY_INLINE void SoftmaxGradient(const C* g, int64_t columns, C* d_g) {
     const auto difference = hn::Sub(LoadSome(d, d_g + i, count), weighted);
     StoreSome(d, hn::Mul(LoadSome(d, g + i, count), difference), d_g + i, count);
   }
-}
-
-// The same of sums in double, of any number, added up from the first to the last.
-template <typename C>
-HWY_INLINE void SoftmaxGradientOfSums(const C* g, int64_t columns, double* d_g) {
-  double weighted = 0;
-  for (int64_t i = 0; i < columns; ++i) weighted += double{g[i]} * d_g[i];
-  for (int64_t i = 0; i < columns; ++i) d_g[i] = double{g[i]} * (d_g[i] - weighted);
 }
 
 // sums[i] += a[i] * b[i], i < count: of doubles for every C.
