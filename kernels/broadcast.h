@@ -115,6 +115,13 @@ class BroadcastSum {
   bool by_column_;
 };
 
+// What the units of a BroadcastSum make: part p of the sum of entry e is data[p * entries + e].
+struct SumParts {
+  double* data;
+  int64_t parts;
+  int64_t entries;
+};
+
 // True where NumPy would broadcast the smaller shape to exactly the larger one.
 bool CanBroadcast(const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank);
 

@@ -67,10 +67,9 @@ void Gate(
     const GateFunction& function, const GateTensors& tensors, void* y, void* g,
     ParallelFor parallel_for);
 
-// Gradients, each of the shape of what it is the gradient of, from those of y and,
-// unless null, of g. d_carry and d_threshold are null where there is no such input. None
-// overlaps what is read.
-// Of g alone: with the sizes of g, no x and no d_x, d_y is the gradient of g.
+// Gradients, each of the shape of what it is the gradient of, from those of y and g, of which one
+// may be null; without d_y, d_x and d_carry are not touched. d_carry and d_threshold are null where
+// there is no such input. None overlaps what is read.
 // Noise is drawn as Gate drew it, if the function says the same.
 struct GateGradients {
   const void* d_y;

@@ -17,4 +17,14 @@ constexpr int64_t NumRealBlocks(int64_t count) {
   return count / kRealBlock + (count % kRealBlock != 0 ? 1 : 0);
 }
 
+// f(C{}), with C the type that elements of `type` are computed in.
+template <class F>
+auto WithWide(Real type, const F& f) {
+  return type == Real::kFloat64 ? f(double{}) : f(float{});
+}
+
+constexpr int64_t WideBytes(Real type) {
+  return type == Real::kFloat64 ? 8 : 4;
+}
+
 }  // namespace caffe2op_mask

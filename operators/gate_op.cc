@@ -1,7 +1,5 @@
 #include "operators/gate_op.h"
 
-#include <utility>
-
 #include "contracts/check.h"
 #include "kernels/fill.h"
 #include "operators/arguments.h"
@@ -101,7 +99,7 @@ bool GateGradientOp::RunOnDevice() {
       threshold = View(next++);
       inputs.threshold = &threshold;
     }
-    GateTensors tensors = BindGate("GateGradient", inputs);
+    const GateTensors tensors = BindGate("GateGradient", inputs);
     if (function_.noisy) function_.noise = NoiseOf("GateGradient", View(next++));
     GateGradients gradients{};
     if (has_d_y_) {
@@ -120,10 +118,6 @@ bool GateGradientOp::RunOnDevice() {
     if (!has_d_y_) {
       // What X is does not matter to G.
       FillSpan(0, x.numel() * x.element_bytes, static_cast<uint8_t*>(gradients.d_x));
-      gradients.d_x = nullptr;
-      gradients.d_y = std::exchange(gradients.d_g, nullptr);
-      tensors.x = nullptr;
-      tensors.size = tensors.gate_size;
     }
     GateGradient(function_, tensors, gradients, AtParallelFor);
     return true;

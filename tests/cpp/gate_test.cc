@@ -279,9 +279,7 @@ TEST_F(GateKernelTest, GradientOfGAlone) {
       GateGradients gradients{d_g_in.data(), nullptr, d_x.data(), nullptr, d_z.data(), nullptr};
       if (tensors.threshold != nullptr) gradients.d_threshold = d_t.data();
       GateGradient(function, tensors, gradients, SerialFor);
-      tensors.x = nullptr;
-      gradients.d_x = nullptr;
-      gradients.d_z = alone.data();
+      gradients = {nullptr, d_g_in.data(), nullptr, nullptr, alone.data(), nullptr};
       if (tensors.threshold != nullptr) gradients.d_threshold = t_alone.data();
       GateGradient(function, tensors, gradients, RandomFor(random_, count * 64));
       EXPECT_EQ(alone.bytes(), d_z.bytes()) << NameOf(type) << " " << static_cast<int>(kind);
