@@ -397,10 +397,16 @@ class Gradients {
   // tiles that read it: with two products each, but no sums to share.
   void BiasGradient() const {
     const RowBroadcast& rows = in_.bias_rows;
-    if (rows.small_rows() * rows.small_columns() == 0) return;
+    const int64_t entries = rows.small_rows() * rows.small_columns();
+    if (rows.rows() == 0) {
+      // Nobody reads it.
+      std::fill_n(out_.dbias, entries, T{});
+      return;
+    }
+    if (entries == 0) return;
     // Whether the bias has entries of its own for each of `size` steps of `step` rows.
     const auto has_own = [&](int64_t size, int64_t step) {
-      return size > 1 && rows.rows() > 0 && rows.Offset(step) != 0;
+      return size > 1 && rows.Offset(step) != 0;
     };
     const bool by_query = has_own(in_.queries, 1);
     const bool by_key = rows.column_stride() != 0;
