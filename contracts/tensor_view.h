@@ -64,6 +64,9 @@ constexpr ElementType WideOf(Real type) {
   return type == Real::kFloat64 ? ElementType::kFloat64 : ElementType::kFloat32;
 }
 
+// What `data` of a tensor without entries is: null stands for a tensor that is not there.
+alignas(64) inline constexpr char kNoEntries[64] = {};
+
 struct TensorView {
   ElementType type = ElementType::kOther;
   int64_t element_bytes = 0;

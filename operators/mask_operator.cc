@@ -91,7 +91,8 @@ TensorView MaskOperator::View(int input) {
       input, ", '", debug_def().input(input), "', is of shape ", tensor.sizes(),
       ", but nothing was written to it.");
   TensorView view = Shape(input);
-  view.data = tensor.raw_data();
+  const void* const data = tensor.raw_data();
+  view.data = data == nullptr ? kNoEntries : data;
   return view;
 }
 

@@ -23,6 +23,7 @@ class TestGate(RealOperatorTests):
     reference = staticmethod(gating.gate)
     empty = (
         Case([np.zeros((0, 3), "f"), np.zeros((0, 3), "f")]),
+        Case([np.zeros((0, 3), "f"), np.zeros((1, 3), "f")]),
         Case([np.zeros((0, 3), "f"), np.zeros((1, 3), "f")], {}, 2),
         Case([np.zeros((0, 3), "f"), np.zeros((1, 3), "f")], {"kind": "softmax"}, 2),
         Case([np.zeros((3, 0), "f"), np.zeros((3, 1), "f")], {"kind": "tanh"}, 2),
