@@ -26,7 +26,7 @@ GateOptions ReadGateOptions(const OperatorDef& def) {
 
 namespace {
 
-GateFunction ReadFunction(const OperatorDef& def) {
+GateFunction ReadGate(const OperatorDef& def) {
   const GateOptions options = ReadGateOptions(def);
   return Checked([&] { return ReadGateFunction(def.type().c_str(), options, kGateKinds); });
 }
@@ -38,7 +38,7 @@ bool TakesThreshold(const GateFunction& function) {
 }  // namespace
 
 GateOp::GateOp(const OperatorDef& def, Workspace* ws)
-    : MaskOperator(WithDistinctOutputs(def), ws), function_(ReadFunction(def)) {
+    : MaskOperator(WithDistinctOutputs(def), ws), function_(ReadGate(def)) {
   CAFFE_ENFORCE(
       def.input_size() == 2 || TakesThreshold(function_),
       "Gate: there must be 2 inputs (X, Z), since a threshold goes with kind = relu, but there are "
@@ -73,7 +73,7 @@ bool GateOp::RunOnDevice() {
 
 GateGradientOp::GateGradientOp(const OperatorDef& def, Workspace* ws)
     : MaskOperator(WithDistinctOutputs(def), ws),
-      function_(ReadFunction(def)),
+      function_(ReadGate(def)),
       has_threshold_(def.output_size() > 2),
       has_d_y_(Arguments(def).Bool("has_d_y", true)) {
   CAFFE_ENFORCE(

@@ -12,7 +12,7 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the con
 
 namespace {
 
-GateFunction ReadFunction(const OperatorDef& def) {
+GateFunction ReadHighway(const OperatorDef& def) {
   const GateOptions options = ReadGateOptions(def);
   return Checked([&] { return ReadGateFunction(def.type().c_str(), options, kHighwayKinds); });
 }
@@ -29,7 +29,7 @@ GateTensors BindHighway(
 }  // namespace
 
 HighwayOp::HighwayOp(const OperatorDef& def, Workspace* ws)
-    : MaskOperator(def, ws), function_(ReadFunction(def)) {}
+    : MaskOperator(def, ws), function_(ReadHighway(def)) {}
 
 bool HighwayOp::RunOnDevice() {
   return Checked([this] {
@@ -40,7 +40,7 @@ bool HighwayOp::RunOnDevice() {
 }
 
 HighwayGradientOp::HighwayGradientOp(const OperatorDef& def, Workspace* ws)
-    : MaskOperator(WithDistinctOutputs(def), ws), function_(ReadFunction(def)) {}
+    : MaskOperator(WithDistinctOutputs(def), ws), function_(ReadHighway(def)) {}
 
 bool HighwayGradientOp::RunOnDevice() {
   return Checked([this] {

@@ -12,7 +12,7 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the con
 
 namespace {
 
-AttentionContract ReadContract(const OperatorDef& def, const char* op) {
+AttentionContract ReadAttention(const OperatorDef& def, const char* op) {
   const Arguments arguments(def);
   AttentionOptions options;
   options.scores = ReadScoreOptions(def);
@@ -24,7 +24,8 @@ AttentionContract ReadContract(const OperatorDef& def, const char* op) {
 }  // namespace
 
 MaskedAttentionOp::MaskedAttentionOp(const OperatorDef& def, Workspace* ws)
-    : ScoreOperator(WithDistinctOutputs(def), ws), contract_(ReadContract(def, "MaskedAttention")) {
+    : ScoreOperator(WithDistinctOutputs(def), ws),
+      contract_(ReadAttention(def, "MaskedAttention")) {
   CheckScoreInputs(def, contract_.scores(), "Q, K, V", 3);
 }
 
@@ -50,7 +51,7 @@ bool MaskedAttentionOp::Attend() {
 
 MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Workspace* ws)
     : ScoreOperator(WithDistinctOutputs(def), ws),
-      contract_(ReadContract(def, "MaskedAttentionGradient")),
+      contract_(ReadAttention(def, "MaskedAttentionGradient")),
       has_outputs_(Arguments(def).Bool("has_outputs", true)),
       has_d_o_(Arguments(def).Bool("has_d_o", true)),
       has_d_lse_(Arguments(def).Bool("has_d_lse", false)),

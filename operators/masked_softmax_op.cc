@@ -13,7 +13,7 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the con
 
 namespace {
 
-SoftmaxContract ReadContract(const OperatorDef& def, const char* op) {
+SoftmaxContract ReadSoftmax(const OperatorDef& def, const char* op) {
   SoftmaxOptions options;
   options.scores = ReadScoreOptions(def);
   options.axis = Arguments(def).OptionalInt("axis");
@@ -24,7 +24,7 @@ SoftmaxContract ReadContract(const OperatorDef& def, const char* op) {
 }  // namespace
 
 MaskedSoftmaxOp::MaskedSoftmaxOp(const OperatorDef& def, Workspace* ws)
-    : ScoreOperator(WithDistinctOutputs(def), ws), contract_(ReadContract(def, "MaskedSoftmax")) {
+    : ScoreOperator(WithDistinctOutputs(def), ws), contract_(ReadSoftmax(def, "MaskedSoftmax")) {
   CheckScoreInputs(def, contract_.scores(), "X", 1);
 }
 
@@ -47,7 +47,7 @@ bool MaskedSoftmaxOp::Softmax() {
 
 MaskedSoftmaxGradientOp::MaskedSoftmaxGradientOp(const OperatorDef& def, Workspace* ws)
     : ScoreOperator(WithDistinctOutputs(def), ws),
-      contract_(ReadContract(def, "MaskedSoftmaxGradient")),
+      contract_(ReadSoftmax(def, "MaskedSoftmaxGradient")),
       has_d_y_(Arguments(def).Bool("has_d_y", true)),
       has_d_lse_(Arguments(def).Bool("has_d_lse", false)) {
   std::string names = "Y";

@@ -11,7 +11,7 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the con
 
 namespace {
 
-MixtureOptions ReadOptions(const OperatorDef& def) {
+MixtureOptions ReadMixture(const OperatorDef& def) {
   const Arguments arguments(def);
   MixtureOptions options;
   options.top_k = arguments.OptionalInt("top_k");
@@ -23,7 +23,7 @@ MixtureOptions ReadOptions(const OperatorDef& def) {
 }  // namespace
 
 MixtureGateOp::MixtureGateOp(const OperatorDef& def, Workspace* ws)
-    : MaskOperator(WithDistinctOutputs(def), ws), options_(ReadOptions(def)) {}
+    : MaskOperator(WithDistinctOutputs(def), ws), options_(ReadMixture(def)) {}
 
 bool MixtureGateOp::RunOnDevice() {
   return Checked([this] {
@@ -42,7 +42,7 @@ bool MixtureGateOp::RunOnDevice() {
 
 MixtureGateGradientOp::MixtureGateGradientOp(const OperatorDef& def, Workspace* ws)
     : MaskOperator(WithDistinctOutputs(def), ws),
-      options_(ReadOptions(def)),
+      options_(ReadMixture(def)),
       has_bias_(Arguments(def).Bool("has_bias", false)),
       has_d_y_(Arguments(def).Bool("has_d_y", true)) {
   const int least = has_bias_ ? 4 : 3;

@@ -10,7 +10,7 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the con
 
 namespace {
 
-RandomMaskContract ReadContract(const OperatorDef& def) {
+RandomMaskContract ReadRandomMask(const OperatorDef& def) {
   const Arguments arguments(def);
   RandomMaskOptions options;
   options.p = arguments.OptionalNumber("p").value_or(options.p);
@@ -23,7 +23,7 @@ RandomMaskContract ReadContract(const OperatorDef& def) {
 }  // namespace
 
 RandomMaskOp::RandomMaskOp(const OperatorDef& def, Workspace* ws)
-    : MaskOperator(def, ws), contract_(ReadContract(def)) {}
+    : MaskOperator(def, ws), contract_(ReadRandomMask(def)) {}
 
 bool RandomMaskOp::RunOnDevice() {
   return Checked([this] {

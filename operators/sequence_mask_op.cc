@@ -15,7 +15,7 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the con
 
 namespace {
 
-SequenceMaskContract ReadContract(const OperatorDef& def) {
+SequenceMaskContract ReadSequenceMask(const OperatorDef& def) {
   const Arguments arguments(def);
   SequenceMaskOptions options;
   options.shape = ReadShapeOptions(def);
@@ -45,7 +45,7 @@ SequenceMaskContract ReadContract(const OperatorDef& def) {
 }  // namespace
 
 SequenceMaskOp::SequenceMaskOp(const OperatorDef& def, Workspace* ws)
-    : MaskOperator(def, ws), contract_(ReadContract(def)) {
+    : MaskOperator(def, ws), contract_(ReadSequenceMask(def)) {
   const int inputs =
       2 + (contract_.by_mask() ? 0 : static_cast<int>(contract_.row_inputs().size()) - 1);
   // Stock nets may name a second input where a triangle reads none.
