@@ -66,7 +66,7 @@ class Dims {
   static constexpr int64_t kFew = 8;
 
   int64_t rank_ = 0;
-  int64_t few_[kFew];
+  int64_t few_[kFew] = {};
   std::vector<int64_t> many_;  // all of them, where there are more
 };
 
