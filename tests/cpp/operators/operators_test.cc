@@ -445,6 +445,15 @@ TEST_F(ErrorTest, OfBlobsThatHoldNothing) {
   }
 }
 
+// A tensor that was made larger after it was written has a type and a shape, but no data.
+TEST_F(ErrorTest, OfShapesWithoutData) {
+  Feed<float>(&ws_, "X", {1}, {1});
+  BlobGetMutableTensor(ws_.GetBlob("X"), CPU)->Resize(2, 3);
+  ExpectError(
+      Op("MaskedSoftmax", {"X"}, {"out"}),
+      "MaskedSoftmax: input 0, 'X', is of shape [2, 3], but nothing was written to it.");
+}
+
 // Operators are ours by their names, whatever engines anybody prefers. Stock's takes no double.
 TEST(EnginePreferenceTest, ChangesNothing) {
   Workspace ws;
