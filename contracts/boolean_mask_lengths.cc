@@ -8,15 +8,16 @@ namespace caffe2op_mask {
 
 CountedMask BindBooleanMaskLengths(
     const char* op, const TensorView& lengths, const TensorView& mask) {
-  MaskData(op, "mask", mask);
+  const bool* const data = MaskData(op, "mask", mask);
   Require(mask.rank() >= 1, op, ": mask must have at least one dim, but is of shape [].");
   if (mask.rank() == 1) {
     const bool is_int32 = IsInt32(op, "lengths", lengths);
-    return {false, is_int32 ? ElementType::kInt32 : ElementType::kInt64, 0};
+    return {data, false, mask.sizes[0], is_int32 ? ElementType::kInt32 : ElementType::kInt64};
   }
   const bool is_int64 = lengths.Is(ElementType::kInt64);
   const CountedMask counted{
-      true, is_int64 ? ElementType::kInt64 : ElementType::kInt32, Product(mask.sizes.From(1))};
+      data, true, Product(mask.sizes.From(1)),
+      is_int64 ? ElementType::kInt64 : ElementType::kInt32};
   Require(
       lengths.rank() >= 1 && lengths.sizes[0] == mask.sizes[0], op,
       ": with a mask of 2 or more dims, input 0 must have the mask's first dim, but is of shape ",

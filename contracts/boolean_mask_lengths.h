@@ -8,11 +8,12 @@
 
 namespace caffe2op_mask {
 
-// The type of masked_lengths, and whether they count rows of the mask or segments of it.
+// A mask whose rows are counted, or segments that lengths cut it into.
 struct CountedMask {
+  const bool* mask;
   bool by_rows;
-  ElementType type;  // kInt32 or kInt64
-  int64_t columns;   // of a row
+  int64_t columns;   // of a row; of segments all entries
+  ElementType type;  // of masked_lengths, kInt32 or kInt64
 };
 
 // The first input is lengths or, where the mask has rows, any tensor, whose data is not read.

@@ -56,7 +56,7 @@ void BindBooleanUnmask(
         masks[i].sizes == mask, op, ": all masks must have one shape, but mask_1 is of shape ",
         mask, " and ", Numbered{"mask_", i}, " of shape ", masks[i].sizes, ".");
     Require(
-        values[i].type == values[0].type && values[i].other_name == values[0].other_name, op,
+        SameType(values[i], values[0]), op,
         ": all values must have one type, but values_1 is of type ", values[0].type_name(), " and ",
         Numbered{"values_", i}, " of type ", values[i].type_name(), ".");
     Require(

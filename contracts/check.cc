@@ -63,9 +63,8 @@ void CheckSameType(
     const char* op, const char* name, const TensorView& tensor, const char* other_name,
     const TensorView& other) {
   Require(
-      tensor.type == other.type && tensor.other_name == other.other_name, op, ": ", name,
-      " must be of the type of ", other_name, ", ", other.type_name(), ", but is ",
-      tensor.type_name(), ".");
+      SameType(tensor, other), op, ": ", name, " must be of the type of ", other_name, ", ",
+      other.type_name(), ", but is ", tensor.type_name(), ".");
 }
 
 void CheckSame(

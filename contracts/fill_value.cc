@@ -24,7 +24,7 @@ float RoundToOdd(double number) {
 }
 
 template <typename T>
-std::optional<uint64_t> Real(const Number& number) {
+std::optional<uint64_t> AsReal(const Number& number) {
   // By way of float for the 16-bit types, which convert from nothing else.
   Wide<T> wide = number.integral ? static_cast<Wide<T>>(number.i) : static_cast<Wide<T>>(number.f);
   T element{};
@@ -40,7 +40,7 @@ std::optional<uint64_t> Real(const Number& number) {
 }
 
 template <typename T>
-std::optional<uint64_t> Whole(const Number& number) {
+std::optional<uint64_t> AsWhole(const Number& number) {
   using Limits = std::numeric_limits<T>;
   if (number.integral) {
     if (number.i < int64_t{Limits::min()} || number.i > int64_t{Limits::max()}) return std::nullopt;
@@ -57,17 +57,17 @@ std::optional<uint64_t> Whole(const Number& number) {
 
 std::optional<uint64_t> Convert(const Number& number, ElementType type) {
   switch (type) {
-    case ElementType::kFloat32: return Real<float>(number);
-    case ElementType::kFloat64: return Real<double>(number);
-    case ElementType::kFloat16: return Real<Float16>(number);
-    case ElementType::kBFloat16: return Real<BFloat16>(number);
-    case ElementType::kInt32: return Whole<int32_t>(number);
-    case ElementType::kInt64: return Whole<int64_t>(number);
-    case ElementType::kBool: return Whole<bool>(number);
-    case ElementType::kUInt8: return Whole<uint8_t>(number);
-    case ElementType::kInt8: return Whole<int8_t>(number);
-    case ElementType::kUInt16: return Whole<uint16_t>(number);
-    case ElementType::kInt16: return Whole<int16_t>(number);
+    case ElementType::kFloat32: return AsReal<float>(number);
+    case ElementType::kFloat64: return AsReal<double>(number);
+    case ElementType::kFloat16: return AsReal<Float16>(number);
+    case ElementType::kBFloat16: return AsReal<BFloat16>(number);
+    case ElementType::kInt32: return AsWhole<int32_t>(number);
+    case ElementType::kInt64: return AsWhole<int64_t>(number);
+    case ElementType::kBool: return AsWhole<bool>(number);
+    case ElementType::kUInt8: return AsWhole<uint8_t>(number);
+    case ElementType::kInt8: return AsWhole<int8_t>(number);
+    case ElementType::kUInt16: return AsWhole<uint16_t>(number);
+    case ElementType::kInt16: return AsWhole<int16_t>(number);
     case ElementType::kOther: break;
   }
   return std::nullopt;

@@ -122,7 +122,7 @@ GateFunction ReadGateFunction(const char* op, const GateOptions& options, Kinds 
     function.hard = options.hard.value_or(false);
   }
   if (function.kind == GateKind::kHardConcrete) {
-    // As Caffe2 would have kept them, in float32.
+    // Defaults are float32, as arguments that are given may be.
     function.beta = stretched.Finite(
         "beta", options.beta, double{2.0F / 3}, [](double beta) { return beta > 0; },
         "a number above 0");

@@ -142,14 +142,17 @@ MaskShape::MaskShape(const char* op, const ShapeOptions& options, Use use)
     }
   }
   for (size_t i = 0; i < kRowInputs; ++i) {
-    const auto reads = [i](const MaskPart* part) { return part->reads == i; };
-    if (std::any_of(parts_.begin(), parts_.end(), reads)) {
-      row_inputs_.push_back(static_cast<RowInput>(i));
-    }
+    const auto input = static_cast<RowInput>(i);
+    if (Reads(input)) row_inputs_.push_back(input);
   }
   Require(radius_ >= 0, op, ": argument radius must not be negative, but is ", radius_, ".");
   CheckSide(op, "window_left", window_left_);
   CheckSide(op, "window_right", window_right_);
+}
+
+bool MaskShape::Reads(RowInput input) const {
+  return std::any_of(
+      parts_.begin(), parts_.end(), [input](const MaskPart* part) { return part->reads == input; });
 }
 
 IntersectionFunctor MaskShape::Functor(

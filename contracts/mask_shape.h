@@ -52,6 +52,7 @@ class MaskShape {
 
   // The inputs that the shapes read.
   const std::vector<RowInput>& row_inputs() const { return row_inputs_; }
+  bool Reads(RowInput input) const;
 
   // The functor for rows counted over all dims before the columns, standing at `position`.
   IntersectionFunctor Functor(

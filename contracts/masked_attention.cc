@@ -87,14 +87,15 @@ void AttentionContract::Bind(
       " and K has ", in.kv_heads, ".");
   Dims scores = q.sizes;
   scores.FromBack(1) = in.keys;
-  in.mask = scores_.Mask(inputs, kScores, scores);
   if (bottom_right_) {
-    // Lengths are read only now that they have been checked.
-    const bool has_lengths = !scores_.row_inputs().empty() && scores_.row_inputs()[0] == kLengths;
-    const TensorView* const lengths = has_lengths ? &inputs.of_rows[kLengths] : nullptr;
+    const TensorView* lengths = nullptr;
+    if (scores_.Reads(kLengths)) {
+      lengths = &inputs.of_rows[kLengths];
+      scores_.RowsOf(kLengths, *lengths, kScores, scores);  // checked before they are read
+    }
     bound->shifts = Shifts(lengths, in.queries, in.keys);
-    in.mask = scores_.Mask(inputs, kScores, scores, bound->shifts.data());
   }
+  in.mask = scores_.Mask(inputs, kScores, scores, bottom_right_ ? bound->shifts.data() : nullptr);
   if (scores_.has_bias()) {
     in.bias_rows = scores_.BiasRows(inputs.bias, kScores, scores, q);
     in.bias = inputs.bias.data;

@@ -1,6 +1,6 @@
 #pragma once
 
-// RandomMask and BernoulliMask: what they take, and what their kernels are called with.
+// RandomMask: what it takes, and how it is drawn.
 
 #include <optional>
 #include <string_view>
@@ -22,8 +22,9 @@ class RandomMaskContract {
  public:
   RandomMaskContract(const char* op, const RandomMaskOptions& options, bool has_lengths);
 
-  // Draws a mask of these sizes. `lengths` is null where there are none.
+  // What rows of these sizes are limited to; `lengths` is null where there are none.
   RowLimits Limits(Sizes sizes, const TensorView* lengths) const;
+  // Draws a mask of these sizes.
   void Draw(
       Sizes sizes, const RowLimits& limits, RandomStream stream, bool* mask,
       ParallelFor parallel_for) const;

@@ -50,10 +50,9 @@ RowBroadcast ScoreContract::Broadcast(
   return BroadcastRows(sizes, tensor.sizes);
 }
 
-// Which entry of a row input belongs to which row.
 RowEntries ScoreContract::RowsOf(
-    const char* input, const TensorView& tensor, const char* name, Sizes sizes) const {
-  RowEntries entries{tensor.data, IsInt32(op_, input, tensor), {}};
+    RowInput input, const TensorView& tensor, const char* name, Sizes sizes) const {
+  RowEntries entries{tensor.data, IsInt32(op_, NameOf(input), tensor), {}};
   const int64_t last = sizes.rank() - 1;
   const int64_t rows = Product(sizes.First(last));
   const int64_t count = tensor.numel();
@@ -63,7 +62,7 @@ RowEntries ScoreContract::RowsOf(
     return entries;
   }
   Require(
-      tensor.rank() <= last && sizes.BeginsWith(tensor.sizes), op_, ": ", input,
+      tensor.rank() <= last && sizes.BeginsWith(tensor.sizes), op_, ": ", NameOf(input),
       " must have the shape of leading dims of ", name, ", ", sizes,
       ", before its last, or one entry for each of its ", rows, " rows, but is of shape ",
       tensor.sizes, ".");
@@ -74,16 +73,14 @@ RowEntries ScoreContract::RowsOf(
 ScoreMask ScoreContract::Mask(
     const ScoreInputs& inputs, const char* name, Sizes sizes, const int64_t* shifts) const {
   std::array<RowEntries, kRowInputs> entries;
-  bool has_lengths = false;
   for (const RowInput input : row_inputs()) {
-    entries[input] = RowsOf(NameOf(input), inputs.of_rows[input], name, sizes);
-    has_lengths = has_lengths || input == kLengths;
+    entries[input] = RowsOf(input, inputs.of_rows[input], name, sizes);
   }
   RowPosition position;
   position.index.period = sizes.rank() < 2 ? 1 : std::max<int64_t>(sizes.FromBack(2), 1);
   if (shifts != nullptr) {
     position.shifts = shifts;
-    position.shift_index = has_lengths ? entries[kLengths].index : RowIndex{1, 1};
+    position.shift_index = Reads(kLengths) ? entries[kLengths].index : RowIndex{1, 1};
   }
   ScoreMask mask;
   mask.shape = shape_.Functor(position, entries);
@@ -97,7 +94,7 @@ ScoreMask ScoreContract::Mask(
 RowBroadcast ScoreContract::BiasRows(
     const TensorView& bias, const char* name, Sizes sizes, const TensorView& of_type) const {
   Require(
-      bias.type == of_type.type, op_, ": bias must be of the type of the other inputs, ",
+      SameType(bias, of_type), op_, ": bias must be of the type of the other inputs, ",
       of_type.type_name(), ", but is ", bias.type_name(), ".");
   return Broadcast("bias", bias, name, sizes);
 }

@@ -43,6 +43,7 @@ class ScoreContract {
   ScoreContract(const char* op, const ScoreOptions& options);
 
   const std::vector<RowInput>& row_inputs() const { return shape_.row_inputs(); }
+  bool Reads(RowInput input) const { return shape_.Reads(input); }
   bool has_mask() const { return has_mask_; }
   bool has_bias() const { return has_bias_; }
   bool has_sinks() const { return has_sinks_; }
@@ -61,6 +62,9 @@ class ScoreContract {
     if (has_sinks_) f("sinks", &inputs->sinks);
   }
 
+  // Which entry of a row input belongs to which row; throws where there is not one for each.
+  RowEntries RowsOf(RowInput input, const TensorView& tensor, const char* name, Sizes sizes) const;
+
   // What is kept of scores of these sizes, rank 1 or more. Rows stand at their index in the dim
   // before the last; `shifts`, unless null, moves them by an entry for each of `lengths` or, where
   // there are none, one for all. Throws where an input is not what it should be; `name` is what
@@ -76,8 +80,6 @@ class ScoreContract {
 
  private:
   RowBroadcast Broadcast(
-      const char* input, const TensorView& tensor, const char* name, Sizes sizes) const;
-  RowEntries RowsOf(
       const char* input, const TensorView& tensor, const char* name, Sizes sizes) const;
 
   const char* op_;

@@ -86,6 +86,10 @@ struct TensorView {
   }
 };
 
+inline bool SameType(const TensorView& a, const TensorView& b) {
+  return a.type == b.type && a.other_name == b.other_name;
+}
+
 // Bytes of a row of these sizes; 0 where there is no such row, as it may then be of any size.
 inline int64_t RowBytes(int64_t rows, Sizes row, int64_t element_bytes) {
   return rows == 0 ? 0 : Product(row) * element_bytes;

@@ -24,8 +24,8 @@ constexpr int64_t RealBytes(Real type) {
   return type == Real::kFloat64 ? 8 : type == Real::kFloat32 ? 4 : 2;
 }
 
-// f(T{}), with T the element type that `type` stands for. The one place where an enum becomes a
-// type: kernels are called by the enum and templates inside.
+// f(T{}), with T the element type that `type` stands for: kernels are called by the enum and are
+// templates inside.
 template <class F>
 auto WithElement(Real type, const F& f) {
   switch (type) {

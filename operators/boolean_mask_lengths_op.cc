@@ -1,6 +1,5 @@
 #include "operators/boolean_mask_lengths_op.h"
 
-#include "contracts/boolean_mask_lengths.h"
 #include "kernels/boolean_mask_lengths.h"
 #include "operators/parallel.h"
 
@@ -11,28 +10,27 @@ using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the con
 
 bool BooleanMaskLengthsOp::RunOnDevice() {
   return Checked([this] {
-    const bool is_int32 =
-        BindBooleanMaskLengths("BooleanMaskLengths", Shape(0), View(1)).type == ElementType::kInt32;
-    return is_int32 ? DoRunWithType<int32_t>() : DoRunWithType<int64_t>();
+    const CountedMask counted = BindBooleanMaskLengths("BooleanMaskLengths", Shape(0), View(1));
+    return counted.type == ElementType::kInt32 ? DoRunWithType<int32_t>(counted)
+                                               : DoRunWithType<int64_t>(counted);
   });
 }
 
 template <typename Index>
-bool BooleanMaskLengthsOp::DoRunWithType() {
-  const TensorView mask = View(1);
+bool BooleanMaskLengthsOp::DoRunWithType(const CountedMask& counted) {
   const TypeMeta type = TypeMeta::Make<Index>();
-  if (mask.rank() > 1) {
-    auto* const counts = static_cast<Index*>(Make(0, mask.sizes.First(1), type));
+  if (counted.by_rows) {
+    const Sizes rows = SizesOf(1).First(1);
     CountTrueInRows(
-        mask.As<bool>(), mask.sizes[0], Product(mask.sizes.From(1)), counts, AtParallelFor);
+        counted.mask, rows[0], counted.columns, static_cast<Index*>(Make(0, rows, type)),
+        AtParallelFor);
     return true;
   }
   const TensorView lengths = View(0);
-  const int64_t entries = mask.numel();
   SegmentTable table;
-  CheckSegmentLengths<Index>("BooleanMaskLengths", lengths, entries, &table, AtParallelFor);
+  CheckSegmentLengths<Index>("BooleanMaskLengths", lengths, counted.columns, &table, AtParallelFor);
   CountTrueInSegments(
-      mask.As<bool>(), entries, lengths.As<Index>(), lengths.numel(), table,
+      counted.mask, counted.columns, lengths.As<Index>(), lengths.numel(), table,
       static_cast<Index*>(Make(0, lengths.sizes, type)), /*offsets=*/nullptr, AtParallelFor);
   return true;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "contracts/boolean_mask_lengths.h"
 #include "operators/mask_operator.h"
 
 namespace caffe2 {
@@ -14,7 +15,7 @@ class BooleanMaskLengthsOp final : public MaskOperator {
 
   // Index: the type of masked_lengths, and of lengths that are not rows.
   template <typename Index>
-  bool DoRunWithType();
+  bool DoRunWithType(const caffe2op_mask::CountedMask& counted);
 };
 
 void FillBooleanMaskLengthsSchema(OpSchema& schema);

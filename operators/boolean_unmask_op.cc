@@ -2,7 +2,6 @@
 
 #include <limits>
 
-#include "contracts/fill_value.h"
 #include "operators/parallel.h"
 
 namespace caffe2 {
@@ -19,10 +18,23 @@ UnmaskLayout ReadLayout(const OperatorDef& def) {
 
 }  // namespace
 
+UnmaskOperator::UnmaskOperator(const OperatorDef& def, Workspace* ws)
+    : MaskOperator(def, ws), layout_(ReadLayout(def)) {}
+
+UnmaskViews UnmaskOperator::Bind(const char* op, int pairs, bool has_fill) {
+  UnmaskViews views;
+  for (int i = 0; i < pairs; ++i) {
+    views.masks.push_back(View(2 * i));
+    views.values.push_back(View(2 * i + 1));
+  }
+  BindBooleanUnmask(
+      op, layout_, views.masks.data(), views.values.data(), pairs, has_fill, AtParallelFor,
+      &bound_);
+  return views;
+}
+
 BooleanUnmaskOp::BooleanUnmaskOp(const OperatorDef& def, Workspace* ws)
-    : MaskOperator(def, ws),
-      layout_(ReadLayout(def)),
-      fill_val_(Arguments(def).OptionalNumber("fill_val")) {
+    : UnmaskOperator(def, ws), fill_val_(Arguments(def).OptionalNumber("fill_val")) {
   CAFFE_ENFORCE(
       def.input_size() >= 2 && def.input_size() % 2 == 0,
       "BooleanUnmask: inputs must be pairs of a mask and its values, but there are ",
@@ -34,50 +46,41 @@ bool BooleanUnmaskOp::RunOnDevice() {
 }
 
 bool BooleanUnmaskOp::Unmask() {
-  UnmaskViews views;
-  for (int i = 0; i < InputSize(); i += 2) {
-    views.masks.push_back(View(i));
-    views.values.push_back(View(i + 1));
-  }
-  BindBooleanUnmask(
-      "BooleanUnmask", layout_, views.masks.data(), views.values.data(), InputSize() / 2,
-      fill_val_.has_value(), AtParallelFor, &bound_);
-  if (views.values[0].is_plain) {
-    Expand(views);
+  const UnmaskViews views = Bind("BooleanUnmask", InputSize() / 2, fill_val_.has_value());
+  const TensorView& first = views.values[0];
+  const uint64_t fill = fill_val_ ? UnmaskFill("BooleanUnmask", *fill_val_, first) : 0;
+  if (first.is_plain) {
+    Expand(views, fill);
   } else {
     ExpandByCopy(views);
   }
   return true;
 }
 
-void BooleanUnmaskOp::Expand(const UnmaskViews& views) {
-  const TensorView& first = views.values[0];
-  const uint64_t fill = fill_val_ ? UnmaskFill("BooleanUnmask", *fill_val_, first) : 0;
+void BooleanUnmaskOp::Expand(const UnmaskViews& views, uint64_t fill_pattern) {
   c10::SmallVector<const void*, 4> values;
   for (const TensorView& one : views.values) values.push_back(one.data);
-  void* const data = Make(0, bound_.data_sizes, Input(1).dtype());
+  void* const data = Make(0, bound().data_sizes, Input(1).dtype());
   ExpandRows(
-      bound_.masks.data(), bound_.k(), bound_.entries,
-      RowBytes(bound_.entries, bound_.row, first.element_bytes), values.data(), fill, data,
-      AtParallelFor);
+      bound().masks.data(), bound().k(), bound().entries,
+      RowBytes(bound().entries, bound().row, views.values[0].element_bytes), values.data(),
+      fill_pattern, data, AtParallelFor);
 }
 
 // Elements that are objects (strings) are copied one row at a time, as they know how.
 void BooleanUnmaskOp::ExpandByCopy(const UnmaskViews& views) {
-  const TensorView& first = views.values[0];
-  if (fill_val_) UnmaskFill("BooleanUnmask", *fill_val_, first);  // throws
   const TypeMeta type = Input(1).dtype();
-  const int64_t row_bytes = RowBytes(bound_.entries, bound_.row, first.element_bytes);
+  const int64_t row_bytes = RowBytes(bound().entries, bound().row, views.values[0].element_bytes);
   std::vector<const char*> next;
   for (const TensorView& one : views.values) next.push_back(one.As<char>());
-  auto* to = static_cast<char*>(Make(0, bound_.data_sizes, type));
-  for (int64_t position = 0; position < bound_.entries; ++position, to += row_bytes) {
+  auto* to = static_cast<char*>(Make(0, bound().data_sizes, type));
+  for (int64_t position = 0; position < bound().entries; ++position, to += row_bytes) {
     bool owned = false;
     for (size_t i = 0; i < next.size(); ++i) {
-      const MaskedRows& rows = bound_.masks[i];
+      const MaskedRows& rows = bound().masks[i];
       const bool claims = !owned && reinterpret_cast<const uint8_t*>(rows.mask)[position] != 0;
       if (claims) {
-        const auto items = static_cast<size_t>(Product(bound_.row));
+        const auto items = static_cast<size_t>(Product(bound().row));
         context_.CopyItemsSameDevice(type, items, next[i], to);
       }
       if (claims || rows.dense) next[i] += row_bytes;
@@ -87,7 +90,7 @@ void BooleanUnmaskOp::ExpandByCopy(const UnmaskViews& views) {
 }
 
 BooleanUnmaskGradientOp::BooleanUnmaskGradientOp(const OperatorDef& def, Workspace* ws)
-    : MaskOperator(WithDistinctOutputs(def), ws), layout_(ReadLayout(def)) {
+    : UnmaskOperator(WithDistinctOutputs(def), ws) {
   CAFFE_ENFORCE(
       def.input_size() >= 3 && def.input_size() == 2 * def.output_size() + 1,
       "BooleanUnmaskGradient: inputs must be k pairs of a mask and its values and then d_data for "
@@ -102,22 +105,15 @@ bool BooleanUnmaskGradientOp::RunOnDevice() {
 bool BooleanUnmaskGradientOp::Split() {
   const TensorView d_data = View(InputSize() - 1);
   CheckUnmaskGradientType("BooleanUnmaskGradient", d_data);
-  UnmaskViews views;
-  for (int i = 0; i + 1 < InputSize(); i += 2) {
-    views.masks.push_back(View(i));
-    views.values.push_back(View(i + 1));
-  }
-  BindBooleanUnmask(
-      "BooleanUnmaskGradient", layout_, views.masks.data(), views.values.data(), OutputSize(),
-      /*has_fill=*/true, AtParallelFor, &bound_);
-  CheckUnmaskGradientSizes("BooleanUnmaskGradient", d_data, bound_);
+  Bind("BooleanUnmaskGradient", OutputSize(), /*has_fill=*/true);
+  CheckUnmaskGradientSizes("BooleanUnmaskGradient", d_data, bound());
   c10::SmallVector<void*, 4> d_values;
   for (int i = 0; i < OutputSize(); ++i) {
     d_values.push_back(Make(i, SizesOf(2 * i + 1), Input(InputSize() - 1).dtype()));
   }
   SplitRows(
-      bound_.masks.data(), bound_.k(), bound_.entries,
-      RowBytes(bound_.entries, bound_.row, d_data.element_bytes), d_data.data, d_values.data(),
+      bound().masks.data(), bound().k(), bound().entries,
+      RowBytes(bound().entries, bound().row, d_data.element_bytes), d_data.data, d_values.data(),
       AtParallelFor);
   return true;
 }

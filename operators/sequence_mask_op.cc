@@ -47,7 +47,7 @@ SequenceMaskContract ReadSequenceMask(const OperatorDef& def) {
 SequenceMaskOp::SequenceMaskOp(const OperatorDef& def, Workspace* ws)
     : MaskOperator(def, ws), contract_(ReadSequenceMask(def)) {
   const int inputs =
-      2 + (contract_.by_mask() ? 0 : static_cast<int>(contract_.row_inputs().size()) - 1);
+      1 + (contract_.by_mask() ? 1 : static_cast<int>(contract_.row_inputs().size()));
   // Stock nets may name a second input where a triangle reads none.
   const bool fits = def.input_size() == inputs || (inputs == 1 && def.input_size() == 2);
   if (!fits) ThrowInputs(def, contract_, inputs);
