@@ -17,11 +17,6 @@ JOBS=$(nproc)
 readonly JOBS
 source tools/targets.sh
 
-# Operators as Python feeds them. Not here: what starts processes of its own, and programs.
-readonly OPERATOR_TESTS=(bernoulli_mask boolean_mask boolean_mask_jagged boolean_mask_lengths
-  boolean_unmask errors gate gate_errors highway masked_attention masked_softmax mixture_gate
-  random_mask sequence_mask)
-
 say() { printf 'sanitize: %s\n' "$*"; }
 fail() {
   printf 'sanitize: %s\n' "$*" >&2
@@ -72,12 +67,11 @@ address() {
   build/address/tests/cpp/contracts_test --gtest_brief=1
   say "operators"
   build/address/tests/cpp/operators/operators_test --gtest_brief=1
-  local tests=("${OPERATOR_TESTS[@]/#/tests/python/test_}")
   # A Python that is not instrumented loads the library, so that the sanitizer must be there first.
   (cd python && find caffe2op_mask -name '*.py' -exec cp --parents {} ../build/address/python \;)
   LD_PRELOAD=$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so) \
     PYTHONPATH=$PWD/build/address/python \
-    "$PYTHON" -m pytest -q "${tests[@]/%/.py}"
+    "$PYTHON" -m pytest -q -m operators
 }
 
 # The names of tests of the kernels, as a filter, that take at most so many milliseconds. They are

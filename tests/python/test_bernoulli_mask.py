@@ -10,6 +10,8 @@ from testers.operators import REALS, Case, assert_same, gradients, run_seeded
 from testers.reals import assert_same_sequence
 from testers.threads import same_for_any_threads
 
+pytestmark = pytest.mark.operators
+
 
 def draw(z, seed=1):
     return run_seeded("BernoulliMask", Case([z], {}, 2), seed)

@@ -18,6 +18,8 @@ from testers.operators import (
     run_case,
 )
 
+pytestmark = pytest.mark.operators
+
 
 @st.composite
 def data_and_mask(draw, dtype, finite=False):

@@ -10,6 +10,8 @@ from testers import fresh_process
 from testers.arrays import arrays, long_masks, numbered, shapes
 from testers.operators import INDICES, Case, GradientTests, OperatorTests, assert_same, run_case
 
+pytestmark = pytest.mark.operators
+
 
 @st.composite
 def jagged(draw, dtype, index, finite=False):

@@ -10,6 +10,8 @@ from oracles import masking
 from testers.arrays import arrays, long_masks, shapes
 from testers.operators import DTYPES, INDICES, Case, OperatorTests, assert_same, run
 
+pytestmark = pytest.mark.operators
+
 
 @st.composite
 def lengths_and_mask(draw, dtype):

@@ -18,6 +18,8 @@ from testers.operators import (
     run_case,
 )
 
+pytestmark = pytest.mark.operators
+
 
 class TestBooleanUnmask(OperatorTests, GradientTests):
     op_type = "BooleanUnmask"

@@ -12,6 +12,8 @@ from testers.operators import REALS, Case, assert_same, create, gradients, run, 
 from testers.reals import TOLERANCE, RealOperatorTests, assert_gradients, assert_same_sequence
 from testers.threads import same_for_any_threads
 
+pytestmark = pytest.mark.operators
+
 KINDS = ("sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete", "gumbel_softmax")
 NOISY = ("hard_concrete", "gumbel_softmax")
 SOFTMAXES = ("softmax", "gumbel_softmax")

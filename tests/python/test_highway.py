@@ -10,6 +10,8 @@ from testers.operators import REALS, Case, assert_same, gradients, run, run_seed
 from testers.reals import RealOperatorTests
 from testers.threads import same_for_any_threads
 
+pytestmark = pytest.mark.operators
+
 
 class TestHighway(RealOperatorTests):
     op_type = "Highway"

@@ -28,6 +28,8 @@ from testers.attention import (
 from testers.operators import assert_same
 from testers.threads import one_thread, threads  # noqa: F401  a fixture
 
+pytestmark = pytest.mark.operators
+
 OP = "MaskedAttention"
 INF = np.inf
 NAN = np.nan

@@ -38,6 +38,8 @@ from testers.attention import (
 from testers.operators import Case, assert_same, run_case
 from testers.threads import one_thread, threads  # noqa: F401  a fixture
 
+pytestmark = pytest.mark.operators
+
 OP = "MaskedSoftmax"
 INF = np.inf
 NAN = np.nan

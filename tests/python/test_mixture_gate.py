@@ -11,6 +11,8 @@ from testers.operators import REALS, Case, assert_same, gradients, run_case, run
 from testers.reals import RealOperatorTests
 from testers.threads import same_for_any_threads
 
+pytestmark = pytest.mark.operators
+
 
 class TestMixtureGate(RealOperatorTests):
     op_type = "MixtureGate"

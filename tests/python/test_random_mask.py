@@ -8,6 +8,8 @@ from testers.operators import DTYPES, INDICES, Case, assert_same, create, run_se
 from testers.reals import assert_same_sequence
 from testers.threads import same_for_any_threads
 
+pytestmark = pytest.mark.operators
+
 UNITS = ("element", "row", "span")
 
 

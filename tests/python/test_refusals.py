@@ -12,6 +12,8 @@ from refusals.rows import F, M, ints
 from test_registry import ALL
 from testers.operators import Case, assert_refused, assert_same, create, feed, run
 
+pytestmark = pytest.mark.operators
+
 
 @pytest.mark.parametrize(
     "op_type, case, sentence", TABLE, ids=["{0}: {2}".format(*row) for row in TABLE]

@@ -19,6 +19,8 @@ from testers.operators import (
     run_case,
 )
 
+pytestmark = pytest.mark.operators
+
 SHAPES = sorted(masking.MASKED)
 
 
