@@ -1,8 +1,8 @@
 """Every mask shape that the library has, in every place that must know it.
 
-The shapes are those of the table in SequenceMask's documentation, and the order of their inputs that
-of an operator's error: a shape that is new to the library fails here wherever it is left out, and
-the failure names the file that lacks it. The recipe is "How to add a mask shape" in
+The shapes are those of the table in SequenceMask's documentation, and the order of their inputs is
+that of an operator's error: a shape that is new to the library fails here wherever it is left out,
+and the failure names the file that lacks it. The recipe is "How to add a mask shape" in
 docs/architecture.md.
 """
 
@@ -109,8 +109,9 @@ def test_the_table_and_the_order_have_the_same_inputs():
 
 def test_the_oracle_has_every_shape():
     assert sorted(masking.MASKED) == sorted(SHAPES), "MASKED of tests/python/oracles/masking.py"
-    assert [name for _, name in masking.ROW_INPUTS] == INPUTS, "ROW_INPUTS of tests/python/oracles/masking.py"
-    assert sorted(masking.ROW_INPUTS) == READERS, "ROW_INPUTS of tests/python/oracles/masking.py"
+    where = "ROW_INPUTS of tests/python/oracles/masking.py"
+    assert [name for _, name in masking.ROW_INPUTS] == INPUTS, where
+    assert sorted(masking.ROW_INPUTS) == READERS, where
 
 
 def test_the_package_has_every_shape():
