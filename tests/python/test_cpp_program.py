@@ -65,7 +65,7 @@ def linked(prefix):
 
 @pytest.fixture
 def loading():
-    program = os.path.join(_BUILD, "tests", "cpp", "run_net")
+    program = os.path.join(_BUILD, "tests", "cpp", "operators", "run_net")
     assert os.path.exists(program), "make build makes {}, which is missing.".format(program)
     return [program, "--library=" + caffe2op_mask.library_path()]
 
