@@ -208,7 +208,8 @@ def test_index_of_every_prefix(rank, index):
 
 def test_all_but_one_of_the_shapes():
     """With the sides of a band; all of the shapes keep nothing."""
-    extras = {"lengths": LENGTHS, "centers": CENTERS, "left_pad": LEFT_PAD - 2}
+    extras = dict.fromkeys([name for _, name in ROW_INPUTS], LENGTHS)
+    extras.update(centers=CENTERS, left_pad=LEFT_PAD - 2)
     for left_out in [None] + PARTS:
         parts = [part for part in PARTS if part != left_out]
         args = {"mode": "+".join(parts), "window_left": 2, "window_right": 2}

@@ -13,7 +13,7 @@ from caffe2op_mask import __main__ as command_line
 
 @pytest.fixture
 def net():
-    """A causal softmax, whose rank nothing but a shape tells, and one whose fill a net fills."""
+    """A causal softmax, whose rank only a shape specifies, and one whose fill a net fills."""
     net = core.Net("net")
     net.SequenceMask("x", "masked", mode="upper", axis=1)
     net.Softmax("masked", "y")
