@@ -44,7 +44,7 @@ docs: build
 CXX_SOURCES = $(shell git ls-files '*.h' '*.cc')
 
 # What is shipped; minutes, since each header of the runtime is read again for each file.
-TIDY_SOURCES = $(filter kernels/%.cc operators/%.cc gradients/%.cc registry/%.cc,$(CXX_SOURCES))
+TIDY_SOURCES = $(filter kernels/%.cc contracts/%.cc operators/%.cc gradients/%.cc registry/%.cc,$(CXX_SOURCES))
 
 format:
 	@clang-format -i $(CXX_SOURCES)

@@ -11,48 +11,36 @@ Rows [N, 256] go through a layer of work, and only some of them count. Three net
 The layer is light (one pass of arithmetic over the rows) or heavy (fully connected, 256 x 256).
 """
 
-import argparse
-import json
 import os
-import time
 
 import numpy as np
 import tqdm
 
 import caffe2op_mask  # noqa: F401: the operators
-from caffe2.python import core, workspace
+import harness
+from caffe2.python import workspace
 
-FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
 ROWS, WIDTH = 1 << 14, 256
 SHARES = [1, 5, 10, 25, 50, 75, 90, 95, 100]
 
 
-def _light(net, x, y):
-    net.Mul([x, "scale"], y, broadcast=1)
+LAYERS = {
+    "light (Mul)": lambda x, y: ("Mul", [x, "scale"], [y], {"broadcast": 1}),
+    "heavy (FC 256 x 256)": lambda x, y: ("FC", [x, "weight", "bias"], [y], {}),
+}
 
 
-def _heavy(net, x, y):
-    net.FC([x, "weight", "bias"], y)
-
-
-LAYERS = {"light (Mul)": _light, "heavy (FC 256 x 256)": _heavy}
-
-
-def _nets(name, layer):
-    mask = core.Net(name + " mask")
-    layer(mask, "rows", "all")
-    mask.BooleanMask(["all", "mask"], "result_mask", keep_shape=1)
-    compact = core.Net(name + " compact")
-    compact.BooleanMask(["rows", "mask"], "kept")
-    layer(compact, "kept", "done")
-    compact.BooleanUnmask(["mask", "done"], "result_compact", fill_val=0.0, layout="compact")
-    discard = core.Net(name + " discard")
-    discard.BooleanMask(["rows", "mask"], "kept")
-    layer(discard, "kept", "done")
-    nets = {"mask": mask, "compact": compact, "discard": discard}
-    for net in nets.values():
-        workspace.CreateNet(net, overwrite=True)
-    return nets
+def _ways(layer):
+    """What each way runs."""
+    discard = [("BooleanMask", ["rows", "mask"], ["kept"], {}), layer("kept", "done")]
+    ways = {
+        "mask": [layer("rows", "all"),
+                 ("BooleanMask", ["all", "mask"], ["result_mask"], {"keep_shape": 1})],
+        "compact": discard + [("BooleanUnmask", ["mask", "done"], ["result_compact"],
+                               {"fill_val": 0.0, "layout": "compact"})],
+        "discard": discard,
+    }
+    return {way: harness.create(harness.net(way, operators)) for way, operators in ways.items()}
 
 
 def measure(rounds):
@@ -67,14 +55,8 @@ def measure(rounds):
         workspace.FeedBlob("mask", order < np.percentile(order, share) if share < 100
                            else np.ones(ROWS, dtype=bool))
         for name, layer in LAYERS.items():
-            nets = _nets(name, layer)
-            best = {}
-            for _ in range(rounds):
-                for way, net in nets.items():
-                    begin = time.perf_counter()
-                    workspace.RunNet(net)
-                    spent = (time.perf_counter() - begin) * 1e3
-                    best[way] = min(best.get(way, float("inf")), spent)
+            best = harness.best_of(rounds, {
+                way: lambda run=run: harness.timed(run) for way, run in _ways(layer).items()})
             np.testing.assert_allclose(
                 workspace.FetchBlob("result_mask"), workspace.FetchBlob("result_compact"),
                 rtol=1e-5)
@@ -84,48 +66,32 @@ def measure(rounds):
 
 
 def table(figures):
-    lines = []
-    for name, ways in figures.items():
-        lines += ["| {}, % kept | {} |".format(name, " | ".join(str(s) for s in SHARES)),
-                  "| --- |" + " --- |" * len(SHARES)]
-        for way, points in ways.items():
-            lines.append("| {}, ms | {} |".format(
-                way, " | ".join("{:.2f}".format(ms) for _, ms in points)))
-        lines.append("")
-    return "\n".join(lines)
+    return "\n".join(
+        harness.table(
+            [name + ", % kept"] + [str(share) for share in SHARES],
+            [[way + ", ms"] + ["{:.2f}".format(ms) for _, ms in points]
+             for way, points in ways.items()])
+        for name, ways in figures.items())
 
 
 def chart(figures, path):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, all_axes = plt.subplots(1, len(figures), figsize=(10, 4))
-    for axes, (name, ways) in zip(all_axes, figures.items()):
-        for way, points in ways.items():
-            axes.plot(*zip(*points), "o-", label=way, markersize=4)
-        axes.set_title(name)
-        axes.set_xlabel("rows kept, %")
-        axes.set_ylabel("time, ms")
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    with harness.chart(path, 1, len(figures), figsize=(10, 4)) as (_, grid):
+        for axes, (name, ways) in zip(grid[0], figures.items()):
+            for way, points in ways.items():
+                axes.plot(*zip(*points), "o-", label=way, markersize=4)
+            axes.set_title(name)
+            axes.set_xlabel("rows kept, %")
+            axes.set_ylabel("time, ms")
+            axes.set_ylim(bottom=0)
+            axes.grid(alpha=0.3)
+            axes.legend()
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--output", default=FOLDER, help="folder")
-    options = parser.parse_args()
+    options = harness.parser(__doc__, rounds=25).parse_args()
     figures = measure(options.rounds)
-    os.makedirs(options.output, exist_ok=True)
     path = os.path.join(options.output, "compact_or_mask")
-    with open(path + ".json", "w") as out:
-        json.dump(figures, out, indent=1)
+    harness.write(path + ".json", figures)
     chart(figures, path + ".png")
     print(table(figures))
 

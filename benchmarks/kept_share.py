@@ -9,17 +9,17 @@ forward with backward. SDPA gets the same mask as a tensor of bools, or is_causa
 is the usual one. The runtime's torch has no SDPA: without --torch-python ours stands alone.
 """
 
-import argparse
-import json
 import os
 
+import harness
 import report
-from bench import FOLDER, run
-from cases import KEPT_SHARE, OURS_NO_MASK, SDPA, SDPA_CAUSAL, SDPA_MASKED
+from cases import KEPT_SHARE
+from cases.case import OURS, OURS_NO_MASK
+from cases.masked_attention import SDPA, SDPA_CAUSAL, SDPA_MASKED
 
-# Contenders that are drawn, torch's without their version, and how.
+# Contenders that are drawn, and how.
 STYLES = {
-    report.OURS: "o-C0",
+    OURS: "o-C0",
     OURS_NO_MASK: ":C0",
     SDPA_MASKED: "s-C1",
     SDPA_CAUSAL: "^C3",
@@ -27,27 +27,26 @@ STYLES = {
 }
 
 
-def _style(name):
-    return STYLES.get(name) or STYLES.get(name.split(" ", 2)[-1])
-
-
 def panels(figures):
-    """Mask and pass, such as "padding forward" -> contender -> {% kept: milliseconds}"""
-    found = {}
+    """Mask and direction -> contender -> {% kept: milliseconds}, and how contenders are drawn."""
+    found, styles = {}, {}
     for result in figures["results"]:
-        lines = found.setdefault(result["case"].split(",")[0], {})
-        for name, ms in result["ms"].items():
-            if _style(name):
-                lines.setdefault(name, {})[100 * result["kept"]] = ms
-    return found
+        fields = result["fields"]
+        lines = found.setdefault((fields["mask"], fields["direction"]), {})
+        for contender, ms in result["ms"].items():
+            name = result["names"][contender]
+            if name in STYLES:
+                styles[contender] = STYLES[name]
+                lines.setdefault(contender, {})[100 * result["kept"]] = ms
+    return found, styles
 
 
 def markdown(figures):
     parts = []
-    for panel, lines in panels(figures).items():
-        shares = list(lines[report.OURS])
-        parts.append(report.table(
-            [panel + ", % kept"] + ["{:.3g}".format(share) for share in shares],
+    for panel, lines in panels(figures)[0].items():
+        shares = list(lines[OURS])
+        parts.append(harness.table(
+            [" ".join(panel) + ", % kept"] + ["{:.3g}".format(share) for share in shares],
             [[name + ", ms"] + ["{:.1f}".format(points[share]) if share in points else ""
                                 for share in shares]
              for name, points in lines.items()]))
@@ -55,55 +54,36 @@ def markdown(figures):
 
 
 def chart(figures, path):
-    """A row of panels for each pass, a column for each mask."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    found = panels(figures)
-    passes = list(dict.fromkeys(panel.split()[1] for panel in found))
-    masks = list(dict.fromkeys(panel.split()[0] for panel in found))
-    figure, grid = plt.subplots(len(passes), len(masks), squeeze=False, sharex=True, sharey="row",
-                                figsize=(1.5 + 3.5 * len(masks), 1 + 3 * len(passes)))
+    """A row of panels for each direction, a column for each mask."""
+    found, styles = panels(figures)
+    masks, directions = (list(dict.fromkeys(names)) for names in zip(*found))
     handles = {}
-    for panel, lines in found.items():
-        mask, direction = panel.split()
-        axes = grid[passes.index(direction), masks.index(mask)]
-        for name, points in lines.items():
-            handles[name], = axes.plot(*zip(*points.items()), _style(name), label=name,
-                                       markersize=4)
-        axes.set_title(panel)
-        axes.set_xlim(0, 102)
-        axes.grid(alpha=0.3)
-    for axes in grid[-1]:
-        axes.set_xlabel("kept, %")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("time, ms")
-        axes.set_ylim(bottom=0)  # Of all in the row, and only now: this ends the scaling.
-    figure.legend(handles.values(), handles.keys(), loc="upper center", ncol=len(handles),
-                  fontsize=8)
-    figure.tight_layout(rect=(0, 0, 1, 0.94))
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with harness.chart(
+            path, len(directions), len(masks), top=0.94, sharex=True, sharey="row",
+            figsize=(1.5 + 3.5 * len(masks), 1 + 3 * len(directions))) as (figure, grid):
+        for (mask, direction), lines in found.items():
+            axes = grid[directions.index(direction), masks.index(mask)]
+            for name, points in lines.items():
+                handles[name], = axes.plot(*zip(*points.items()), styles[name], label=name,
+                                           markersize=4)
+            axes.set_title(mask + " " + direction)
+            axes.set_xlim(0, 102)
+            axes.grid(alpha=0.3)
+        for axes in grid[-1]:
+            axes.set_xlabel("kept, %")
+        for axes in grid[:, 0]:
+            axes.set_ylabel("time, ms")
+            axes.set_ylim(bottom=0)  # Of all in the row, and only now: this ends the scaling.
+        figure.legend(handles.values(), handles.keys(), loc="upper center", ncol=len(handles),
+                      fontsize=8)
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="run cases with this in their name")
-    parser.add_argument("--rounds", type=int, default=9, help="runs of each contender")
-    parser.add_argument("--torch-python", help="a Python with another torch to run beside")
-    parser.add_argument("--output", default=os.path.join(FOLDER, "results"), help="folder")
+    parser = harness.cases_parser(__doc__, rounds=9)
     options = parser.parse_args()
-    names = [name for name in KEPT_SHARE if options.only in name]
-    if not names:
-        parser.error("no case has {!r} in its name".format(options.only))
-    figures = run(names, options.rounds, options.torch_python)
-    os.makedirs(options.output, exist_ok=True)
+    figures = harness.run_cases(parser, options, KEPT_SHARE)
     path = os.path.join(options.output, "kept_share")
-    with open(path + ".json", "w") as out:
-        json.dump(figures, out, indent=1)
+    harness.write(path + ".json", figures)
     chart(figures, path + ".png")
     print(markdown(figures))
 

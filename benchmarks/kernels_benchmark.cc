@@ -28,6 +28,7 @@
 #include "kernels/gate.h"
 #include "kernels/masked_attention.h"
 #include "kernels/masked_fill.h"
+#include "kernels/masked_softmax.h"
 #include "kernels/mixture_gate.h"
 #include "kernels/random_mask.h"
 #include "kernels/sequence_mask.h"
@@ -212,9 +213,9 @@ void MaskedFillOf(benchmark::State& state, int64_t n, int64_t width, double perc
   const Memory mask = MakeMask(n, percent, run);
   const Memory in = Allocate(n * width);
   const Memory out = Allocate(n * width);
-  const MaskBroadcast shape(&n, 1, &n, 1);
+  const LeadingEntries entries = LeadingBroadcast(&n, 1, &n, 1);
   for (auto _ : state) {
-    MaskedFill(AsMask(mask), shape, width, in.get(), 0, out.get(), OmpFor);
+    MaskedFill(AsMask(mask), entries, width, in.get(), 0, out.get(), OmpFor);
     benchmark::ClobberMemory();
   }
   SetBytes(state, n + 2 * n * width);
@@ -279,14 +280,13 @@ void GateOf(
   tensors.gate_at = ElementBroadcast(dims, 2, gate_dims, 2);
   tensors.threshold_at = ElementBroadcast(gate_dims, 2, nullptr, 0);
   const AlignedBuffer<float> y = Zeros(n), d_carry = Zeros(n), d_z = Zeros(gate_size);
-  GateScratch scratch;
   for (auto _ : state) {
     if (gradient) {
       const GateGradients gradients{x.data(),   nullptr, y.data(), carry ? d_carry.data() : nullptr,
                                     d_z.data(), nullptr};
-      GateGradient(function, tensors, gradients, &scratch, OmpFor);
+      GateGradient(function, tensors, gradients, OmpFor);
     } else {
-      Gate(function, tensors, y.data(), nullptr, &scratch, OmpFor);
+      Gate(function, tensors, y.data(), nullptr, OmpFor);
     }
     benchmark::ClobberMemory();
   }
@@ -302,12 +302,11 @@ void MixtureOf(
   const AlignedBuffer<float> d_y = Logits(rows * columns), y = Zeros(rows * columns);
   const AlignedBuffer<float> d_e = Zeros(size), d_z = Zeros(rows * experts);
   const MixtureTensors tensors{Real::kFloat32, rows, experts, columns, e.data(), z.data(), top_k};
-  MixtureScratch scratch;
   for (auto _ : state) {
     if (gradient) {
-      MixtureGateGradient(tensors, d_y.data(), nullptr, d_e.data(), d_z.data(), &scratch, OmpFor);
+      MixtureGateGradient(tensors, d_y.data(), nullptr, d_e.data(), d_z.data(), OmpFor);
     } else {
-      MixtureGate(tensors, y.data(), nullptr, &scratch, OmpFor);
+      MixtureGate(tensors, y.data(), nullptr, OmpFor);
     }
     benchmark::ClobberMemory();
   }
@@ -340,6 +339,38 @@ void RandomMaskOf(benchmark::State& state, int64_t n, int64_t span) {
     benchmark::ClobberMemory();
   }
   SetBytes(state, n);
+}
+
+// Of n scores in rows of `columns`; a mask keeps half of them.
+void MaskedSoftmaxOf(
+    benchmark::State& state, Real type, int64_t n, int64_t columns, bool masked, bool gradient) {
+  const int64_t dims[] = {n / columns, columns};
+  const AlignedBuffer<float> numbers = Logits(n);
+  const Memory x = Allocate(n * RealBytes(type)), y = Allocate(n * RealBytes(type));
+  const Memory d_x = Allocate(n * RealBytes(type)), keep = MakeMask(n, 50, 1);
+  if (type == Real::kBFloat16) {
+    FromFloat(numbers.data(), n, reinterpret_cast<BFloat16*>(x.get()));
+  } else {
+    std::memcpy(x.get(), numbers.data(), static_cast<size_t>(n) * sizeof(float));
+  }
+  const Scores scores{type, dims[0], columns, x.get(), 1, nullptr, {}};
+  ScoreMask mask;
+  if (masked) mask.mask = AsMask(keep);
+  mask.mask_rows = RowBroadcast(dims, 2, dims, 2);
+  const auto forward = [&] {
+    MaskedSoftmax(scores, mask, EmptyRow::kZero, SoftmaxForm::kPlain, y.get(), nullptr, OmpFor);
+  };
+  const SoftmaxOutputs outputs{SoftmaxForm::kPlain, y.get(), x.get()};
+  forward();
+  for (auto _ : state) {
+    if (gradient) {
+      MaskedSoftmaxGradient(scores, mask, outputs, d_x.get(), nullptr, OmpFor);
+    } else {
+      forward();
+    }
+    benchmark::ClobberMemory();
+  }
+  SetBytes(state, n * (RealBytes(type) * (gradient ? 4 : 2) + (masked ? 1 : 0)));
 }
 
 void SetFlops(benchmark::State& state, int64_t flops) {
@@ -447,6 +478,24 @@ void RegisterGates(int64_t n, const RegisterOne& add) {
   }
 }
 
+template <class RegisterOne>
+void RegisterSoftmax(int64_t n, const RegisterOne& add) {
+  const std::string entries = "/entries:" + std::to_string(n);
+  for (const Real type : {Real::kFloat32, Real::kBFloat16}) {
+    const std::string of_type = type == Real::kFloat32 ? "/type:float32" : "/type:bfloat16";
+    for (const int64_t columns : {128, 2048}) {
+      const std::string rest = entries + of_type + "/columns:" + std::to_string(columns);
+      for (const bool masked : {false, true}) {
+        for (const bool gradient : {false, true}) {
+          add(gradient ? "MaskedSoftmaxGradient" : "MaskedSoftmax",
+              rest + (masked ? "/kept:50%" : "/kept:100%"),
+              [=](auto& s) { MaskedSoftmaxOf(s, type, n, columns, masked, gradient); });
+        }
+      }
+    }
+  }
+}
+
 std::string Percent(double percent) {
   std::string text = std::to_string(percent);
   text.erase(text.find_last_not_of('0') + 1);
@@ -527,9 +576,11 @@ void RegisterAll() {
           });
         }
       }
-      RegisterGates(n, [&](const std::string& family, const std::string& rest, auto f) {
+      const auto add = [&](const std::string& family, const std::string& rest, auto f) {
         Register(family + on + rest, target, f);
-      });
+      };
+      RegisterGates(n, add);
+      RegisterSoftmax(n, add);
       for (const int64_t length : {1, 16, 100, 10000}) {
         Register(
             "Lengths" + on + entries + "/length:" + std::to_string(length), target,

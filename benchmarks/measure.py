@@ -2,75 +2,136 @@
 
     python benchmarks/measure.py "BooleanUnmask 4.2 M, two masks" --rounds 9
 
-Stock operators run in a net that is created before the library is loaded, ours in one created
-after. Each round runs every contender once; the best of the rounds counts.
+Stock operators are those of engine DEFAULT. Each contender first runs once, and its results are
+compared with ours. Then each round runs every contender once; the best of the rounds counts.
 """
 
-import argparse
-import functools
 import json
 import os
 import subprocess
 import sys
-import time
+from collections import namedtuple
 
 import numpy as np
 
-from cases import CASES, KEPT_SHARE, OURS_NO_MASK, find
+import caffe2op_mask  # noqa: F401: the operators
+import harness
+from caffe2.python import workspace
+from cases import find
+from cases.case import OURS, OURS_NO_MASK, STOCK, gradient_of
 
-OURS, STOCK = "caffe2op_mask", "stock Caffe2"
+# A name, and of which torch. `run` does the work, and `results` makes of what it returns arrays by
+# the names of ours; or `time` returns the milliseconds of one run in another process.
+Contender = namedtuple("Contender", "name version run results time")
+Contender.__new__.__defaults__ = ("", None, lambda returned: {}, None)
 
 
-def _net(case, prefix, operators):
-    """A net of the operators, and of their gradients to train, with blobs of its own.
+def full_name(contender):
+    return " ".join(filter(None, [contender.version, contender.name]))
 
-    Returns how to run it, and the blobs of its results by the names that the case gives them.
-    """
-    from caffe2.python import core, workspace
 
+def _of_caffe2(case, name, operators, engine=""):
+    """A net of the operators, and of their gradients to train, with blobs of its own."""
     def own(names):
-        return [prefix + "/" + name for name in names]
+        return [name + "/" + blob for blob in names]
 
-    read = {name for operator in operators for name in operator.inputs}
-    for name, value in list(case.inputs.items()) + list(case.stock_inputs.items()):
-        if name in read:
-            workspace.FeedBlob(prefix + "/" + name, value)
-    net = core.Net(prefix)
-    for op, inputs, outputs, arguments in operators:
-        net.Proto().op.extend([core.CreateOperator(op, own(inputs), own(outputs), **arguments)])
-    results = {name: own([name])[0] for operator in operators for name in operator.outputs}
+    read = {blob for operator in operators for blob in operator.inputs}
+    for blob, value in list(case.inputs.items()) + list(case.stock_inputs.items()):
+        if blob in read:
+            workspace.FeedBlob(name + "/" + blob, value)
+    net = harness.net(name, [
+        (op, own(inputs), own(outputs), arguments)
+        for op, inputs, outputs, arguments in operators], engine)
+    blobs = {blob: own([blob])[0] for operator in operators for blob in operator.outputs}
     if case.d_output is not None:
-        workspace.FeedBlob(prefix + "/d_output", case.d_output)
-        gradients = net.AddGradientOperators({results[outputs[0]]: prefix + "/d_output"})
-        results.update(
-            ("gradient of " + name, str(gradients[prefix + "/" + name])) for name in case.trained)
-    workspace.CreateNet(net)
-    net_name = net.Name()
-    return lambda: workspace.RunNet(net_name), results
+        workspace.FeedBlob(name + "/d_output", case.d_output)
+        output = case.ours[0].outputs[0]
+        gradients = net.AddGradientOperators({blobs[output]: name + "/d_output"})
+        blobs.update((gradient_of(blob), str(gradients[name + "/" + blob]))
+                     for blob in case.trained if blob in read)
+    return Contender(name, run=harness.create(net), results=lambda returned: {
+        result: workspace.FetchBlob(blob) for result, blob in blobs.items()})
 
 
-def _copy(case):
-    from caffe2.python import core, workspace
+def _copies(case):
+    """What the time is given as a multiple of, beside peers."""
+    if case.reference == "Copy":
+        workspace.FeedBlob("copy/in", next(iter(case.inputs.values())))
+        yield Contender("Copy", run=harness.create(
+            harness.net("copy", [("Copy", ["copy/in"], ["copy/out"], {})])))
+    if case.moved is not None:
+        size = int(case.moved if case.reference == "memcpy_read" else case.moved / 2)
+        source, target = np.ones(size, dtype=np.uint8), np.ones(size, dtype=np.uint8)
+        yield Contender("memcpy", run=lambda: np.copyto(target, source))
 
-    workspace.FeedBlob("copy/in", next(iter(case.inputs.values())))
-    net = core.Net("copy")
-    net.Copy("copy/in", "copy/out")
-    workspace.CreateNet(net)
-    return lambda: workspace.RunNet("copy")
 
+def _peers(case, functions, version=""):
+    names = case.ours[0].outputs + [gradient_of(name) for name in case.trained]
 
-def _check(case, name, stock, ours):
-    """Stock's operator and ours agree to the byte; a chain of stock's computes in another order."""
-    from caffe2.python import workspace
+    def results(returned):
+        if not isinstance(returned, dict):
+            returned = returned if isinstance(returned, tuple) else (returned,)
+            returned = dict(zip(names, returned))
+        return {name: np.asarray(value.detach() if hasattr(value, "detach") else value)
+                for name, value in returned.items()}
 
-    for result in set(stock) & set(ours):
-        expected, actual = (workspace.FetchBlob(blobs[result]) for blobs in (stock, ours))
-        if case.stock is case.ours:
-            equal = expected.tobytes() == actual.tobytes()
+    for name, function in functions.items():
+        if name in case.yardsticks:
+            yield Contender(name, version, function)
         else:
-            equal = np.allclose(actual, expected, rtol=1e-3, atol=1e-5 * abs(expected).max())
-        if not equal:
-            sys.exit("{}: stock and caffe2op_mask disagree on {}.".format(name, result))
+            yield Contender(name, version, function, results)
+
+
+def contenders(case):
+    """All in this process; ours is the first."""
+    import torch
+
+    version = "torch " + torch.__version__.split("+")[0]
+    found = [_of_caffe2(case, OURS, case.ours)]
+    if case.stock:
+        found.append(_of_caffe2(case, STOCK, case.stock, "DEFAULT"))
+    if case.no_mask:
+        without = _of_caffe2(case, OURS_NO_MASK, case.no_mask)
+        found.append(without._replace(results=lambda returned: {}))
+    return (found + list(_copies(case)) + list(_peers(case, case.peers))
+            + list(_peers(case, case.torch_peers(torch), version)))
+
+
+def _agree(case, contender, ours, theirs):
+    """Stock's operator agrees with ours to the byte; another computes in another order."""
+    if ours.shape != theirs.shape:
+        return False
+    if contender.name == STOCK and case.stock is case.ours:
+        return ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes()
+    if ours.dtype.kind != "f" and not case.drawn:
+        return np.array_equal(ours, theirs)
+    ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
+    if case.drawn:  # The mean and the root of the mean of squares, to a fifth of the latter.
+        size = np.sqrt((theirs ** 2).mean())
+        return (abs(ours.mean() - theirs.mean()) <= size / 5
+                and abs(np.sqrt((ours ** 2).mean()) - size) <= size / 5)
+    finite = abs(theirs[np.isfinite(theirs)])
+    return np.allclose(ours, theirs, rtol=1e-3, atol=1e-5 * finite.max() if finite.size else 0)
+
+
+def disagreement(case, contender, ours, theirs):
+    """The first of the results that differs, by its name; None where all agree."""
+    for result in theirs:
+        if result in ours and not _agree(case, contender, ours[result], theirs[result]):
+            return result
+    return None
+
+
+def check(name, case, found):
+    """Runs each contender once, and ends the process where one has other results than ours."""
+    ours = None
+    for contender in found:
+        theirs = contender.results(contender.run())
+        ours = ours or theirs
+        result = disagreement(case, contender, ours, theirs)
+        if result is not None:
+            sys.exit("{}: {} and {} disagree on {}.".format(
+                name, full_name(contender), OURS, result))
 
 
 class Worker:
@@ -78,12 +139,12 @@ class Worker:
 
     def __init__(self, python, case_name):
         self._process = subprocess.Popen(
-            [python, os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_worker.py"),
-             case_name],
+            [python, os.path.join(harness.FOLDER, "torch_worker.py"), case_name],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True)
-        self.names = json.loads(self._process.stdout.readline())
+        self.contenders = [Contender(name, version, time=lambda name=name: self._time(name))
+                           for version, name in json.loads(self._process.stdout.readline())]
 
-    def time(self, name):
+    def _time(self, name):
         self._process.stdin.write(name + "\n")
         self._process.stdin.flush()
         return float(self._process.stdout.readline())
@@ -105,69 +166,29 @@ def _wash():
     _WASH.sum()
 
 
-def _timed(function):
-    begin = time.perf_counter()
-    function()
-    return time.perf_counter() - begin
-
-
-def measure(case_name, rounds, torch_python=None):
+def measure(spec, rounds, torch_python=None):
     """Best milliseconds of every contender of a case, and what they are held against."""
-    from caffe2.python import workspace
-
-    case = find(case_name)
-    contenders = {}  # name -> seconds of one run
-    named = {}  # as the case calls it -> name; of several torches the last, which is the current
-    peers = []
-
-    def enter(name, run, called=None):
-        contenders[name] = run
-        named[called or name] = name
-
-    stock = {}
-    if case.stock:
-        run, stock = _net(case, "stock", case.stock)
-        enter(STOCK, functools.partial(_timed, run))
-    import caffe2op_mask  # noqa: F401: stock nets must exist before this line
-
-    run, ours = _net(case, "ours", case.ours)
-    enter(OURS, functools.partial(_timed, run))
-    if case.no_mask:
-        enter(OURS_NO_MASK, functools.partial(_timed, _net(case, "no_mask", case.no_mask)[0]))
-    if case.reference == "Copy":
-        enter("Copy", functools.partial(_timed, _copy(case)))
-    if case.moved is not None:
-        size = int(case.moved if case.reference == "memcpy_read" else case.moved / 2)
-        source, target = np.ones(size, dtype=np.uint8), np.ones(size, dtype=np.uint8)
-        enter("memcpy", lambda: _timed(lambda: np.copyto(target, source)))
-    for name, function in case.peers.items():
-        enter(name, functools.partial(_timed, function))
-        peers.append(name)
-    import torch
-
-    version = "torch {} ".format(torch.__version__.split("+")[0])
-    for name, function in case.torch_peers(torch).items():
-        enter(version + name, functools.partial(_timed, function), name)
-        peers.append(version + name)
-    worker = Worker(torch_python, case_name) if torch_python else None
-    for version, name in worker.names if worker else []:
-        enter(version + name, functools.partial(worker.time, name), name)
-        peers.append(version + name)
-
-    best = {}
-    for _ in range(rounds):
-        for name, run in contenders.items():
-            _wash()
-            best[name] = min(best.get(name, float("inf")), run() * 1e3)
+    case = spec.case()
+    found = contenders(case)
+    check(spec, case, found)
+    worker = Worker(torch_python, str(spec)) if torch_python else None
+    found = [one for one in found + (worker.contenders if worker else [])
+             if one.name not in case.untimed]
+    best = harness.best_of(rounds, {
+        full_name(one): one.time or (lambda run=one.run: harness.timed(run)) for one in found},
+        _wash)
     if worker:
         worker.close()
-    _check(case, case_name, stock, ours)
+    # As the case calls it; of several torches the last, which is the current.
+    named = {one.name: full_name(one) for one in found}
+    peers = set(case.peers) | {one.name for one in found if one.version}
     reference = named["memcpy" if case.reference == "memcpy_read" else case.reference]
-    yardsticks = {named[name] for name in case.yardsticks if name in named}
     return {
-        "case": case_name,
+        "case": str(spec),
+        "fields": spec.fields,
         "ms": best,
-        "peers": [name for name in peers if name not in yardsticks],
+        "names": {full_name(one): one.name for one in found},
+        "peers": [full_name(one) for one in found if one.name in peers - set(case.yardsticks)],
         "moved": None if case.moved is None else int(case.moved),
         "kept": case.kept,
         "reference": reference,
@@ -178,12 +199,15 @@ def measure(case_name, rounds, torch_python=None):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("case", choices=sorted(CASES) + sorted(KEPT_SHARE), metavar="CASE")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser = harness.parser(__doc__, rounds=9, output=False)
+    parser.add_argument("case", metavar="CASE", help="its name")
     parser.add_argument("--torch-python", help="a Python with another torch to run beside")
     options = parser.parse_args()
-    print(json.dumps(measure(options.case, options.rounds, options.torch_python)))
+    try:
+        spec = find(options.case)
+    except KeyError:
+        parser.error("no case is named {!r}".format(options.case))
+    print(json.dumps(measure(spec, options.rounds, options.torch_python)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Tables, charts and comparisons of what bench.py measured."""
 
-OURS, STOCK = "caffe2op_mask", "stock Caffe2"
+import harness
+from cases.case import OURS, STOCK
+
 REFERENCE = "reference (Copy, memcpy or other)"
 
 
@@ -8,11 +10,6 @@ def _best_peer(result):
     """The fastest other library that does the same work."""
     peers = {name: result["ms"][name] for name in result["peers"]}
     return min(peers.items(), key=lambda item: item[1]) if peers else None
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head)] + rows]
-    return "\n".join(lines) + "\n"
 
 
 def _cells(result):
@@ -55,47 +52,39 @@ def machine(figures):
 def markdown(figures):
     """A table of the results, one of the targets, and the machine they are of."""
     results = figures["results"]
-    parts = [table(
+    parts = [harness.table(
         ["work", "ms", "ratio", "stock Caffe2, ms", "best other library, ms", "GB/s"],
         [_cells(result) for result in results])]
     targets = [_target_cells(result, target) for result in results for target in result["targets"]]
     if targets:
-        parts.append(table(["work", "target", "measured", "met"], targets))
+        parts.append(harness.table(["work", "target", "measured", "met"], targets))
     return "\n".join(parts + [machine(figures)])
 
 
 def chart(figures, path):
     """How many times as long as ours the others take, for each case."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     results = figures["results"]
-    figure, axes = plt.subplots(figsize=(10, 1.2 + 0.42 * len(results)))
-    for row, result in enumerate(reversed(results)):
-        ours = result["ms"][OURS]
-        points = {STOCK: result["ms"].get(STOCK), REFERENCE: result["reference_ms"]}
-        peer = _best_peer(result)
-        points["best other library"] = peer[1] if peer else None
-        for name, color, marker in (
-                (STOCK, "tab:red", "o"), ("best other library", "tab:orange", "s"),
-                (REFERENCE, "tab:gray", "|")):
-            if points[name]:
-                axes.scatter(points[name] / ours, row, c=color, marker=marker, s=60,
-                             label=name if row == len(results) - 1 else None)
-    axes.axvline(1, color="tab:blue", label="caffe2op_mask")
-    axes.set_xscale("log")
-    axes.set_yticks(range(len(results)))
-    axes.set_yticklabels([result["case"] for result in reversed(results)], fontsize=8)
-    axes.set_xlabel("time, as a multiple of caffe2op_mask's (to the right: slower)")
-    axes.grid(axis="x", alpha=0.3)
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles))
-    axes.legend(unique.values(), unique.keys(), loc="upper right", fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with harness.chart(path, figsize=(10, 1.2 + 0.42 * len(results))) as (_, [[axes]]):
+        for row, result in enumerate(reversed(results)):
+            ours = result["ms"][OURS]
+            points = {STOCK: result["ms"].get(STOCK), REFERENCE: result["reference_ms"]}
+            peer = _best_peer(result)
+            points["best other library"] = peer[1] if peer else None
+            for name, color, marker in (
+                    (STOCK, "tab:red", "o"), ("best other library", "tab:orange", "s"),
+                    (REFERENCE, "tab:gray", "|")):
+                if points[name]:
+                    axes.scatter(points[name] / ours, row, c=color, marker=marker, s=60,
+                                 label=name if row == len(results) - 1 else None)
+        axes.axvline(1, color="tab:blue", label=OURS)
+        axes.set_xscale("log")
+        axes.set_yticks(range(len(results)))
+        axes.set_yticklabels([result["case"] for result in reversed(results)], fontsize=8)
+        axes.set_xlabel("time, as a multiple of caffe2op_mask's (to the right: slower)")
+        axes.grid(axis="x", alpha=0.3)
+        handles, labels = axes.get_legend_handles_labels()
+        unique = dict(zip(labels, handles))
+        axes.legend(unique.values(), unique.keys(), loc="upper right", fontsize=8)
 
 
 def compare(before, after, threshold):

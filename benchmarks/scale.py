@@ -4,25 +4,18 @@
     python benchmarks/scale.py --huge    once with 2^31 + 1 entries of one byte, results checked
 """
 
-import argparse
-import json
 import os
-import time
 
 import numpy as np
 import tqdm
 
 import caffe2op_mask  # noqa: F401: the operators
-from caffe2.python import core, workspace
-
-FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
+import harness
+from caffe2.python import workspace
 
 
 def _net(op, inputs, outputs, **arguments):
-    net = core.Net("scale")
-    net.Proto().op.extend([core.CreateOperator(op, inputs, outputs, **arguments)])
-    workspace.CreateNet(net, overwrite=True)
-    return lambda: workspace.RunNet(net)
+    return harness.create(harness.net("scale", [(op, inputs, outputs, arguments)]))
 
 
 def _boolean_mask(n, random):
@@ -56,12 +49,13 @@ def _memcpy(n, random):
     return lambda: np.copyto(target, source)
 
 
+# What is drawn, by its name, and how.
 WORK = {
-    "memcpy of float32": _memcpy,
-    "BooleanMask, half kept": _boolean_mask,
-    "SequenceMask upper, rows of 512": _sequence_mask,
-    "BooleanUnmask, two masks": _boolean_unmask,
-    "BooleanMaskLengths, segments of 16": _boolean_mask_lengths,
+    "memcpy of float32": (_memcpy, "k--"),
+    "BooleanMask, half kept": (_boolean_mask, "o-"),
+    "SequenceMask upper, rows of 512": (_sequence_mask, "o-"),
+    "BooleanUnmask, two masks": (_boolean_unmask, "o-"),
+    "BooleanMaskLengths, segments of 16": (_boolean_mask_lengths, "o-"),
 }
 
 
@@ -70,36 +64,25 @@ def measure(exponents):
     figures = {name: [] for name in WORK}
     for exponent in tqdm.tqdm(exponents, unit="size"):
         n = 1 << exponent
-        for name, make in WORK.items():
+        for name, (make, _) in WORK.items():
             workspace.ResetWorkspace()
             run = make(n, np.random.RandomState(1))
-            best = float("inf")
-            for _ in range(max(5, min(200, (1 << 24) // n))):
-                begin = time.perf_counter()
-                run()
-                best = min(best, (time.perf_counter() - begin) * 1e3)
-            figures[name].append([n, best])
+            rounds = max(5, min(200, (1 << 24) // n))
+            best = harness.best_of(rounds, {name: lambda: harness.timed(run)})
+            figures[name].append([n, best[name]])
     return figures
 
 
 def chart(figures, path):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 5))
-    for name, points in figures.items():
-        style = "k--" if name.startswith("memcpy") else "o-"
-        axes.plot(*zip(*points), style, label=name, markersize=4)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xlabel("entries")
-    axes.set_ylabel("time, ms (best of several)")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    with harness.chart(path, figsize=(8, 5)) as (_, [[axes]]):
+        for name, points in figures.items():
+            axes.plot(*zip(*points), WORK[name][1], label=name, markersize=4)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xlabel("entries")
+        axes.set_ylabel("time, ms (best of several)")
+        axes.grid(alpha=0.3)
+        axes.legend()
 
 
 def huge():
@@ -110,32 +93,26 @@ def huge():
     mask[::2] = True
     workspace.FeedBlob("data", data)
     workspace.FeedBlob("mask", mask)
-    begin = time.perf_counter()
-    _net("BooleanMask", ["data", "mask"], ["out"])()
-    spent = time.perf_counter() - begin
+    spent = harness.timed(_net("BooleanMask", ["data", "mask"], ["out"]))
     out = workspace.FetchBlob("out")
     assert out.shape == ((n + 1) // 2,), out.shape
     assert np.array_equal(out[-1000:], data[::2][-1000:])
     assert np.array_equal(out, data[::2])
     print("BooleanMask of {} entries: {} kept, as NumPy keeps them, in {:.2f} s.".format(
-        n, out.size, spent))
+        n, out.size, spent / 1e3))
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.parser(__doc__)
     parser.add_argument("--huge", action="store_true", help="only the check with 2^31 + 1 entries")
     parser.add_argument("--largest", type=int, default=28, help="exponent of the largest size")
-    parser.add_argument("--output", default=FOLDER, help="folder")
     options = parser.parse_args()
     if options.huge:
         huge()
         return
     figures = measure(range(10, options.largest + 1, 2))
-    os.makedirs(options.output, exist_ok=True)
     path = os.path.join(options.output, "scale")
-    with open(path + ".json", "w") as out:
-        json.dump(figures, out, indent=1)
+    harness.write(path + ".json", figures)
     chart(figures, path + ".png")
     for name, points in figures.items():
         print("{}: {:.2f} ns an entry at 2^20, {:.2f} at 2^{}".format(

@@ -3,35 +3,34 @@
     python benchmarks/small.py
     python benchmarks/small.py --operators 1000   # nets of so many
 
-Stock nets are created before the library is loaded, ours after; the two run in turn, the best of
-the rounds counts. A longer net does not fit into the second-level cache: what is measured then is
-how its operators lie in memory, by which the same stock net, created twice, differs by a fifth.
+Stock operators are those of engine DEFAULT; the two run in turn, the best of the rounds counts. A
+longer net does not fit into the second-level cache: what is measured then is how its operators lie
+in memory, by which the same stock net, created twice, differs by a fifth.
 """
-
-import argparse
-import json
-import os
-import time
 
 import numpy as np
 
+import caffe2op_mask  # noqa: F401: the operators
+import harness
+from caffe2.python import workspace
+from cases.case import OURS, STOCK
+
 CALLS = 1000  # of an operator, in runs of a net, each time that it is timed
 
-SMALL = {
-    "BooleanMask": (["data", "mask"], {}),
-    "BooleanMask rows of 8": (["rows", "row_mask"], {}),
-    "BooleanMaskGradient": (["mask", "kept"], {}),
-    "BooleanMaskLengths": (["lengths", "mask"], {}),
-    "BooleanUnmask": (["mask", "kept", "other_mask", "other"], {}),
-    "SequenceMask sequence": (["matrix", "row_lengths"], {"mode": "sequence"}),
-    "SequenceMask window": (["matrix", "row_lengths"], {"mode": "window", "radius": 2}),
-    "SequenceMask upper": (["matrix"], {"mode": "upper"}),
-}
+# Operator, what sets it apart, inputs, arguments.
+SMALL = [
+    ("BooleanMask", "", ["data", "mask"], {}),
+    ("BooleanMask", "rows of 8", ["rows", "row_mask"], {}),
+    ("BooleanMaskGradient", "", ["mask", "kept"], {}),
+    ("BooleanMaskLengths", "", ["lengths", "mask"], {}),
+    ("BooleanUnmask", "", ["mask", "kept", "other_mask", "other"], {}),
+    ("SequenceMask", "sequence", ["matrix", "row_lengths"], {"mode": "sequence"}),
+    ("SequenceMask", "window", ["matrix", "row_lengths"], {"mode": "window", "radius": 2}),
+    ("SequenceMask", "upper", ["matrix"], {"mode": "upper"}),
+]
 
 
 def feed(entries):
-    from caffe2.python import workspace
-
     random = np.random.RandomState(1)
     mask = random.rand(entries) < 0.5
     data = random.rand(entries).astype(np.float32)
@@ -51,58 +50,42 @@ def feed(entries):
         workspace.FeedBlob(name, value)
 
 
-def nets(prefix, operators):
-    from caffe2.python import core, workspace
-
-    names = {}
-    for name, (inputs, arguments) in SMALL.items():
-        net = core.Net(prefix + "/" + name)
-        op = core.CreateOperator(name.split()[0], inputs, [prefix + "_out"], **arguments)
-        net.Proto().op.extend([op] * operators)
-        workspace.CreateNet(net)
-        names[name] = net.Name()
-    return names
-
-
 def measure(entries, operators, rounds):
     """Nanoseconds for one operator: name -> (stock, ours)."""
-    from caffe2.python import workspace
-
     feed(entries)
     runs = max(CALLS // operators, 1)
-    stock = nets("stock", operators)
-    import caffe2op_mask  # noqa: F401: stock nets must exist before this line
 
-    ours = nets("ours", operators)
-    best = {}
-    for _ in range(rounds):
-        for name in SMALL:
-            for side, net in ((0, stock[name]), (1, ours[name])):
-                begin = time.perf_counter()
-                for _ in range(runs):
-                    workspace.RunNet(net)
-                spent = (time.perf_counter() - begin) / operators / runs * 1e9
-                best[name, side] = min(best.get((name, side), float("inf")), spent)
-    return {name: (best[name, 0], best[name, 1]) for name in SMALL}
+    def repeat(run):
+        for _ in range(runs):
+            run()
+
+    contenders = {}
+    for op, variant, inputs, arguments in SMALL:
+        name = " ".join(filter(None, [op, variant]))
+        for side, engine in ((STOCK, "DEFAULT"), (OURS, "")):
+            run = harness.create(harness.net(
+                name, [(op, inputs, [side + "_out"], arguments)] * operators, engine))
+            contenders[name, side] = lambda run=run: harness.timed(repeat, run)
+    best = harness.best_of(rounds, contenders)
+    each = 1e6 / operators / runs
+    return {name: (best[name, STOCK] * each, best[name, OURS] * each)
+            for name, side in best if side == OURS}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = harness.parser(__doc__, rounds=50, output=False)
     parser.add_argument("--entries", type=int, default=100, help="a multiple of 10")
     parser.add_argument("--operators", type=int, default=100, help="in a net")
-    parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--json", help="file to write the figures to")
     options = parser.parse_args()
     figures = measure(options.entries, options.operators, options.rounds)
-    print("| operator on {} entries | stock, ns | caffe2op_mask, ns | ratio |".format(
-        options.entries))
-    print("| --- | --- | --- | --- |")
-    for name, (stock, ours) in figures.items():
-        print("| {} | {:.0f} | {:.0f} | {:.2f} |".format(name, stock, ours, ours / stock))
+    print(harness.table(
+        ["operator on {} entries".format(options.entries), "stock, ns", "caffe2op_mask, ns",
+         "ratio"],
+        [[name] + ["{:.0f}".format(stock), "{:.0f}".format(ours), "{:.2f}".format(ours / stock)]
+         for name, (stock, ours) in figures.items()]), end="")
     if options.json:
-        os.makedirs(os.path.dirname(os.path.abspath(options.json)), exist_ok=True)
-        with open(options.json, "w") as out:
-            json.dump(figures, out, indent=1)
+        harness.write(options.json, figures)
 
 
 if __name__ == "__main__":

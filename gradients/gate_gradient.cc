@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "contracts/gate.h"
+
 namespace caffe2 {
 namespace mask {
 
@@ -14,7 +16,7 @@ std::vector<OperatorDef> GetGateGradient::GetGradientDefs() {
     inputs.push_back(I(i));
     gradients.push_back(GI(i));
   }
-  const bool draws = kind == "hard_concrete" || kind == "gumbel_softmax";
+  const bool draws = caffe2op_mask::MayDrawNoise({kind.data(), kind.size()});
   if (draws && !arguments.GetSingleArgument<bool>("is_test", false)) {
     CAFFE_ENFORCE(
         def_.output_size() == 3, "Gate: with kind = ", kind,

@@ -5,6 +5,7 @@
 namespace caffe2op_mask {
 
 int64_t ChunkOffsets(const bool* mask, int64_t n, int64_t* offsets, ParallelFor parallel_for) {
+  static_assert(PiecesAreChunks(1), "a chunk's count is one piece's");
   ForEachPiece(n, 1, Stores::kCached, parallel_for, [=](const ChunkPiece& piece) {
     offsets[piece.chunk] = CountTrue(mask + piece.begin, piece.count);
   });
@@ -31,6 +32,7 @@ void CompressRows(
 
 void CompressIndices(
     const bool* mask, int64_t n, const int64_t* offsets, int64_t* out, ParallelFor parallel_for) {
+  static_assert(PiecesAreChunks(sizeof(int64_t)), "a piece begins at its chunk's offset");
   ForEachPiece(n, sizeof(int64_t), Stores::kCached, parallel_for, [=](const ChunkPiece& piece) {
     uint64_t words[kChunkWords];
     PackChunk(mask + piece.begin, piece.count, words);

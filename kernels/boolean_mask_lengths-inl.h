@@ -25,7 +25,7 @@ class Ranks {
  public:
   // Packs mask[0, count); returns the number of True.
   HWY_INLINE int64_t Pack(const bool* mask, int64_t count) {
-    const int64_t total = PackWords(mask, count, words_);
+    const int64_t total = PackChunk(mask, count, words_);
     const int64_t words = (count + kWordEntries - 1) / kWordEntries;
     words_[words] = 0;  // of the position behind the last entry
     uint64_t before = 0;
@@ -114,6 +114,7 @@ HWY_INLINE int64_t CountGroup(
   return carry;
 }
 
+// Of names of their own: what is overloaded or a template cannot be exported.
 HWY_INLINE int64_t CountGroup32(
     const bool* mask, int64_t begin, int64_t end, const int32_t* lengths, int64_t segments,
     SegmentCursor* cursor, int32_t* counts, int64_t* offsets) {

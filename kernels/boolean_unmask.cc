@@ -59,7 +59,7 @@ void ForEachOwner(
 
 // Rows so short that no chunk of them is cut, and that fits into the first-level cache.
 constexpr int64_t kShortRow = 8;
-static_assert(kChunkEntries * kShortRow <= kGrainBytes, "a piece is a whole chunk");
+static_assert(PiecesAreChunks(kShortRow), "a piece begins at its chunk's offset");
 
 }  // namespace
 
@@ -68,7 +68,8 @@ int64_t CountOwned(MaskedRows* masks, int64_t k, int64_t n, ParallelFor parallel
     masks[0].owned = ChunkOffsets(masks[0].mask, n, masks[0].offsets, parallel_for);
     return n - masks[0].owned;
   }
-  // Reads k bytes an entry, but asks for whole chunks: one offset is one chunk's.
+  // Reads k bytes an entry, but asks for whole chunks.
+  static_assert(PiecesAreChunks(1), "a chunk's count is one piece's");
   ForEachPiece(n, 1, Stores::kCached, parallel_for, [=](const ChunkPiece& piece) {
     Unowned unowned(piece.count);
     uint64_t owned[kChunkWords];

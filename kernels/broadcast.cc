@@ -13,17 +13,17 @@ int64_t DivideRoundUp(int64_t a, int64_t b) {
 }  // namespace
 
 RowBroadcast::RowBroadcast(
-    const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank) {
+    const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank, bool merges) {
   int64_t stride = 1;
   int64_t row_stride = 1;
-  for (int64_t d = rank - 1; d >= 0; --d) {
-    const int64_t back = rank - d;  // 1 is the last dim
+  for (int64_t back = 1; back <= rank; ++back) {  // 1 is the last dim
     const int64_t small = back <= small_rank ? small_dims[small_rank - back] : 1;
-    const Dim dim{dims[d], small == 1 ? 0 : stride, row_stride};
+    const Dim dim{dims[rank - back], small == 1 ? 0 : stride, row_stride};
     stride *= small;
-    if (back == 1) {
-      columns_ = dim.size;
-      column_stride_ = dim.stride;
+    const bool alike = columns_ == 1 || (dim.stride == 0) == (column_stride_ == 0);
+    if (back == 1 || (merges && dims_.empty() && alike)) {
+      columns_ *= dim.size;
+      column_stride_ = dim.stride == 0 ? 0 : 1;
       continue;
     }
     row_stride *= dim.size;
@@ -63,24 +63,16 @@ int64_t RowBroadcast::Row(int64_t small_row, int64_t k) const {
 
 RowBroadcast ElementBroadcast(
     const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank) {
-  std::vector<int64_t> merged;  // innermost first
-  std::vector<int64_t> small_merged;
-  for (int64_t back = 1; back <= rank; ++back) {
-    const int64_t dim = dims[rank - back];
-    const int64_t small = back <= small_rank ? small_dims[small_rank - back] : 1;
-    if (dim == 1) continue;
-    if (merged.size() == 1 && (small == 1) == (small_merged[0] == 1)) {
-      merged[0] *= dim;
-      small_merged[0] *= small;
-    } else {
-      merged.push_back(dim);
-      small_merged.push_back(small);
-    }
-  }
-  std::reverse(merged.begin(), merged.end());
-  std::reverse(small_merged.begin(), small_merged.end());
-  const auto merged_rank = static_cast<int64_t>(merged.size());
-  return RowBroadcast(merged.data(), merged_rank, small_merged.data(), merged_rank);
+  return RowBroadcast(dims, rank, small_dims, small_rank, true);
+}
+
+LeadingEntries LeadingBroadcast(
+    const int64_t* dims, int64_t rank, const int64_t* mask_dims, int64_t mask_rank) {
+  // Where there is nothing, the product of the other dims need not be an int64.
+  if (std::count(dims, dims + rank, 0) > 0) return {RowBroadcast(), 0};
+  int64_t covered = 1;
+  while (rank > mask_rank || (rank > 0 && mask_dims[rank - 1] == 1)) covered *= dims[--rank];
+  return {ElementBroadcast(dims, rank, mask_dims, rank), covered};
 }
 
 BroadcastSum::BroadcastSum(const RowBroadcast& at, int64_t elements)

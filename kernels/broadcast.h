@@ -16,7 +16,8 @@ class RowBroadcast {
   RowBroadcast() = default;
 
   // Dims as checked by the caller; see CanBroadcast.
-  RowBroadcast(const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank);
+  RowBroadcast(const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank)
+      : RowBroadcast(dims, rank, small_dims, small_rank, false) {}
 
   int64_t rows() const { return small_rows_ * repeats_; }
   int64_t columns() const { return columns_; }
@@ -39,6 +40,13 @@ class RowBroadcast {
   int64_t Row(int64_t small_row, int64_t k) const;
 
  private:
+  friend RowBroadcast ElementBroadcast(const int64_t*, int64_t, const int64_t*, int64_t);
+
+  // `merges`: columns are all the last dims through which the smaller tensor is stepped alike.
+  RowBroadcast(
+      const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank,
+      bool merges);
+
   struct Dim {
     int64_t size;
     int64_t stride;      // in entries of the smaller tensor; 0 where it repeats
@@ -57,6 +65,17 @@ class RowBroadcast {
 // them, so that two equal shapes, and a single entry, are one row.
 RowBroadcast ElementBroadcast(
     const int64_t* dims, int64_t rank, const int64_t* small_dims, int64_t small_rank);
+
+// A mask whose dims are the leading ones of the larger shape, or 1: each of its entries covers
+// all dims behind.
+struct LeadingEntries {
+  RowBroadcast at;  // on the larger shape without what an entry covers; its columns have a stride
+  int64_t covered;  // elements behind each entry; 0 where the larger shape has none
+};
+
+// Dims as checked by the caller: mask_rank <= rank, each mask dim 1 or the larger shape's.
+LeadingEntries LeadingBroadcast(
+    const int64_t* dims, int64_t rank, const int64_t* mask_dims, int64_t mask_rank);
 
 // How a sum over everything that a smaller tensor serves is shared out. The shapes
 // alone say how, so that a sum is the same however many threads take units of it.
@@ -95,6 +114,13 @@ class BroadcastSum {
   int64_t parts_;
   int64_t units_;
   bool by_column_;
+};
+
+// What the units of a BroadcastSum make: part p of the sum of entry e is data[p * entries + e].
+struct SumParts {
+  double* data;
+  int64_t parts;
+  int64_t entries;
 };
 
 // True where NumPy would broadcast the smaller shape to exactly the larger one.

@@ -55,7 +55,7 @@ HWY_INLINE const uint8_t* MaskBytes(const bool* mask) {
   return reinterpret_cast<const uint8_t*>(mask);
 }
 
-HWY_INLINE int64_t PackWords(const bool* mask, int64_t count, uint64_t* HWY_RESTRICT words) {
+HWY_INLINE int64_t PackChunk(const bool* mask, int64_t count, uint64_t* HWY_RESTRICT words) {
   const uint8_t* const bytes = MaskBytes(mask);
   int64_t total = 0;
   int64_t i = 0;
@@ -72,7 +72,7 @@ HWY_INLINE int64_t PackWords(const bool* mask, int64_t count, uint64_t* HWY_REST
   return total;
 }
 
-HWY_INLINE int64_t CountBytes(const bool* mask, int64_t n) {
+HWY_INLINE int64_t CountTrue(const bool* mask, int64_t n) {
   const uint8_t* const bytes = MaskBytes(mask);
   int64_t total = 0;
   int64_t i = 0;
@@ -478,7 +478,7 @@ HWY_INLINE void DispatchRow(int64_t row_bytes, const F& f) {
   }
 }
 
-HWY_INLINE void CompressWords(
+HWY_INLINE void CompressChunk(
     const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out,
     Stores stores) {
   DispatchRow(row_bytes, [&](auto element) HWY_ATTR {
@@ -503,7 +503,7 @@ HWY_INLINE void CompressWords(
   });
 }
 
-HWY_INLINE void ExpandWords(
+HWY_INLINE void ExpandChunk(
     const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out,
     Stores stores) {
   DispatchRow(row_bytes, [&](auto element) HWY_ATTR {
@@ -528,7 +528,7 @@ HWY_INLINE void ExpandWords(
   });
 }
 
-HWY_INLINE void BlendWords(
+HWY_INLINE void BlendChunk(
     const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out,
     Stores stores) {
   DispatchRow(row_bytes, [&](auto element) HWY_ATTR {
@@ -545,7 +545,7 @@ HWY_INLINE void BlendWords(
   });
 }
 
-HWY_INLINE void SelectWords(
+HWY_INLINE void SelectChunk(
     const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows,
     uint64_t fill_pattern, uint8_t* out, Stores stores) {
   DispatchRow(row_bytes, [&](auto element) HWY_ATTR {
@@ -567,7 +567,7 @@ HWY_INLINE void SelectWords(
   });
 }
 
-HWY_INLINE void IndexWords(
+HWY_INLINE void IndexChunk(
     const uint64_t* words, int64_t count, int64_t base, int64_t* HWY_RESTRICT out) {
   const int64_t total = CountWords(words, count);
   if (total * kSparse<int64_t> <= count) {
@@ -597,7 +597,7 @@ HWY_INLINE void IndexWords(
 
 // owned &= left, left &= ~owned; returns the bits owned.
 HWY_INLINE int64_t
-ClaimWords(int64_t count, uint64_t* HWY_RESTRICT left, uint64_t* HWY_RESTRICT owned) {
+ClaimChunk(int64_t count, uint64_t* HWY_RESTRICT left, uint64_t* HWY_RESTRICT owned) {
   int64_t claimed = 0;
   for (int64_t w = 0; w * kWordEntries < count; ++w) {
     owned[w] &= left[w];

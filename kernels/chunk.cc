@@ -11,55 +11,55 @@
 namespace caffe2op_mask {
 namespace {
 
-HWY_EXPORT(PackWords);
-HWY_EXPORT(ClaimWords);
-HWY_EXPORT(CountBytes);
-HWY_EXPORT(CompressWords);
-HWY_EXPORT(IndexWords);
-HWY_EXPORT(ExpandWords);
-HWY_EXPORT(BlendWords);
-HWY_EXPORT(SelectWords);
+HWY_EXPORT(PackChunk);
+HWY_EXPORT(ClaimChunk);
+HWY_EXPORT(CountTrue);
+HWY_EXPORT(CompressChunk);
+HWY_EXPORT(IndexChunk);
+HWY_EXPORT(ExpandChunk);
+HWY_EXPORT(BlendChunk);
+HWY_EXPORT(SelectChunk);
 
 }  // namespace
 
 int64_t PackChunk(const bool* mask, int64_t count, uint64_t* words) {
-  return HWY_DYNAMIC_DISPATCH(PackWords)(mask, count, words);
+  return HWY_DYNAMIC_DISPATCH(PackChunk)(mask, count, words);
 }
 
 int64_t ClaimChunk(int64_t count, uint64_t* left, uint64_t* owned) {
-  return HWY_DYNAMIC_DISPATCH(ClaimWords)(count, left, owned);
+  return HWY_DYNAMIC_DISPATCH(ClaimChunk)(count, left, owned);
 }
 
 int64_t CountTrue(const bool* mask, int64_t n) {
-  return HWY_DYNAMIC_DISPATCH(CountBytes)(mask, n);
+  return HWY_DYNAMIC_DISPATCH(CountTrue)(mask, n);
 }
 
 void CompressChunk(
     const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out,
     Stores stores) {
-  HWY_DYNAMIC_DISPATCH(CompressWords)(words, count, row_bytes, rows, out, stores);
+  HWY_DYNAMIC_DISPATCH(CompressChunk)(words, count, row_bytes, rows, out, stores);
 }
 
 void IndexChunk(const uint64_t* words, int64_t count, int64_t base, int64_t* out) {
-  HWY_DYNAMIC_DISPATCH(IndexWords)(words, count, base, out);
+  HWY_DYNAMIC_DISPATCH(IndexChunk)(words, count, base, out);
 }
 
 void ExpandChunk(
     const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out,
     Stores stores) {
-  HWY_DYNAMIC_DISPATCH(ExpandWords)(words, count, row_bytes, rows, out, stores);
+  HWY_DYNAMIC_DISPATCH(ExpandChunk)(words, count, row_bytes, rows, out, stores);
 }
 
 void BlendChunk(
     const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows, uint8_t* out,
     Stores stores) {
-  HWY_DYNAMIC_DISPATCH(BlendWords)(words, count, row_bytes, rows, out, stores);
+  HWY_DYNAMIC_DISPATCH(BlendChunk)(words, count, row_bytes, rows, out, stores);
 }
 
 void SelectChunk(
     const uint64_t* words, int64_t count, int64_t row_bytes, const uint8_t* rows,
     uint64_t fill_pattern, uint8_t* out, Stores stores) {
-  HWY_DYNAMIC_DISPATCH(SelectWords)(words, count, row_bytes, rows, fill_pattern, out, stores);
+  HWY_DYNAMIC_DISPATCH(SelectChunk)(words, count, row_bytes, rows, fill_pattern, out, stores);
 }
 
 }  // namespace caffe2op_mask

@@ -35,6 +35,11 @@ struct ChunkPiece {
   int64_t before() const { return begin - chunk * kChunkEntries; }
 };
 
+// Entries of so many bytes are never cut within a chunk: each piece is a whole one.
+constexpr bool PiecesAreChunks(int64_t entry_bytes) {
+  return kChunkEntries * entry_bytes <= kGrainBytes;
+}
+
 // Runs f(piece) for pieces that cover n entries. An entry moves about
 // `entry_bytes`, from which the share of a thread is reckoned; where chunks of
 // them would be too large a share, a chunk is cut between words.
@@ -46,7 +51,7 @@ void ForEachPiece(
     FinishStores(stores);
     return;
   }
-  const int64_t unit = kChunkEntries * entry_bytes > kGrainBytes ? kWordEntries : kChunkEntries;
+  const int64_t unit = PiecesAreChunks(entry_bytes) ? kChunkEntries : kWordEntries;
   const int64_t units = (n + unit - 1) / unit;
   parallel_for(0, units, GrainFor(unit * entry_bytes), [&](int64_t first, int64_t last) {
     const int64_t end = std::min(n, last * unit);

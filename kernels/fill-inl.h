@@ -114,7 +114,7 @@ HWY_INLINE void MaskBytes(
   if (keep_end < bytes) FillBytes(fill_pattern, bytes - keep_end, out + keep_end, stores);
 }
 
-HWY_INLINE void MaskEach(
+HWY_INLINE void MaskSpans(
     const uint8_t* in, int64_t bytes, const Interval* HWY_RESTRICT kept, int64_t unit,
     int64_t count, uint64_t fill_pattern, uint8_t* out, Stores stores) {
 #if HWY_TARGET <= HWY_AVX3

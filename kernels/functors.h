@@ -1,11 +1,11 @@
 #pragma once
 
-// Mask shapes. A functor tells which columns of a row are kept, always as one
+// Mask shapes. A functor gives which columns of a row are kept, always as one
 // interval [begin, end) inside [0, columns), so that a consumer can fill
 // outside it, copy inside it and skip what is masked, without a test per entry.
 //
 // To add a shape: write one more struct here, name it in MaskFunctor and in
-// operators/mask_shape.cc. Every consumer takes it from there.
+// contracts/mask_shape.cc. Every consumer takes it from there.
 
 #include <algorithm>
 #include <array>

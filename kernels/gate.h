@@ -5,7 +5,6 @@
 // sum, is the same however the work is shared out.
 
 #include <cstdint>
-#include <vector>
 
 #include "kernels/broadcast.h"
 #include "kernels/parallel.h"
@@ -62,23 +61,15 @@ struct GateTensors {
   int64_t threshold_size;
 };
 
-// Memory of no meaning between calls, which the caller keeps so that it is
-// allocated once.
-struct GateScratch {
-  std::vector<uint8_t> values;
-  std::vector<double> sums;
-};
-
 // `y` is of X's shape, and X or the carry itself or apart from them; `g`, which may
 // be null, of Z's.
 void Gate(
     const GateFunction& function, const GateTensors& tensors, void* y, void* g,
-    GateScratch* scratch, ParallelFor parallel_for);
+    ParallelFor parallel_for);
 
-// Gradients, each of the shape of what it is the gradient of, from those of y and,
-// unless null, of g. d_carry and d_threshold are null where there is no such input. None
-// overlaps what is read.
-// Of g alone: with the sizes of g, no x and no d_x, d_y is the gradient of g.
+// Gradients, each of the shape of what it is the gradient of, from those of y and g, of which one
+// may be null; without d_y, d_x and d_carry are not touched. d_carry and d_threshold are null where
+// there is no such input. None overlaps what is read.
 // Noise is drawn as Gate drew it, if the function says the same.
 struct GateGradients {
   const void* d_y;
@@ -91,6 +82,6 @@ struct GateGradients {
 
 void GateGradient(
     const GateFunction& function, const GateTensors& tensors, const GateGradients& gradients,
-    GateScratch* scratch, ParallelFor parallel_for);
+    ParallelFor parallel_for);
 
 }  // namespace caffe2op_mask

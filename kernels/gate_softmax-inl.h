@@ -58,12 +58,11 @@ HWY_NOINLINE void DivideBy(double tau, int64_t count, C* to) {
   }
 }
 
-// What the softmax of `rows` rows of Z is taken of; their entries begin at `first`.
+// What the softmax of rows of Z, its entries [first, first + count), is taken of.
 template <typename C>
 HWY_INLINE void LoadLogits(
-    const GateFunction& function, const GateTensors& tensors, int64_t first, int64_t rows,
+    const GateFunction& function, const GateTensors& tensors, int64_t first, int64_t count,
     C* logits) {
-  const int64_t count = rows * tensors.columns;
   LoadSpan(tensors.type, tensors.z, first, count, logits);
   if (function.noisy) AddGumbelNoise(function.noise, first, count, logits);
   DivideBy(function.tau, count, logits);
@@ -92,23 +91,6 @@ HWY_NOINLINE void ChooseRow(C* row, int64_t columns) {
   C* const chosen = std::find(row, row + columns, at_most);
   std::fill(row, row + columns, C{0});
   *chosen = 1;
-}
-
-template <typename C>
-HWY_INLINE void ChooseRows(C* row, int64_t rows, int64_t columns) {
-  for (int64_t r = 0; r < rows; ++r) ChooseRow(row + r * columns, columns);
-}
-
-// g of `rows` rows of Z, whose entries begin at `first`.
-template <typename C>
-HWY_NOINLINE void LoadSoftmax(
-    const GateFunction& function, const GateTensors& tensors, int64_t first, int64_t rows, C* g) {
-  LoadLogits(function, tensors, first, rows, g);
-  if (function.hard) {
-    ChooseRows(g, rows, tensors.columns);
-  } else {
-    SoftmaxRows(g, rows, tensors.columns);
-  }
 }
 
 }  // namespace HWY_NAMESPACE

@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "kernels/broadcast.h"
-#include "kernels/fill.h"
 #include "kernels/functors.h"
 #include "kernels/parallel.h"
 #include "kernels/real.h"
@@ -21,14 +20,15 @@ struct ScoreMask {
   RowBroadcast mask_rows;
 };
 
-// Row r has the scores scale * x[r, j] + bias; null stands for no bias.
-template <typename T>
+// Row r has the scores scale * x[r, j] + bias, with the scale as Wide<T>, which can hold it; null
+// stands for no bias.
 struct Scores {
+  Real type;
   int64_t rows;
   int64_t columns;
-  const T* x;
-  Wide<T> scale;
-  const T* bias = nullptr;
+  const void* x;
+  double scale;
+  const void* bias = nullptr;
   RowBroadcast bias_rows;
 };
 
@@ -47,20 +47,18 @@ enum class SoftmaxForm { kPlain, kLog };
 // kLog writes score - max - log(sum), -inf where masked, and of an empty row the logarithm
 // of what kPlain writes. It is within 2 ulp of the exact value, or within 2^-24 of it (8
 // and 2^-50 of double). lse[r] = max + log(sum), unless `lse` is null: -inf of an empty
-// row, NaN where kPlain writes NaN.
-template <typename T>
+// row, NaN where kPlain writes NaN; it is of Wide<T>.
 void MaskedSoftmax(
-    const Scores<T>& scores, const ScoreMask& mask, EmptyRow empty_row, SoftmaxForm form, T* y,
-    Wide<T>* lse, ParallelFor parallel_for);
+    const Scores& scores, const ScoreMask& mask, EmptyRow empty_row, SoftmaxForm form, void* y,
+    void* lse, ParallelFor parallel_for);
 
 // What a gradient of the softmax is made of: its output, and the gradients of its
-// output and of its LSE. `d_lse` may be null.
-template <typename T>
+// output and of its LSE, as the softmax has them. `d_lse` may be null.
 struct SoftmaxOutputs {
   SoftmaxForm form;
-  const T* y;
-  const T* d_y;
-  const Wide<T>* d_lse = nullptr;
+  const void* y;
+  const void* d_y;
+  const void* d_lse = nullptr;
 };
 
 // Gradients of the above: with p the softmax, ds = p (d_y - sum of p d_y + d_lse), or, of
@@ -69,36 +67,8 @@ struct SoftmaxOutputs {
 // runs the pieces. scores.x may be null if empty rows are zero: otherwise they are
 // recognised by it and the bias. Of the bias only bias_rows is read then; dbias may be
 // null. `dx` is `d_y` or does not overlap any input.
-template <typename T>
 void MaskedSoftmaxGradient(
-    const Scores<T>& scores, const ScoreMask& mask, const SoftmaxOutputs<T>& outputs, T* dx,
-    T* dbias, ParallelFor parallel_for);
-
-// A row is worked on in pieces of its kept entries, so that what sums lose has a bound,
-// and threads can share it. Its length alone says where it is cut.
-constexpr int64_t kPieceEntries = 4096;
-constexpr int64_t kGrainPieces = 4;  // that are worth a thread
-
-// At least one.
-constexpr int64_t NumPieces(int64_t entries) {
-  return entries <= kPieceEntries ? 1 : (entries + kPieceEntries - 1) / kPieceEntries;
-}
-
-// Where kernels put a row together.
-template <typename T>
-struct RowScratch {
-  Wide<T>* packed;  // the kept entries alone, aligned, with room for two vectors more
-  double* sums;     // two for each piece
-  Stores stores;    // how the output is written
-};
-
-// What rows of a softmax become.
-template <typename T>
-struct SoftmaxRowsOut {
-  SoftmaxForm form;
-  Wide<T> empty;  // each entry of an empty row
-  T* y;
-  Wide<T>* lse;
-};
+    const Scores& scores, const ScoreMask& mask, const SoftmaxOutputs& outputs, void* dx,
+    void* dbias, ParallelFor parallel_for);
 
 }  // namespace caffe2op_mask

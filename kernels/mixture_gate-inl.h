@@ -36,49 +36,55 @@ HWY_INLINE void ChooseTop(const C* keys, int64_t top_k, std::vector<int64_t>* or
 }
 
 // Rows [begin, end) of the weights; `g` gets these too, in the tensors' type, and `softmax` what
-// they are made of by leaving experts out. Either may be null.
-template <typename C>
-HWY_INLINE void StoreWeights(
-    const MixtureTensors& tensors, int64_t begin, int64_t end, C* softmax, C* weights, void* g) {
-  const int64_t experts = tensors.experts;
-  const bool choose = tensors.top_k < experts;
-  const bool renormalize = choose && tensors.renormalize;
-  const auto* const bias = static_cast<const C*>(tensors.bias);
-  const int64_t at_once = RowsAtOnce(experts);
-  std::vector<int64_t> order(static_cast<size_t>(choose ? experts : 0));
-  std::vector<C> keys(order.size());
-  std::vector<C> z(static_cast<size_t>(choose ? at_once * experts : 0));
-  for (int64_t row = begin; row < end; row += at_once) {
-    const int64_t rows = std::min(at_once, end - row);
-    const int64_t first = row * experts;
-    const int64_t count = rows * experts;
-    C* const out = weights + first;
-    LoadSpan(tensors.type, tensors.z, first, count, out);
-    if (choose) std::copy(out, out + count, z.data());
-    if (!renormalize || bias != nullptr) SoftmaxRows(out, rows, experts);
-    if (softmax != nullptr) std::copy(out, out + count, softmax + first);
-    for (int64_t i = 0; choose && i < count; i += experts) {
-      const C* largest = z.data() + i;
-      if (bias != nullptr) {
-        for (int64_t k = 0; k < experts; ++k) keys[static_cast<size_t>(k)] = out[i + k] + bias[k];
-        largest = keys.data();
-      }
-      ChooseTop(largest, tensors.top_k, &order);
-      const auto leave_out = [&](C value) {
-        for (size_t k = static_cast<size_t>(tensors.top_k); k < order.size(); ++k) {
-          out[i + order[k]] = value;
+// they are made of by leaving experts out. Either may be null. Weights and softmax are of the type
+// computed in.
+void StoreWeights(
+    const MixtureTensors& tensors, int64_t begin, int64_t end, void* softmax, void* weights,
+    void* g) {
+  WithWide(tensors.type, [&](auto wide) HWY_ATTR {
+    using C = decltype(wide);
+    const int64_t experts = tensors.experts;
+    const bool choose = tensors.top_k < experts;
+    const bool renormalize = choose && tensors.renormalize;
+    const auto* const bias = static_cast<const C*>(tensors.bias);
+    const int64_t at_once = RowsAtOnce(experts);
+    std::vector<int64_t> order(static_cast<size_t>(choose ? experts : 0));
+    std::vector<C> keys(order.size());
+    std::vector<C> z(static_cast<size_t>(choose ? at_once * experts : 0));
+    for (int64_t row = begin; row < end; row += at_once) {
+      const int64_t rows = std::min(at_once, end - row);
+      const int64_t first = row * experts;
+      const int64_t count = rows * experts;
+      C* const out = static_cast<C*>(weights) + first;
+      LoadSpan(tensors.type, tensors.z, first, count, out);
+      if (choose) std::copy(out, out + count, z.data());
+      if (!renormalize || bias != nullptr) SoftmaxRows(out, rows, experts);
+      if (softmax != nullptr) std::copy(out, out + count, static_cast<C*>(softmax) + first);
+      for (int64_t i = 0; choose && i < count; i += experts) {
+        const C* largest = z.data() + i;
+        if (bias != nullptr) {
+          for (int64_t k = 0; k < experts; ++k) keys[static_cast<size_t>(k)] = out[i + k] + bias[k];
+          largest = keys.data();
         }
-      };
-      if (renormalize) {
-        std::copy(z.data() + i, z.data() + i + experts, out + i);
-        leave_out(-std::numeric_limits<C>::infinity());
-        SoftmaxRows(out + i, 1, experts);
+        ChooseTop(largest, tensors.top_k, &order);
+        const auto leave_out = [&](C value) {
+          for (size_t k = static_cast<size_t>(tensors.top_k); k < order.size(); ++k) {
+            out[i + order[k]] = value;
+          }
+        };
+        if (renormalize) {
+          std::copy(z.data() + i, z.data() + i + experts, out + i);
+          leave_out(-std::numeric_limits<C>::infinity());
+          SoftmaxRows(out + i, 1, experts);
+        }
+        leave_out(0);
       }
-      leave_out(0);
+      if (renormalize && softmax != nullptr) {
+        std::copy(out, out + count, static_cast<C*>(softmax) + first);
+      }
+      if (g != nullptr) StoreSpan(tensors.type, out, first, count, g);
     }
-    if (renormalize && softmax != nullptr) std::copy(out, out + count, softmax + first);
-    if (g != nullptr) StoreSpan(tensors.type, out, first, count, g);
-  }
+  });
 }
 
 // Asks for what the next row weighs of the same expert: where rows leave experts out,
@@ -96,179 +102,108 @@ HWY_INLINE void PrefetchNextRow(
 }
 
 // Blocks [begin, end) of y, counted through each row's.
-template <typename C>
-HWY_INLINE void StoreMixture(
-    const MixtureTensors& tensors, const C* weights, int64_t begin, int64_t end, void* y,
+void StoreMixture(
+    const MixtureTensors& tensors, const void* all_weights, int64_t begin, int64_t end, void* y,
     Stores stores) {
-  const int64_t blocks = NumRealBlocks(tensors.columns);
-  RealBlock<C> loaded;
-  RealBlock<C> sum;
-  for (int64_t b = begin; b < end; ++b) {
-    const int64_t row = b / blocks;
-    const int64_t column = (b - row * blocks) * kRealBlock;
-    const int64_t count = std::min(kRealBlock, tensors.columns - column);
-    std::fill(sum.at, sum.at + kRealBlock, C{0});
-    for (int64_t k = 0; k < tensors.experts; ++k) {
-      const int64_t expert = row * tensors.experts + k;
-      PrefetchNextRow(tensors, weights, expert, column, count);
-      const C weight = weights[expert];
-      if (weight == 0) continue;
-      const C* const e =
-          LoadBlock(tensors.type, tensors.e, expert * tensors.columns + column, count, &loaded);
-      ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
-        const auto product =
-            hn::MulAdd(hn::Set(d, weight), hn::LoadU(d, e + i), hn::Load(d, sum.at + i));
-        hn::Store(product, d, sum.at + i);
-      });
+  WithWide(tensors.type, [&](auto wide) HWY_ATTR {
+    using C = decltype(wide);
+    const auto* const weights = static_cast<const C*>(all_weights);
+    const int64_t blocks = NumRealBlocks(tensors.columns);
+    RealBlock<C> loaded;
+    RealBlock<C> sum;
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t row = b / blocks;
+      const int64_t column = (b - row * blocks) * kRealBlock;
+      const int64_t count = std::min(kRealBlock, tensors.columns - column);
+      std::fill(sum.at, sum.at + kRealBlock, C{0});
+      for (int64_t k = 0; k < tensors.experts; ++k) {
+        const int64_t expert = row * tensors.experts + k;
+        PrefetchNextRow(tensors, weights, expert, column, count);
+        const C weight = weights[expert];
+        if (weight == 0) continue;
+        const C* const e =
+            LoadBlock(tensors.type, tensors.e, expert * tensors.columns + column, count, &loaded);
+        ForEachVector<C>(count, [&](auto d, int64_t i) HWY_ATTR {
+          const auto product =
+              hn::MulAdd(hn::Set(d, weight), hn::LoadU(d, e + i), hn::Load(d, sum.at + i));
+          hn::Store(product, d, sum.at + i);
+        });
+      }
+      StoreBlock(tensors.type, sum.at, row * tensors.columns + column, count, y, stores);
     }
-    StoreBlock(tensors.type, sum.at, row * tensors.columns + column, count, y, stores);
-  }
+  });
 }
 
 // d_e of experts [begin, end), counted through all rows, and sums[expert], what d_y
 // and E give for the gradient of its weight.
-template <typename C>
-HWY_INLINE void StoreExpertGradients(
-    const MixtureTensors& tensors, const C* weights, const void* d_y, int64_t begin, int64_t end,
-    void* d_e, double* sums, Stores stores) {
-  RealBlock<C> loaded_e;
-  RealBlock<C> loaded_d;
-  RealBlock<C> out;
-  for (int64_t expert = begin; expert < end; ++expert) {
-    const int64_t row = expert / tensors.experts;
-    const C weight = d_y == nullptr ? C{0} : weights[expert];
-    sums[expert] = 0;
-    if (weight == 0) std::fill(out.at, out.at + kRealBlock, C{0});
-    for (int64_t column = 0; column < tensors.columns; column += kRealBlock) {
-      const int64_t count = std::min(kRealBlock, tensors.columns - column);
-      const int64_t first = expert * tensors.columns + column;
-      PrefetchNextRow(tensors, weights, expert, column, count);
-      if (weight != 0) {
-        const C* const e = LoadBlock(tensors.type, tensors.e, first, count, &loaded_e);
-        const C* const d =
-            LoadBlock(tensors.type, d_y, row * tensors.columns + column, count, &loaded_d);
-        sums[expert] += SumOfProducts(e, d, count);
-        ForEachVector<C>(count, [&](auto dc, int64_t i) HWY_ATTR {
-          hn::Store(hn::Mul(hn::Set(dc, weight), hn::LoadU(dc, d + i)), dc, out.at + i);
-        });
+void StoreExpertGradients(
+    const MixtureTensors& tensors, const void* all_weights, const void* d_y, int64_t begin,
+    int64_t end, void* d_e, double* sums, Stores stores) {
+  WithWide(tensors.type, [&](auto wide) HWY_ATTR {
+    using C = decltype(wide);
+    const auto* const weights = static_cast<const C*>(all_weights);
+    RealBlock<C> loaded_e;
+    RealBlock<C> loaded_d;
+    RealBlock<C> out;
+    for (int64_t expert = begin; expert < end; ++expert) {
+      const int64_t row = expert / tensors.experts;
+      const C weight = d_y == nullptr ? C{0} : weights[expert];
+      sums[expert] = 0;
+      if (weight == 0) std::fill(out.at, out.at + kRealBlock, C{0});
+      for (int64_t column = 0; column < tensors.columns; column += kRealBlock) {
+        const int64_t count = std::min(kRealBlock, tensors.columns - column);
+        const int64_t first = expert * tensors.columns + column;
+        PrefetchNextRow(tensors, weights, expert, column, count);
+        if (weight != 0) {
+          const C* const e = LoadBlock(tensors.type, tensors.e, first, count, &loaded_e);
+          const C* const d =
+              LoadBlock(tensors.type, d_y, row * tensors.columns + column, count, &loaded_d);
+          sums[expert] += SumOfProducts(e, d, count);
+          ForEachVector<C>(count, [&](auto dc, int64_t i) HWY_ATTR {
+            hn::Store(hn::Mul(hn::Set(dc, weight), hn::LoadU(dc, d + i)), dc, out.at + i);
+          });
+        }
+        StoreBlock(tensors.type, out.at, first, count, d_e, stores);
       }
-      StoreBlock(tensors.type, out.at, first, count, d_e, stores);
     }
-  }
+  });
 }
 
 // Rows [begin, end) of d_z: s * (d - sum of s * d), where s is the softmax and d the
 // gradient of the weights, 0 where there is none. What is not of the softmax, as renormalized
 // weights leave it out, has none whatever the sum is.
-template <typename C>
-HWY_INLINE void StoreLogitGradients(
-    const MixtureTensors& tensors, const C* softmax, const C* weights, const void* d_g,
-    int64_t begin, int64_t end, double* sums, void* d_z) {
-  const int64_t experts = tensors.experts;
-  RealBlock<C> block;
-  for (int64_t row = begin; row < end; ++row) {
-    const int64_t start = row * experts;
-    double weighted = 0;
-    for (int64_t k = 0; k < experts; k += kRealBlock) {
-      const int64_t first = start + k;
-      const int64_t count = std::min(kRealBlock, experts - k);
-      const C* d = nullptr;
-      if (d_g != nullptr) d = LoadBlock(tensors.type, d_g, first, count, &block);
-      for (int64_t i = 0; i < count; ++i) {
-        if (weights[first + i] == 0) continue;
-        if (d != nullptr) sums[first + i] += double{d[i]};
-        weighted += double{softmax[first + i]} * sums[first + i];
-      }
+void StoreLogitGradients(
+    const MixtureTensors& tensors, const void* all_softmax, const void* all_weights,
+    const void* d_g, int64_t begin, int64_t end, double* sums, void* d_z) {
+  WithWide(tensors.type, [&](auto wide) HWY_ATTR {
+    using C = decltype(wide);
+    const int64_t experts = tensors.experts;
+    const auto* const softmax = static_cast<const C*>(all_softmax);
+    const auto* const weights = static_cast<const C*>(all_weights);
+    RealBlock<C> block;
+    for (int64_t row = begin; row < end; ++row) {
+      double weighted = 0;
+      ForEachBlock(experts, [&](int64_t k, int64_t count) HWY_ATTR {
+        const int64_t first = row * experts + k;
+        const C* d = nullptr;
+        if (d_g != nullptr) d = LoadBlock(tensors.type, d_g, first, count, &block);
+        for (int64_t i = 0; i < count; ++i) {
+          if (weights[first + i] == 0) continue;
+          if (d != nullptr) sums[first + i] += double{d[i]};
+          weighted += double{softmax[first + i]} * sums[first + i];
+        }
+      });
+      ForEachBlock(experts, [&](int64_t k, int64_t count) HWY_ATTR {
+        const int64_t first = row * experts + k;
+        for (int64_t i = 0; i < count; ++i) {
+          const double share = double{softmax[first + i]};
+          const bool is_out = tensors.renormalize && share == 0;
+          block.at[i] = is_out ? C{0} : static_cast<C>(share * (sums[first + i] - weighted));
+        }
+        StoreBlock(tensors.type, block.at, first, count, d_z, Stores::kCached);
+      });
     }
-    for (int64_t k = 0; k < experts; k += kRealBlock) {
-      const int64_t first = start + k;
-      const int64_t count = std::min(kRealBlock, experts - k);
-      for (int64_t i = 0; i < count; ++i) {
-        const double share = double{softmax[first + i]};
-        const bool is_out = tensors.renormalize && share == 0;
-        block.at[i] = is_out ? C{0} : static_cast<C>(share * (sums[first + i] - weighted));
-      }
-      StoreBlock(tensors.type, block.at, first, count, d_z, Stores::kCached);
-    }
-  }
-}
-
-template <typename C>
-HWY_INLINE C* WeightsMemory(int64_t count, MixtureScratch* scratch) {
-  scratch->weights.resize(static_cast<size_t>(count) * sizeof(C));
-  return reinterpret_cast<C*>(scratch->weights.data());
-}
-
-// The rows of Z to go through: none where they have no entries, however many they are.
-HWY_INLINE int64_t RowsWithExperts(const MixtureTensors& tensors) {
-  return tensors.experts == 0 ? 0 : tensors.rows;
-}
-
-template <typename C>
-HWY_INLINE void MixtureAs(
-    const MixtureTensors& tensors, void* y, void* g, MixtureScratch* scratch,
-    ParallelFor parallel_for) {
-  const int64_t bytes = RealBytes(tensors.type);
-  const Stores stores = StoresFor(tensors.rows * tensors.columns * bytes);
-  C* const weights = WeightsMemory<C>(tensors.rows * tensors.experts, scratch);
-  parallel_for(
-      0, RowsWithExperts(tensors), GrainFor(tensors.experts * 4 * bytes),
-      [&](int64_t begin, int64_t end)
-          HWY_ATTR { StoreWeights<C>(tensors, begin, end, nullptr, weights, g); });
-  const int64_t block_bytes = std::min(kRealBlock, tensors.columns) * bytes;
-  parallel_for(
-      0, tensors.rows * NumRealBlocks(tensors.columns), GrainFor((tensors.top_k + 1) * block_bytes),
-      [&](int64_t begin, int64_t end) HWY_ATTR {
-        StoreMixture<C>(tensors, weights, begin, end, y, stores);
-        FinishStores(stores);
-      });
-}
-
-template <typename C>
-HWY_INLINE void MixtureGradientAs(
-    const MixtureTensors& tensors, const void* d_y, const void* d_g, void* d_e, void* d_z,
-    MixtureScratch* scratch, ParallelFor parallel_for) {
-  const int64_t bytes = RealBytes(tensors.type);
-  const int64_t rows = RowsWithExperts(tensors);
-  const int64_t count = rows * tensors.experts;
-  const Stores stores = StoresFor(count * tensors.columns * bytes);
-  C* const softmax = WeightsMemory<C>(2 * count, scratch);
-  C* const weights = softmax + count;
-  scratch->sums.resize(static_cast<size_t>(count));
-  double* const sums = scratch->sums.data();
-  parallel_for(
-      0, rows, GrainFor(tensors.experts * 4 * bytes), [&](int64_t begin, int64_t end) HWY_ATTR {
-        StoreWeights<C>(tensors, begin, end, softmax, weights, nullptr);
-      });
-  parallel_for(
-      0, count, GrainFor(3 * tensors.columns * bytes), [&](int64_t begin, int64_t end) HWY_ATTR {
-        StoreExpertGradients<C>(tensors, weights, d_y, begin, end, d_e, sums, stores);
-        FinishStores(stores);
-      });
-  parallel_for(
-      0, rows, GrainFor(tensors.experts * 4 * bytes), [&](int64_t begin, int64_t end) HWY_ATTR {
-        StoreLogitGradients<C>(tensors, softmax, weights, d_g, begin, end, sums, d_z);
-      });
-}
-
-void RunMixture(
-    const MixtureTensors& tensors, void* y, void* g, MixtureScratch* scratch,
-    ParallelFor parallel_for) {
-  if (tensors.type == Real::kFloat64) {
-    MixtureAs<double>(tensors, y, g, scratch, parallel_for);
-  } else {
-    MixtureAs<float>(tensors, y, g, scratch, parallel_for);
-  }
-}
-
-void RunMixtureGradient(
-    const MixtureTensors& tensors, const void* d_y, const void* d_g, void* d_e, void* d_z,
-    MixtureScratch* scratch, ParallelFor parallel_for) {
-  if (tensors.type == Real::kFloat64) {
-    MixtureGradientAs<double>(tensors, d_y, d_g, d_e, d_z, scratch, parallel_for);
-  } else {
-    MixtureGradientAs<float>(tensors, d_y, d_g, d_e, d_z, scratch, parallel_for);
-  }
+  });
 }
 
 }  // namespace HWY_NAMESPACE

@@ -4,7 +4,6 @@
 // the largest Z, with gradients. What has no weight is neither read nor multiplied.
 
 #include <cstdint>
-#include <vector>
 
 #include "kernels/parallel.h"
 #include "kernels/real_block.h"
@@ -28,20 +27,12 @@ struct MixtureTensors {
   const void* bias = nullptr;
 };
 
-// Memory of no meaning between calls, kept so that it is allocated once.
-struct MixtureScratch {
-  std::vector<uint8_t> weights;
-  std::vector<double> sums;
-};
-
 // y is [N, D]; g, which may be null, becomes the weights, [N, K].
-void MixtureGate(
-    const MixtureTensors& tensors, void* y, void* g, MixtureScratch* scratch,
-    ParallelFor parallel_for);
+void MixtureGate(const MixtureTensors& tensors, void* y, void* g, ParallelFor parallel_for);
 
 // d_e and d_z from the gradients of y and of g, of which one may be null.
 void MixtureGateGradient(
     const MixtureTensors& tensors, const void* d_y, const void* d_g, void* d_e, void* d_z,
-    MixtureScratch* scratch, ParallelFor parallel_for);
+    ParallelFor parallel_for);
 
 }  // namespace caffe2op_mask

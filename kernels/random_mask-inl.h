@@ -72,28 +72,25 @@ HWY_INLINE void BernoulliGradientBlocks(
   }
 }
 
-void RunBernoulli(
+void BernoulliMask(
     Real type, const void* z, int64_t size, RandomStream stream, int64_t begin, int64_t end,
     bool* mask, void* log_prob, Stores stores) {
-  if (type == Real::kFloat64) {
-    BernoulliBlocks<double>(type, z, size, stream, begin, end, mask, log_prob, stores);
-  } else {
-    BernoulliBlocks<float>(type, z, size, stream, begin, end, mask, log_prob, stores);
-  }
+  WithWide(type, [&](auto wide) HWY_ATTR {
+    BernoulliBlocks<decltype(wide)>(type, z, size, stream, begin, end, mask, log_prob, stores);
+  });
 }
 
-void RunBernoulliGradient(
+void BernoulliMaskGradient(
     Real type, const void* z, const bool* mask, const void* d_log_prob, int64_t size, int64_t begin,
     int64_t end, void* d_z, Stores stores) {
-  if (type == Real::kFloat64) {
-    BernoulliGradientBlocks<double>(type, z, mask, d_log_prob, size, begin, end, d_z, stores);
-  } else {
-    BernoulliGradientBlocks<float>(type, z, mask, d_log_prob, size, begin, end, d_z, stores);
-  }
+  WithWide(type, [&](auto wide) HWY_ATTR {
+    BernoulliGradientBlocks<decltype(wide)>(
+        type, z, mask, d_log_prob, size, begin, end, d_z, stores);
+  });
 }
 
 // Entries of the groups [begin, end): False where a number is at most `last`.
-void RunElements(
+void RandomMaskElements(
     uint32_t last, int64_t size, RandomStream stream, int64_t begin, int64_t end, bool* mask) {
   const hn::ScalableTag<uint32_t> d;
   HWY_ALIGN uint32_t numbers[kRandomGroup];

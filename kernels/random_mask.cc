@@ -18,9 +18,9 @@
 namespace caffe2op_mask {
 namespace {
 
-HWY_EXPORT(RunBernoulli);
-HWY_EXPORT(RunBernoulliGradient);
-HWY_EXPORT(RunElements);
+HWY_EXPORT(BernoulliMask);
+HWY_EXPORT(BernoulliMaskGradient);
+HWY_EXPORT(RandomMaskElements);
 
 // A number of 32 bits is below this with probability p, to the nearest 2^-32.
 uint64_t Threshold(double p) {
@@ -77,7 +77,7 @@ void BernoulliMask(
   const Stores stores = StoresFor(size * bytes);
   parallel_for(
       0, NumRealBlocks(size), GrainFor(2 * kRealBlock * bytes), [=](int64_t begin, int64_t end) {
-        HWY_DYNAMIC_DISPATCH(RunBernoulli)
+        HWY_DYNAMIC_DISPATCH(BernoulliMask)
         (type, z, size, stream, begin, end, mask, log_prob, stores);
         FinishStores(stores);
       });
@@ -90,7 +90,7 @@ void BernoulliMaskGradient(
   const Stores stores = StoresFor(size * bytes);
   parallel_for(
       0, NumRealBlocks(size), GrainFor(3 * kRealBlock * bytes), [=](int64_t begin, int64_t end) {
-        HWY_DYNAMIC_DISPATCH(RunBernoulliGradient)
+        HWY_DYNAMIC_DISPATCH(BernoulliMaskGradient)
         (type, z, mask, d_log_prob, size, begin, end, d_z, stores);
         FinishStores(stores);
       });
@@ -106,7 +106,7 @@ void RandomMaskElements(
   const auto last = static_cast<uint32_t>(below - 1);
   const int64_t groups = size / kRandomGroup + (size % kRandomGroup != 0 ? 1 : 0);
   parallel_for(0, groups, GrainFor(4 * kRandomGroup), [=](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(RunElements)(last, size, stream, begin, end, mask);
+    HWY_DYNAMIC_DISPATCH(RandomMaskElements)(last, size, stream, begin, end, mask);
   });
 }
 

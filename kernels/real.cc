@@ -20,7 +20,7 @@ HWY_INLINE void Convert(const From* HWY_RESTRICT from, int64_t count, To* HWY_RE
   if (i < count) StorePart(d, LoadPart(d, from + i, count - i), to + i, count - i);
 }
 
-// Highway exports functions, not templates.
+// Of names of their own: what is overloaded or a template cannot be exported.
 void WidenFloat16(const Float16* from, int64_t count, float* to) {
   Convert(from, count, to);
 }

@@ -24,8 +24,8 @@ constexpr int64_t RealBytes(Real type) {
   return type == Real::kFloat64 ? 8 : type == Real::kFloat32 ? 4 : 2;
 }
 
-// f(T{}), with T the element type that `type` stands for. The one place where an enum becomes a
-// type: kernels are called by the enum and templates inside.
+// f(T{}), with T the element type that `type` stands for: kernels are called by the enum and are
+// templates inside.
 template <class F>
 auto WithElement(Real type, const F& f) {
   switch (type) {
@@ -41,10 +41,14 @@ auto WithElement(Real type, const F& f) {
 template <typename T>
 using Wide = std::conditional_t<std::is_same<T, double>::value, double, float>;
 
-// The same with Wide<T>{}.
+// f(W{}), with W the type that elements of `type` are computed in.
 template <class F>
 auto WithWide(Real type, const F& f) {
   return type == Real::kFloat64 ? f(double{}) : f(float{});
+}
+
+constexpr int64_t WideBytes(Real type) {
+  return type == Real::kFloat64 ? 8 : 4;
 }
 
 // from[0, count) as float, exactly.

@@ -37,6 +37,12 @@ HWY_INLINE void ForEachVector(int64_t count, const F& f) {
   for (int64_t i = 0; i < count; i += LanesOf(d)) f(d, i);
 }
 
+// Calls f(i, count) for the blocks of `count` entries.
+template <class F>
+HWY_INLINE void ForEachBlock(int64_t count, const F& f) {
+  for (int64_t i = 0; i < count; i += kRealBlock) f(i, std::min(kRealBlock, count - i));
+}
+
 // block[0, count) = from[0, count), with zeros up to the end of the last vector.
 template <typename T, typename C>
 HWY_NOINLINE void WidenBlock(const T* from, int64_t count, RealBlock<C>* block) {
@@ -95,7 +101,7 @@ HWY_INLINE C* BlockFor(
 // to[first, first + count) from block[0, count), which is readable up to the next
 // whole vector, or is that place itself.
 template <typename C>
-HWY_INLINE void StoreBlock(
+HWY_NOINLINE void StoreBlock(
     Real type, const C* block, int64_t first, int64_t count, void* to, Stores stores) {
   if constexpr (std::is_same<C, float>::value) {
     if (type == Real::kFloat16) {
@@ -118,22 +124,20 @@ HWY_INLINE void StoreBlock(
 template <typename C>
 HWY_NOINLINE void LoadSpan(Real type, const void* from, int64_t first, int64_t count, C* to) {
   RealBlock<C> block;
-  for (int64_t i = 0; i < count; i += kRealBlock) {
-    const int64_t in_block = std::min(kRealBlock, count - i);
+  ForEachBlock(count, [&](int64_t i, int64_t in_block) HWY_ATTR {
     const C* const loaded = LoadBlock(type, from, first + i, in_block, &block);
     std::copy(loaded, loaded + in_block, to + i);
-  }
+  });
 }
 
 template <typename C>
 HWY_NOINLINE void StoreSpan(Real type, const C* from, int64_t first, int64_t count, void* to) {
   constexpr Real kType = sizeof(C) == sizeof(float) ? Real::kFloat32 : Real::kFloat64;
   RealBlock<C> block;
-  for (int64_t i = 0; i < count; i += kRealBlock) {
-    const int64_t in_block = std::min(kRealBlock, count - i);
+  ForEachBlock(count, [&](int64_t i, int64_t in_block) HWY_ATTR {
     const C* const loaded = LoadBlock(kType, from, i, in_block, &block);
     StoreBlock(type, loaded, first + i, in_block, to, Stores::kCached);
-  }
+  });
 }
 
 // exp(x) for x <= 0.

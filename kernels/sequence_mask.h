@@ -50,4 +50,10 @@ void RepeatedMaskWithFunctor(
   });
 }
 
+// The same for any shapes.
+void RepeatedMask(
+    int64_t left, int64_t masked_dims, int64_t repeated_dims, int64_t width, const void* in,
+    const IntersectionFunctor& functor, uint64_t fill_pattern, void* out,
+    ParallelFor parallel_for);
+
 }  // namespace caffe2op_mask

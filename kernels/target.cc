@@ -14,7 +14,7 @@ namespace caffe2op_mask {
 namespace HWY_NAMESPACE {
 namespace {
 
-const char* OwnName() {
+const char* TargetName() {
   return hwy::TargetName(HWY_TARGET);
 }
 
@@ -27,7 +27,7 @@ HWY_AFTER_NAMESPACE();
 namespace caffe2op_mask {
 namespace {
 
-HWY_EXPORT(OwnName);
+HWY_EXPORT(TargetName);
 
 int64_t forced = 0;  // the target forced, or 0
 
@@ -53,7 +53,7 @@ std::vector<const char*> TargetNames() {
 }
 
 const char* TargetName() {
-  return HWY_DYNAMIC_DISPATCH(OwnName)();
+  return HWY_DYNAMIC_DISPATCH(TargetName)();
 }
 
 bool ForceTarget(const char* name) {

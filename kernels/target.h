@@ -12,7 +12,7 @@ namespace caffe2op_mask {
 // "AVX3_DL", "AVX3", "AVX2", "SSE4", "SSSE3" on x86.
 std::vector<const char*> TargetNames();
 
-// Name of the target in use, told by code that was compiled for it.
+// Name of the target in use, given by code that was compiled for it.
 const char* TargetName();
 
 // Makes kernels use the target of this name, or with nullptr the best again.

@@ -1,65 +1,45 @@
 #pragma once
 
-// What an operator is told in its definition, read once and checked: an error
-// names the operator, the argument, what was expected and what came.
+// The arguments of a definition, by type: an error names the operator, the argument, what was
+// expected and what came. Texts are the definition's own.
 
-#include <cmath>
-#include <limits>
 #include <optional>
-#include <string>
+#include <string_view>
 
 #include "caffe2/core/operator.h"
-#include "operators/check.h"
+#include "contracts/mask_shape.h"
+#include "contracts/number.h"
+#include "contracts/scores.h"
 
 namespace caffe2 {
 namespace mask {
-
-// A number as it was given. Caffe2 keeps an int argument as int64 and a float
-// argument as float32; one that float32 does not hold comes as a string. A fill
-// value must not lose bits of any.
-struct Number {
-  bool integral;
-  int64_t i;
-  double f;
-
-  double AsDouble() const { return integral ? static_cast<double>(i) : f; }
-};
-
-// With as many digits as it takes to know the number from all others of float32, or, if it
-// is none of these, of float64.
-std::string ToString(double number);
-std::string ToString(const Number& number);
-
-// The value of argument `name` as a T. Throws where it is beyond T, or so small that T has
-// only 0 for it.
-template <typename T>
-T NumberAs(const std::string& op, const char* name, double value) {
-  const bool holds =
-      !std::isfinite(value) || (std::abs(value) <= double{std::numeric_limits<T>::max()} &&
-                                (value == 0 || static_cast<T>(value) != 0));
-  CAFFE_ENFORCE(
-      holds, op, ": argument ", name, " is ", ToString(value), ", which ",
-      TypeName(TypeMeta::Make<T>()), " cannot hold.");
-  return static_cast<T>(value);
-}
 
 class Arguments {
  public:
   explicit Arguments(const OperatorDef& def) : def_(def) {}
 
-  bool Has(const std::string& name) const { return Find(name) != nullptr; }
-  int64_t Int(const std::string& name, int64_t fallback) const;
-  std::optional<int64_t> OptionalInt(const std::string& name) const;
-  bool Bool(const std::string& name, bool fallback) const;
-  // A float, an int or a string that holds a decimal number, inf, -inf or nan.
-  Number Float(const std::string& name, float fallback) const;
-  std::string String(const std::string& name, const std::string& fallback) const;
+  bool Has(const char* name) const { return Find(name) != nullptr; }
+  std::optional<int64_t> OptionalInt(const char* name) const;
+  int64_t Int(const char* name, int64_t fallback) const {
+    return OptionalInt(name).value_or(fallback);
+  }
+  std::optional<bool> OptionalBool(const char* name) const;
+  bool Bool(const char* name, bool fallback) const { return OptionalBool(name).value_or(fallback); }
+  // A float, an int or a string that holds a decimal number, inf, -inf or nan: Caffe2 keeps an int
+  // argument as int64 and a float argument as float32; one that float32 does not hold comes as a
+  // string.
+  std::optional<caffe2op_mask::Number> OptionalNumber(const char* name) const;
+  std::string_view String(const char* name, const char* fallback) const;
 
  private:
-  const Argument* Find(const std::string& name) const;
+  const Argument* Find(const char* name) const;
 
   const OperatorDef& def_;
 };
+
+// What operators with a mask shape, and those on scores, are asked for.
+caffe2op_mask::ShapeOptions ReadShapeOptions(const OperatorDef& def);
+caffe2op_mask::ScoreOptions ReadScoreOptions(const OperatorDef& def);
 
 }  // namespace mask
 }  // namespace caffe2

@@ -1,40 +1,38 @@
 #include "operators/bernoulli_mask_op.h"
 
+#include "contracts/bernoulli_mask.h"
+#include "contracts/check.h"
 #include "kernels/random_mask.h"
-#include "operators/check.h"
 #include "operators/parallel.h"
-#include "operators/real.h"
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
 
 bool BernoulliMaskOp::RunOnDevice() {
-  const Tensor& z = Input(0);
-  const Real type = RealType("BernoulliMask", "Z", z);
-  const void* const logits = z.raw_data();
-  auto* const mask = Output(0, z.sizes(), at::dtype<bool>())->mutable_data<bool>();
-  void* const log_prob = Output(1, z.sizes(), at::dtype(z.dtype()))->raw_mutable_data(z.dtype());
-  BernoulliMask(
-      type, logits, z.numel(), {context_.RandSeed(), run_++}, mask, log_prob, AtParallelFor);
-  return true;
+  return Checked([this] {
+    const TensorView z = View(0);
+    const Real type = RealType("BernoulliMask", "Z", z);
+    auto* const mask = static_cast<bool*>(Make(0, z.sizes, TypeMeta::Make<bool>()));
+    void* const log_prob = MakeLike(1, 0);
+    BernoulliMask(
+        type, z.data, z.numel(), {context_.RandSeed(), run_++}, mask, log_prob, AtParallelFor);
+    return true;
+  });
 }
 
 bool BernoulliMaskGradientOp::RunOnDevice() {
-  const Tensor& z = Input(0);
-  const Tensor& mask = Input(1);
-  const Tensor& d_log_prob = Input(2);
-  const Real type = RealType("BernoulliMaskGradient", "Z", z);
-  const bool* const drawn = MaskData("BernoulliMaskGradient", "mask", mask);
-  CAFFE_ENFORCE(
-      mask.sizes() == z.sizes(), "BernoulliMaskGradient: mask must be of the shape of Z, ",
-      ShapeName(z.sizes()), ", but is of shape ", ShapeName(mask.sizes()), ".");
-  CheckSame("BernoulliMaskGradient", "d_log_prob", d_log_prob, "Z", z);
-  const void* const logits = z.raw_data();
-  void* const d_z = Output(0, z.sizes(), at::dtype(z.dtype()))->raw_mutable_data(z.dtype());
-  BernoulliMaskGradient(type, logits, drawn, d_log_prob.raw_data(), z.numel(), d_z, AtParallelFor);
-  return true;
+  return Checked([this] {
+    const TensorView z = View(0);
+    const TensorView mask = View(1);
+    const TensorView d_log_prob = View(2);
+    const Real type = CheckBernoulliMaskGradient("BernoulliMaskGradient", z, mask, d_log_prob);
+    void* const d_z = MakeLike(0, 0);
+    BernoulliMaskGradient(
+        type, z.data, mask.As<bool>(), d_log_prob.data, z.numel(), d_z, AtParallelFor);
+    return true;
+  });
 }
 
 void FillBernoulliMaskSchema(OpSchema& schema) {

@@ -1,17 +1,15 @@
 #pragma once
 
-#include "caffe2/core/operator.h"
-#include "operators/check.h"
+#include "operators/mask_operator.h"
 
 namespace caffe2 {
 namespace mask {
 
 // BernoulliMask(Z) -> mask, log_prob
-class BernoulliMaskOp final : public Operator<CPUContext> {
+class BernoulliMaskOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
   BernoulliMaskOp(const OperatorDef& def, Workspace* ws)
-      : Operator<CPUContext>(WithDistinctOutputs(def), ws) {}
+      : MaskOperator(WithDistinctOutputs(def), ws) {}
 
   bool RunOnDevice() override;
 
@@ -20,10 +18,9 @@ class BernoulliMaskOp final : public Operator<CPUContext> {
 };
 
 // BernoulliMaskGradient(Z, mask, d_log_prob) -> d_Z
-class BernoulliMaskGradientOp final : public Operator<CPUContext> {
+class BernoulliMaskGradientOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
-  using Operator<CPUContext>::Operator;
+  using MaskOperator::MaskOperator;
 
   bool RunOnDevice() override;
 };

@@ -1,55 +1,41 @@
 #include "operators/boolean_mask_jagged_op.h"
 
+#include "contracts/boolean_mask_jagged.h"
+#include "contracts/boolean_mask_lengths.h"
+#include "contracts/check.h"
 #include "kernels/boolean_mask.h"
-#include "kernels/boolean_mask_lengths.h"
 #include "operators/chunk_offsets.h"
 #include "operators/parallel.h"
-#include "operators/segment_lengths.h"
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
 
 bool BooleanMaskJaggedOp::RunOnDevice() {
-  const bool is_int32 = IsInt32("BooleanMaskJagged", Input(1));
-  return is_int32 ? DoRunWithType<int32_t>() : DoRunWithType<int64_t>();
+  return Checked([this] {
+    const bool is_int32 = IsInt32("BooleanMaskJagged", "lengths", View(1));
+    return is_int32 ? DoRunWithType<int32_t>() : DoRunWithType<int64_t>();
+  });
 }
 
 template <typename Index>
 bool BooleanMaskJaggedOp::DoRunWithType() {
-  const Tensor& values = Input(0);
-  const Tensor& lengths = Input(1);
-  const Tensor& mask = Input(2);
-  const bool* const keep = MaskData("BooleanMaskJagged", "mask", mask);
-  CAFFE_ENFORCE(
-      mask.dim() == 1, "BooleanMaskJagged: mask must have 1 dim, but is of shape ",
-      ShapeName(mask.sizes()), ".");
-  CheckLeadingDims("BooleanMaskJagged", "mask", mask.sizes(), "values", values.sizes());
-  CAFFE_ENFORCE(
-      IsPlain(values.dtype()),
-      "BooleanMaskJagged: values must be numbers or bool, but are of type ",
-      TypeName(values.dtype()), ".");
-  const int64_t n = mask.numel();
+  const TensorView values = View(0);
+  const TensorView lengths = View(1);
+  const RowMask mask = BindBooleanMaskJagged("BooleanMaskJagged", values, View(2));
   SegmentTable table;
-  CheckSegmentLengths<Index>("BooleanMaskJagged", lengths, n, &table);
-  const void* const from = values.raw_data();
-  Offsets offsets = OffsetsFor(n);
-  Tensor* const masked_lengths = Output(1, lengths.sizes(), at::dtype<Index>());
-  // Counting the segments also tells where each chunk's rows go.
+  CheckSegmentLengths<Index>("BooleanMaskJagged", lengths, mask.entries, &table, AtParallelFor);
+  Offsets offsets = OffsetsFor(mask.entries);
+  auto* const counts = static_cast<Index*>(MakeLike(1, 1));
+  // Counting the segments also gives where the rows of each chunk go.
   const int64_t kept = CountTrueInSegments(
-      keep, n, lengths.data<Index>(), lengths.numel(), table, masked_lengths->mutable_data<Index>(),
-      offsets.data(), AtParallelFor);
-
-  std::vector<int64_t> sizes = values.sizes().vec();
-  sizes[0] = kept;
-  const int64_t row_bytes =
-      RowBytes(kept, Product(values.sizes(), 1, values.dim()), values.dtype());
-  Tensor* const masked_values = Output(0);
-  masked_values->Resize(sizes);
-  CompressRows(
-      keep, n, offsets.data(), row_bytes, from, masked_values->raw_mutable_data(values.dtype()),
+      mask.keep, mask.entries, lengths.As<Index>(), lengths.numel(), table, counts, offsets.data(),
       AtParallelFor);
+  void* const masked = Make(0, MaskedSizes(mask, kept), Input(0).dtype());
+  CompressRows(
+      mask.keep, mask.entries, offsets.data(), RowBytes(kept, mask.row, values.element_bytes),
+      values.data, masked, AtParallelFor);
   return true;
 }
 

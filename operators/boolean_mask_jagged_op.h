@@ -1,17 +1,15 @@
 #pragma once
 
-#include "caffe2/core/operator.h"
-#include "operators/check.h"
+#include "operators/mask_operator.h"
 
 namespace caffe2 {
 namespace mask {
 
 // BooleanMaskJagged(values, lengths, mask) -> masked_values, masked_lengths
-class BooleanMaskJaggedOp final : public Operator<CPUContext> {
+class BooleanMaskJaggedOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
   BooleanMaskJaggedOp(const OperatorDef& def, Workspace* ws)
-      : Operator<CPUContext>(WithDistinctOutputs(def), ws) {}
+      : MaskOperator(WithDistinctOutputs(def), ws) {}
 
   bool RunOnDevice() override;
 

@@ -1,58 +1,37 @@
 #include "operators/boolean_mask_lengths_op.h"
 
-#include <limits>
-
 #include "kernels/boolean_mask_lengths.h"
 #include "operators/parallel.h"
-#include "operators/segment_lengths.h"
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
 
 bool BooleanMaskLengthsOp::RunOnDevice() {
-  const Tensor& lengths = Input(0);
-  const Tensor& mask = Input(1);
-  MaskData("BooleanMaskLengths", "mask", mask);
-  CAFFE_ENFORCE(
-      mask.dim() >= 1, "BooleanMaskLengths: mask must have at least one dim, but is of shape [].");
-  if (mask.dim() > 1) {
-    const bool is_int64 = lengths.dtype().Match<int64_t>();
-    return is_int64 ? CountRows<int64_t>(lengths, mask) : CountRows<int32_t>(lengths, mask);
+  return Checked([this] {
+    const CountedMask counted = BindBooleanMaskLengths("BooleanMaskLengths", Shape(0), View(1));
+    return counted.type == ElementType::kInt32 ? DoRunWithType<int32_t>(counted)
+                                               : DoRunWithType<int64_t>(counted);
+  });
+}
+
+template <typename Index>
+bool BooleanMaskLengthsOp::DoRunWithType(const CountedMask& counted) {
+  const TypeMeta type = TypeMeta::Make<Index>();
+  if (counted.by_rows) {
+    const Sizes rows = SizesOf(1).First(1);
+    CountTrueInRows(
+        counted.mask, rows[0], counted.columns, static_cast<Index*>(Make(0, rows, type)),
+        AtParallelFor);
+    return true;
   }
-  const bool is_int32 = IsInt32("BooleanMaskLengths", lengths);
-  return is_int32 ? CountSegments<int32_t>(lengths, mask) : CountSegments<int64_t>(lengths, mask);
-}
-
-template <typename Index>
-bool BooleanMaskLengthsOp::CountSegments(const Tensor& lengths, const Tensor& mask) {
+  const TensorView lengths = View(0);
   SegmentTable table;
-  CheckSegmentLengths<Index>("BooleanMaskLengths", lengths, mask.numel(), &table);
-  Tensor* const counts = Output(0, lengths.sizes(), at::dtype<Index>());
+  CheckSegmentLengths<Index>("BooleanMaskLengths", lengths, counted.columns, &table, AtParallelFor);
   CountTrueInSegments(
-      mask.data<bool>(), mask.numel(), lengths.data<Index>(), lengths.numel(), table,
-      counts->mutable_data<Index>(), /*offsets=*/nullptr, AtParallelFor);
-  return true;
-}
-
-template <typename Index>
-bool BooleanMaskLengthsOp::CountRows(const Tensor& rows, const Tensor& mask) {
-  CAFFE_ENFORCE(
-      rows.dim() >= 1 && rows.size(0) == mask.size(0),
-      "BooleanMaskLengths: with a mask of 2 or more dims, input 0 must have the mask's first dim, "
-      "but is of shape ",
-      ShapeName(rows.sizes()), " and mask of shape ", ShapeName(mask.sizes()), ".");
-  const int64_t columns = Product(mask.sizes(), 1, mask.dim());
-  CAFFE_ENFORCE(
-      columns <= int64_t{std::numeric_limits<Index>::max()},
-      "BooleanMaskLengths: a row of mask has ", columns,
-      " entries, more than int32 counts; give an int64 input 0.");
-  // Rows without entries take no memory, so that there may be more than counts have room for.
-  CheckOutputSize("BooleanMaskLengths", "masked_lengths", {mask.size(0)}, TypeMeta::Make<Index>());
-  Tensor* const counts = Output(0, {mask.size(0)}, at::dtype<Index>());
-  CountTrueInRows(
-      mask.data<bool>(), mask.size(0), columns, counts->mutable_data<Index>(), AtParallelFor);
+      counted.mask, counted.columns, lengths.As<Index>(), lengths.numel(), table,
+      static_cast<Index*>(Make(0, lengths.sizes, type)), /*offsets=*/nullptr, AtParallelFor);
   return true;
 }
 
@@ -63,14 +42,9 @@ void FillBooleanMaskLengthsSchema(OpSchema& schema) {
         std::vector<TensorShape> out(1);
         out[0].set_data_type(
             in[0].data_type() == TensorProto::INT64 ? TensorProto::INT64 : TensorProto::INT32);
-        // With a mask of rows the mask tells, else the lengths; either may be known alone.
-        const bool rows = !in[1].unknown_shape() && in[1].dims_size() > 1;
-        const TensorShape& told = rows ? in[1] : in[0];
-        if (told.unknown_shape() || told.dims_size() == 0) {
-          out[0].set_unknown_shape(true);
-        } else {
-          out[0].add_dims(told.dims(0));
-        }
+        // What is unknown has no dims; either input may be known alone.
+        SetDims(MaskedLengthsSizes(DimsOf(in[0]), DimsOf(in[1])), &out[0]);
+        out[0].set_unknown_shape(out[0].dims_size() == 0);
         return out;
       })
       .SetDoc(R"DOC(

@@ -1,24 +1,21 @@
 #pragma once
 
-#include "caffe2/core/operator.h"
+#include "contracts/boolean_mask_lengths.h"
+#include "operators/mask_operator.h"
 
 namespace caffe2 {
 namespace mask {
 
 // BooleanMaskLengths(lengths, mask) -> masked_lengths
-class BooleanMaskLengthsOp final : public Operator<CPUContext> {
+class BooleanMaskLengthsOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
-  using Operator<CPUContext>::Operator;
+  using MaskOperator::MaskOperator;
 
   bool RunOnDevice() override;
 
- private:
   // Index: the type of masked_lengths, and of lengths that are not rows.
   template <typename Index>
-  bool CountSegments(const Tensor& lengths, const Tensor& mask);
-  template <typename Index>
-  bool CountRows(const Tensor& rows, const Tensor& mask);
+  bool DoRunWithType(const caffe2op_mask::CountedMask& counted);
 };
 
 void FillBooleanMaskLengthsSchema(OpSchema& schema);

@@ -1,150 +1,113 @@
 #include "operators/boolean_mask_op.h"
 
-#include <ATen/core/DimVector.h>
-
+#include "contracts/broadcast.h"
+#include "contracts/check.h"
 #include "kernels/boolean_mask.h"
 #include "kernels/boolean_unmask.h"
-#include "kernels/chunk.h"
-#include "kernels/fill.h"
 #include "kernels/masked_fill.h"
-#include "operators/check.h"
+#include "operators/arguments.h"
 #include "operators/chunk_offsets.h"
-#include "operators/element_types.h"
 #include "operators/parallel.h"
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
+
+namespace {
+
+Number ReadFill(const OperatorDef& def, bool keep_shape) {
+  const std::optional<Number> fill_val = Arguments(def).OptionalNumber("fill_val");
+  Checked([&] { CheckBooleanMaskOptions("BooleanMask", keep_shape, fill_val.has_value()); });
+  return fill_val.value_or(RealNumber(0));
+}
+
+}  // namespace
 
 BooleanMaskOp::BooleanMaskOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
+    : MaskOperator(WithDistinctOutputs(def), ws),
       keep_shape_(Arguments(def).Bool("keep_shape", false)),
-      fill_val_(Arguments(def).Float("fill_val", 0.0F)) {
+      fill_val_(ReadFill(def, keep_shape_)) {
   CAFFE_ENFORCE(
       !keep_shape_ || def.output_size() == 1,
       "BooleanMask: with keep_shape there is 1 output, masked, but ", def.output_size(),
       " are named; indices go with compaction only.");
-  CAFFE_ENFORCE(
-      keep_shape_ || !Arguments(def).Has("fill_val"),
-      "BooleanMask: argument fill_val goes with keep_shape = 1, but keep_shape is 0.");
 }
 
 bool BooleanMaskOp::RunOnDevice() {
-  const Tensor& data = Input(0);
-  const Tensor& mask = Input(1);
-  MaskData("BooleanMask", "mask", mask);
-  CheckLeadingDims("BooleanMask", "mask", mask.sizes(), "data", data.sizes());
-  return keep_shape_ ? DispatchAny(this, data) : Compact(data, mask);
+  return Checked([this] { return keep_shape_ ? KeepShape() : Compact(); });
 }
 
-bool BooleanMaskOp::Compact(const Tensor& data, const Tensor& mask) {
+bool BooleanMaskOp::KeepShape() {
+  const TensorView data = View(0);
+  const TensorView mask = View(1);
+  const RowMask rows = BindBooleanMask("BooleanMask", data, mask);
+  const uint64_t fill = BooleanMaskFill("BooleanMask", fill_val_, data);
+  MaskedFill(
+      rows.keep, BroadcastLeading(data.sizes, mask.sizes), data.element_bytes, data.data, fill,
+      MakeLike(0, 0), AtParallelFor);
+  return true;
+}
+
+bool BooleanMaskOp::Compact() {
+  const TensorView data = View(0);
+  const RowMask mask = BindBooleanMask("BooleanMask", data, View(1));
   CAFFE_ENFORCE(
       !IsInputOutputAlias(0, 0),
       "BooleanMask: masked must not be data itself unless keep_shape is 1.");
-  const TypeMeta type = data.dtype();
-  const void* const from = data.raw_data();
-  const bool* const keep = mask.data<bool>();
-  const int64_t n = mask.numel();
-  Offsets offsets = OffsetsFor(n);
-  const int64_t kept = ChunkOffsets(keep, n, offsets.data(), AtParallelFor);
-
-  at::DimVector sizes(data.sizes().slice(static_cast<size_t>(mask.dim() - 1)));
-  sizes[0] = kept;
-  const int64_t row = Product(sizes, 1, static_cast<int64_t>(sizes.size()));
-  Tensor* const masked = Output(0);
-  masked->Resize(at::IntArrayRef(sizes));
-  void* const to = masked->raw_mutable_data(type);
-  const int64_t row_bytes = RowBytes(kept, row, type);
-  if (IsPlain(type)) {
-    CompressRows(keep, n, offsets.data(), row_bytes, from, to, AtParallelFor);
+  Offsets offsets = OffsetsFor(mask.entries);
+  const int64_t kept = ChunkOffsets(mask.keep, mask.entries, offsets.data(), AtParallelFor);
+  const TypeMeta type = Input(0).dtype();
+  void* const to = Make(0, MaskedSizes(mask, kept), type);
+  const int64_t row_bytes = RowBytes(kept, mask.row, data.element_bytes);
+  if (data.is_plain) {
+    CompressRows(mask.keep, mask.entries, offsets.data(), row_bytes, data.data, to, AtParallelFor);
   } else {
-    const auto* const bytes = reinterpret_cast<const uint8_t*>(keep);
+    const auto* const bytes = reinterpret_cast<const uint8_t*>(mask.keep);
     int64_t written = 0;
-    for (int64_t i = 0; i < n; ++i) {
+    for (int64_t i = 0; i < mask.entries; ++i) {
       if (bytes[i] == 0) continue;
       context_.CopyItemsSameDevice(
-          type, static_cast<size_t>(row), static_cast<const char*>(from) + i * row_bytes,
+          type, static_cast<size_t>(Product(mask.row)), data.As<char>() + i * row_bytes,
           static_cast<char*>(to) + written++ * row_bytes);
     }
   }
   if (OutputSize() == 2) {
-    Tensor* const indices = Output(1, {kept}, at::dtype<int64_t>());
-    CompressIndices(keep, n, offsets.data(), indices->mutable_data<int64_t>(), AtParallelFor);
+    auto* const indices = static_cast<int64_t*>(Make(1, Dims{kept}, TypeMeta::Make<int64_t>()));
+    CompressIndices(mask.keep, mask.entries, offsets.data(), indices, AtParallelFor);
   }
   return true;
-}
-
-template <typename T>
-bool BooleanMaskOp::DoRunWithType() {
-  const Tensor& data = Input(0);
-  const Tensor& mask = Input(1);
-  const uint64_t fill = FillPattern(ConvertFill<T>("BooleanMask", fill_val_));
-  const T* const from = data.data<T>();
-  Tensor* const masked = Output(0, data.sizes(), at::dtype<T>());
-  const MaskBroadcast shape(data.sizes().data(), data.dim(), mask.sizes().data(), mask.dim());
-  MaskedFill(
-      mask.data<bool>(), shape, sizeof(T), from, fill, masked->mutable_data<T>(), AtParallelFor);
-  return true;
-}
-
-bool BooleanMaskOp::DoRunWithOtherType() {
-  CAFFE_THROW(
-      "BooleanMask: with keep_shape data must be a number or bool, but is of type ",
-      TypeName(Input(0).dtype()), ".");
 }
 
 BooleanMaskGradientOp::BooleanMaskGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), keep_shape_(Arguments(def).Bool("keep_shape", false)) {}
+    : MaskOperator(def, ws), keep_shape_(Arguments(def).Bool("keep_shape", false)) {}
+
+bool BooleanMaskGradientOp::RunOnDevice() {
+  return Checked([this] { return Expand(); });
+}
 
 // What is not kept gets zeros, which every type has alike: rows move as bytes.
-bool BooleanMaskGradientOp::RunOnDevice() {
-  const Tensor& mask = Input(0);
-  const Tensor& d_masked = Input(1);
-  const TypeMeta type = d_masked.dtype();
-  CAFFE_ENFORCE(
-      IsPlain(type), "BooleanMaskGradient: d_masked must be a number or bool, but is of type ",
-      TypeName(type), ".");
-  const bool* const keep = MaskData("BooleanMaskGradient", "mask", mask);
-  const at::IntArrayRef mask_sizes = mask.sizes();
-  const at::IntArrayRef masked_sizes = d_masked.sizes();
-  const void* const from = d_masked.raw_data();
+bool BooleanMaskGradientOp::Expand() {
+  const TensorView mask = View(0);
+  const TensorView d_masked = View(1);
+  const RowMask rows = BindBooleanMaskGradient("BooleanMaskGradient", mask, d_masked, keep_shape_);
   if (keep_shape_) {
-    CheckLeadingDims("BooleanMaskGradient", "mask", mask_sizes, "d_masked", masked_sizes);
-    Tensor* const d_data = Output(0);
-    d_data->ResizeLike(d_masked);
-    const MaskBroadcast shape(masked_sizes.data(), d_masked.dim(), mask_sizes.data(), mask.dim());
     MaskedFill(
-        keep, shape, static_cast<int64_t>(type.itemsize()), from, 0, d_data->raw_mutable_data(type),
-        AtParallelFor);
+        rows.keep, BroadcastLeading(d_masked.sizes, mask.sizes), d_masked.element_bytes,
+        d_masked.data, 0, MakeLike(0, 1), AtParallelFor);
     return true;
   }
   CAFFE_ENFORCE(
-      !mask_sizes.empty(),
-      "BooleanMaskGradient: mask must have at least one dim, but is of shape [].");
-  CAFFE_ENFORCE(
-      !masked_sizes.empty(),
-      "BooleanMaskGradient: d_masked must have at least one dim, but is of shape [].");
-  CAFFE_ENFORCE(
       !IsInputOutputAlias(1, 0),
       "BooleanMaskGradient: d_data must not be d_masked itself unless keep_shape is 1.");
-  const int64_t n = mask.numel();
-  Offsets offsets = OffsetsFor(n);
-  MaskedRows masked{keep, false, offsets.data(), 0};
-  CountOwned(&masked, 1, n, AtParallelFor);
-  CAFFE_ENFORCE(
-      masked_sizes[0] == masked.owned,
-      "BooleanMaskGradient: d_masked must have one row for each of the ", masked.owned,
-      " True of mask, but is of shape ", ShapeName(masked_sizes), ".");
-  at::DimVector sizes(mask_sizes);
-  sizes.append(masked_sizes.begin() + 1, masked_sizes.end());
-  CheckOutputSize("BooleanMaskGradient", "d_data", sizes, type);
-  const int64_t row = Product(masked_sizes, 1, d_masked.dim());
-  Tensor* const d_data = Output(0);
-  d_data->Resize(at::IntArrayRef(sizes));
+  Offsets offsets = OffsetsFor(rows.entries);
+  MaskedRows masked{rows.keep, false, offsets.data(), 0};
+  CountOwned(&masked, 1, rows.entries, AtParallelFor);
+  const Dims sizes = BooleanMaskGradientSizes("BooleanMaskGradient", mask, d_masked, masked.owned);
+  void* const d_data = Make(0, sizes, Input(1).dtype());
   ExpandRows(
-      &masked, 1, n, RowBytes(n, row, type), &from, 0, d_data->raw_mutable_data(type),
-      AtParallelFor);
+      &masked, 1, rows.entries, RowBytes(rows.entries, rows.row, d_masked.element_bytes),
+      &d_masked.data, 0, d_data, AtParallelFor);
   return true;
 }
 

@@ -1,41 +1,37 @@
 #pragma once
 
-#include "caffe2/core/operator.h"
-#include "operators/arguments.h"
+#include "contracts/boolean_mask.h"
+#include "operators/mask_operator.h"
 
 namespace caffe2 {
 namespace mask {
 
 // BooleanMask(data, mask) -> masked [, indices]
-class BooleanMaskOp final : public Operator<CPUContext> {
+class BooleanMaskOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
   BooleanMaskOp(const OperatorDef& def, Workspace* ws);
 
   bool RunOnDevice() override;
 
-  // With keep_shape: T is what the fill value becomes.
-  template <typename T>
-  bool DoRunWithType();
-  bool DoRunWithOtherType();
-
  private:
-  // Without: rows move as bytes, or by their own copy where they are not plain.
-  bool Compact(const Tensor& data, const Tensor& mask);
+  bool KeepShape();
+  // Rows move as bytes, or by their own copy where they are not plain.
+  bool Compact();
 
   const bool keep_shape_;
-  const Number fill_val_;
+  const caffe2op_mask::Number fill_val_;
 };
 
 // BooleanMaskGradient(mask, d_masked) -> d_data
-class BooleanMaskGradientOp final : public Operator<CPUContext> {
+class BooleanMaskGradientOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
   BooleanMaskGradientOp(const OperatorDef& def, Workspace* ws);
 
   bool RunOnDevice() override;
 
  private:
+  bool Expand();
+
   const bool keep_shape_;
 };
 

@@ -1,24 +1,34 @@
 #include "operators/gate_op.h"
 
-#include <utility>
-
+#include "contracts/check.h"
 #include "kernels/fill.h"
 #include "operators/arguments.h"
-#include "operators/check.h"
-#include "operators/gate_kind.h"
 #include "operators/parallel.h"
-#include "operators/real.h"
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
+
+GateOptions ReadGateOptions(const OperatorDef& def) {
+  const Arguments arguments(def);
+  GateOptions options;
+  options.kind = arguments.String("kind", "sigmoid");
+  options.is_test = MayDrawNoise(options.kind) && arguments.Bool("is_test", false);
+  options.clip = arguments.OptionalNumber("clip");
+  options.beta = arguments.OptionalNumber("beta");
+  options.gamma = arguments.OptionalNumber("gamma");
+  options.zeta = arguments.OptionalNumber("zeta");
+  options.tau = arguments.OptionalNumber("tau");
+  options.hard = arguments.OptionalBool("hard");
+  return options;
+}
 
 namespace {
 
-GateFunction ReadFunction(const OperatorDef& def) {
-  return ReadGateFunction(
-      def, {"sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete", "gumbel_softmax"});
+GateFunction ReadGate(const OperatorDef& def) {
+  const GateOptions options = ReadGateOptions(def);
+  return Checked([&] { return ReadGateFunction(def.type().c_str(), options, kGateKinds); });
 }
 
 bool TakesThreshold(const GateFunction& function) {
@@ -28,40 +38,42 @@ bool TakesThreshold(const GateFunction& function) {
 }  // namespace
 
 GateOp::GateOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws), function_(ReadFunction(def)) {
+    : MaskOperator(WithDistinctOutputs(def), ws), function_(ReadGate(def)) {
   CAFFE_ENFORCE(
       def.input_size() == 2 || TakesThreshold(function_),
       "Gate: there must be 2 inputs (X, Z), since a threshold goes with kind = relu, but there are "
       "3.");
   CAFFE_ENFORCE(
-      def.output_size() <= 2 || MayDrawNoise(def),
+      def.output_size() <= 2 || MayDrawNoise(Arguments(def).String("kind", "sigmoid")),
       "Gate: there must be at most 2 outputs (Y, G), since noise goes with kind = hard_concrete or "
       "gumbel_softmax, but there are 3.");
 }
 
 bool GateOp::RunOnDevice() {
-  const Tensor& x = Input(0);
-  const Tensor& z = Input(1);
-  const Tensor* const threshold = InputSize() > 2 ? &Input(2) : nullptr;
-  const GateTensors tensors = ReadGateTensors("Gate", x, "X", nullptr, "", z, threshold);
-  if (function_.noisy) function_.noise = {context_.RandSeed(), run_++};
-  void* const y = Output(0, x.sizes(), at::dtype(x.dtype()))->raw_mutable_data(x.dtype());
-  void* g = nullptr;
-  if (OutputSize() > 1) {
-    g = Output(1, z.sizes(), at::dtype(z.dtype()))->raw_mutable_data(z.dtype());
-  }
-  if (OutputSize() > 2) {
-    auto* const noise = Output(2, {2}, at::dtype<int64_t>())->mutable_data<int64_t>();
-    noise[0] = function_.noise.seed;
-    noise[1] = static_cast<int64_t>(function_.noise.run);
-  }
-  Gate(function_, tensors, y, g, &scratch_, AtParallelFor);
-  return true;
+  return Checked([this] {
+    const TensorView x = View(0);
+    const TensorView z = View(1);
+    GateInputs inputs{&x, &z};
+    TensorView threshold;
+    if (InputSize() > 2) threshold = View(2);
+    if (InputSize() > 2) inputs.threshold = &threshold;
+    const GateTensors tensors = BindGate("Gate", inputs);
+    if (function_.noisy) function_.noise = {context_.RandSeed(), run_++};
+    void* const y = MakeLike(0, 0);
+    void* const g = OutputSize() > 1 ? MakeLike(1, 1) : nullptr;
+    if (OutputSize() > 2) {
+      auto* const noise = static_cast<int64_t*>(Make(2, Dims{2}, TypeMeta::Make<int64_t>()));
+      noise[0] = function_.noise.seed;
+      noise[1] = static_cast<int64_t>(function_.noise.run);
+    }
+    Gate(function_, tensors, y, g, AtParallelFor);
+    return true;
+  });
 }
 
 GateGradientOp::GateGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
-      function_(ReadFunction(def)),
+    : MaskOperator(WithDistinctOutputs(def), ws),
+      function_(ReadGate(def)),
       has_threshold_(def.output_size() > 2),
       has_d_y_(Arguments(def).Bool("has_d_y", true)) {
   CAFFE_ENFORCE(
@@ -77,46 +89,39 @@ GateGradientOp::GateGradientOp(const OperatorDef& def, Workspace* ws)
 }
 
 bool GateGradientOp::RunOnDevice() {
-  const Tensor& x = Input(0);
-  const Tensor& z = Input(1);
-  int next = 2;
-  const Tensor* const threshold = has_threshold_ ? &Input(next++) : nullptr;
-  GateTensors tensors = ReadGateTensors("GateGradient", x, "X", nullptr, "", z, threshold);
-  if (function_.noisy) {
-    const Tensor& noise = Input(next++);
-    CAFFE_ENFORCE(
-        noise.dtype().Match<int64_t>() && noise.dim() == 1 && noise.size(0) == 2,
-        "GateGradient: noise must be of type int64 and of shape [2], but is of type ",
-        TypeName(noise.dtype()), " and of shape ", ShapeName(noise.sizes()), ".");
-    const auto* const drawn = noise.data<int64_t>();
-    function_.noise = {static_cast<uint32_t>(drawn[0]), static_cast<uint64_t>(drawn[1])};
-  }
-  GateGradients gradients{};
-  if (has_d_y_) {
-    const Tensor& d_y = Input(next++);
-    CheckSame("GateGradient", "d_Y", d_y, "X", x);
-    gradients.d_y = d_y.raw_data();
-  }
-  if (next < InputSize()) {
-    CheckSame("GateGradient", "d_G", Input(next), "Z", z);
-    gradients.d_g = Input(next).raw_data();
-  }
-  const auto make = [this](int i, const Tensor& like) {
-    return Output(i, like.sizes(), at::dtype(like.dtype()))->raw_mutable_data(like.dtype());
-  };
-  gradients.d_x = make(0, x);
-  gradients.d_z = make(1, z);
-  if (threshold != nullptr) gradients.d_threshold = make(2, *threshold);
-  if (!has_d_y_) {
-    // What X is does not matter to G.
-    FillSpan(0, static_cast<int64_t>(x.nbytes()), static_cast<uint8_t*>(gradients.d_x));
-    gradients.d_x = nullptr;
-    gradients.d_y = std::exchange(gradients.d_g, nullptr);
-    tensors.x = nullptr;
-    tensors.size = tensors.gate_size;
-  }
-  GateGradient(function_, tensors, gradients, &scratch_, AtParallelFor);
-  return true;
+  return Checked([this] {
+    const TensorView x = View(0);
+    const TensorView z = View(1);
+    GateInputs inputs{&x, &z};
+    int next = 2;
+    TensorView threshold;
+    if (has_threshold_) {
+      threshold = View(next++);
+      inputs.threshold = &threshold;
+    }
+    const GateTensors tensors = BindGate("GateGradient", inputs);
+    if (function_.noisy) function_.noise = NoiseOf("GateGradient", View(next++));
+    GateGradients gradients{};
+    if (has_d_y_) {
+      const TensorView d_y = View(next++);
+      CheckSame("GateGradient", "d_Y", d_y, "X", x);
+      gradients.d_y = d_y.data;
+    }
+    if (next < InputSize()) {
+      const TensorView d_g = View(next);
+      CheckSame("GateGradient", "d_G", d_g, "Z", z);
+      gradients.d_g = d_g.data;
+    }
+    gradients.d_x = MakeLike(0, 0);
+    gradients.d_z = MakeLike(1, 1);
+    if (has_threshold_) gradients.d_threshold = MakeLike(2, 2);
+    if (!has_d_y_) {
+      // What X is does not matter to G.
+      FillSpan(0, x.numel() * x.element_bytes, static_cast<uint8_t*>(gradients.d_x));
+    }
+    GateGradient(function_, tensors, gradients, AtParallelFor);
+    return true;
+  });
 }
 
 void FillGateSchema(OpSchema& schema) {

@@ -1,15 +1,17 @@
 #pragma once
 
-#include "caffe2/core/operator.h"
-#include "kernels/gate.h"
+#include "contracts/gate.h"
+#include "operators/mask_operator.h"
 
 namespace caffe2 {
 namespace mask {
 
+// The options of Gate and Highway.
+caffe2op_mask::GateOptions ReadGateOptions(const OperatorDef& def);
+
 // Gate(X, Z [, threshold]) -> Y [, G] [, noise]
-class GateOp final : public Operator<CPUContext> {
+class GateOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
   GateOp(const OperatorDef& def, Workspace* ws);
 
   bool RunOnDevice() override;
@@ -17,13 +19,11 @@ class GateOp final : public Operator<CPUContext> {
  private:
   caffe2op_mask::GateFunction function_;
   uint64_t run_ = 0;
-  caffe2op_mask::GateScratch scratch_;
 };
 
 // GateGradient(X, Z [, threshold] [, noise] [, d_Y] [, d_G]) -> d_X, d_Z [, d_threshold]
-class GateGradientOp final : public Operator<CPUContext> {
+class GateGradientOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
   GateGradientOp(const OperatorDef& def, Workspace* ws);
 
   bool RunOnDevice() override;
@@ -32,7 +32,6 @@ class GateGradientOp final : public Operator<CPUContext> {
   caffe2op_mask::GateFunction function_;
   const bool has_threshold_;
   const bool has_d_y_;
-  caffe2op_mask::GateScratch scratch_;
 };
 
 void FillGateSchema(OpSchema& schema);

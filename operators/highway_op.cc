@@ -1,55 +1,61 @@
 #include "operators/highway_op.h"
 
-#include "operators/check.h"
-#include "operators/gate_kind.h"
+#include "contracts/check.h"
+#include "contracts/gate.h"
+#include "operators/gate_op.h"
 #include "operators/parallel.h"
-#include "operators/real.h"
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
 
 namespace {
 
-// Kinds whose g stays in [0, 1] and draws nothing.
-GateFunction ReadHighwayFunction(const OperatorDef& def) {
-  return ReadGateFunction(def, {"sigmoid", "softmax", "hard"});
+GateFunction ReadHighway(const OperatorDef& def) {
+  const GateOptions options = ReadGateOptions(def);
+  return Checked([&] { return ReadGateFunction(def.type().c_str(), options, kHighwayKinds); });
+}
+
+GateTensors BindHighway(
+    const char* op, const TensorView& h, const TensorView& x, const TensorView& z) {
+  GateInputs inputs{&h, &z};
+  inputs.x_name = "H";
+  inputs.carry = &x;
+  inputs.carry_name = "X";
+  return BindGate(op, inputs);
 }
 
 }  // namespace
 
 HighwayOp::HighwayOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), function_(ReadHighwayFunction(def)) {}
+    : MaskOperator(def, ws), function_(ReadHighway(def)) {}
 
 bool HighwayOp::RunOnDevice() {
-  const Tensor& h = Input(0);
-  const GateTensors tensors = ReadGateTensors("Highway", h, "H", &Input(1), "X", Input(2), nullptr);
-  void* const y = Output(0, h.sizes(), at::dtype(h.dtype()))->raw_mutable_data(h.dtype());
-  Gate(function_, tensors, y, nullptr, &scratch_, AtParallelFor);
-  return true;
+  return Checked([this] {
+    const GateTensors tensors = BindHighway("Highway", View(0), View(1), View(2));
+    Gate(function_, tensors, MakeLike(0, 0), nullptr, AtParallelFor);
+    return true;
+  });
 }
 
 HighwayGradientOp::HighwayGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws), function_(ReadHighwayFunction(def)) {}
+    : MaskOperator(WithDistinctOutputs(def), ws), function_(ReadHighway(def)) {}
 
 bool HighwayGradientOp::RunOnDevice() {
-  const Tensor& h = Input(0);
-  const Tensor& z = Input(2);
-  const Tensor& d_y = Input(3);
-  const GateTensors tensors =
-      ReadGateTensors("HighwayGradient", h, "H", &Input(1), "X", z, nullptr);
-  CheckSame("HighwayGradient", "d_Y", d_y, "H", h);
-  const auto make = [this](int i, const Tensor& like) {
-    return Output(i, like.sizes(), at::dtype(like.dtype()))->raw_mutable_data(like.dtype());
-  };
-  GateGradients gradients{};
-  gradients.d_y = d_y.raw_data();
-  gradients.d_x = make(0, h);
-  gradients.d_carry = make(1, h);
-  gradients.d_z = make(2, z);
-  GateGradient(function_, tensors, gradients, &scratch_, AtParallelFor);
-  return true;
+  return Checked([this] {
+    const TensorView h = View(0);
+    const TensorView d_y = View(3);
+    const GateTensors tensors = BindHighway("HighwayGradient", h, View(1), View(2));
+    CheckSame("HighwayGradient", "d_Y", d_y, "H", h);
+    GateGradients gradients{};
+    gradients.d_y = d_y.data;
+    gradients.d_x = MakeLike(0, 0);
+    gradients.d_carry = MakeLike(1, 0);
+    gradients.d_z = MakeLike(2, 2);
+    GateGradient(function_, tensors, gradients, AtParallelFor);
+    return true;
+  });
 }
 
 void FillHighwaySchema(OpSchema& schema) {

@@ -1,35 +1,31 @@
 #pragma once
 
-#include "caffe2/core/operator.h"
 #include "kernels/gate.h"
+#include "operators/mask_operator.h"
 
 namespace caffe2 {
 namespace mask {
 
 // Highway(H, X, Z) -> Y
-class HighwayOp final : public Operator<CPUContext> {
+class HighwayOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
   HighwayOp(const OperatorDef& def, Workspace* ws);
 
   bool RunOnDevice() override;
 
  private:
   const caffe2op_mask::GateFunction function_;
-  caffe2op_mask::GateScratch scratch_;
 };
 
 // HighwayGradient(H, X, Z, d_Y) -> d_H, d_X, d_Z
-class HighwayGradientOp final : public Operator<CPUContext> {
+class HighwayGradientOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
   HighwayGradientOp(const OperatorDef& def, Workspace* ws);
 
   bool RunOnDevice() override;
 
  private:
   const caffe2op_mask::GateFunction function_;
-  caffe2op_mask::GateScratch scratch_;
 };
 
 void FillHighwaySchema(OpSchema& schema);

@@ -1,164 +1,57 @@
 #include "operators/masked_attention_op.h"
 
-#include <algorithm>
-#include <cmath>
 #include <string>
 
-#include "operators/check.h"
-#include "operators/element_types.h"
+#include "operators/arguments.h"
 #include "operators/parallel.h"
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
 
 namespace {
 
-constexpr const char* kScores = "the scores";
-
-// Throws unless `tensor` is of the sizes that are told, of which -1 is any, and of
-// the type of Q.
-void CheckSizes(
-    const std::string& op, const char* name, const Tensor& tensor, const Tensor& q,
-    const std::vector<int64_t>& sizes, const char* meaning) {
-  bool fits = tensor.dim() == static_cast<int>(sizes.size());
-  for (size_t d = 0; fits && d < sizes.size(); ++d) {
-    fits = sizes[d] == -1 || sizes[d] == tensor.size(static_cast<int>(d));
-  }
-  CAFFE_ENFORCE(
-      fits, op, ": ", name, " must be of shape ", meaning, ", but is of shape ",
-      ShapeName(tensor.sizes()), " where Q is of shape ", ShapeName(q.sizes()), ".");
-  CheckSameType(op.c_str(), name, tensor, "Q", q);
+AttentionContract ReadAttention(const OperatorDef& def, const char* op) {
+  const Arguments arguments(def);
+  AttentionOptions options;
+  options.scores = ReadScoreOptions(def);
+  options.softcap = arguments.OptionalNumber("softcap").value_or(options.softcap);
+  options.align = arguments.String("align", "top_left");
+  return Checked([&] { return AttentionContract(op, options); });
 }
 
 }  // namespace
 
-AttentionInputs::AttentionInputs(const OperatorDef& def)
-    : type_(def.type()),
-      scores_(def),
-      has_scale_(Arguments(def).Has("scale")),
-      scale_(Arguments(def).Float("scale", 1.0F).AsDouble()),
-      softcap_(Arguments(def).Float("softcap", 0.0F).AsDouble()) {
-  const std::string align = Arguments(def).String("align", "top_left");
-  CAFFE_ENFORCE(
-      align == "top_left" || align == "bottom_right", type_,
-      ": argument align must be top_left or bottom_right, but is '", align, "'.");
-  CAFFE_ENFORCE(
-      softcap_ >= 0 && std::isfinite(softcap_), type_,
-      ": argument softcap must be a number of at least 0, but is ", ToString(softcap_), ".");
-  bottom_right_ = align == "bottom_right";
-}
-
-// How far the queries stand from their own index: so that the last stands on the
-// last key.
-std::vector<int64_t> AttentionInputs::Shifts(
-    const Tensor* lengths, int64_t queries, int64_t keys) const {
-  if (!bottom_right_) return {};
-  if (lengths == nullptr) return {keys - queries};
-  std::vector<int64_t> shifts(static_cast<size_t>(lengths->numel()));
-  for (size_t i = 0; i < shifts.size(); ++i) {
-    const int64_t length =
-        lengths->IsType<int32_t>() ? lengths->data<int32_t>()[i] : lengths->data<int64_t>()[i];
-    shifts[i] = std::clamp<int64_t>(length, 0, keys) - queries;
-  }
-  return shifts;
-}
-
-template <typename T>
-void AttentionInputs::Fill(const Tensor& q, const Tensor& k, const Tensor& v, Bound* bound) const {
-  CAFFE_ENFORCE(
-      q.dim() == 4 || q.dim() == 3, type_,
-      ": Q must be of shape [B, H, Lq, D] or [B, Lq, D], but is of shape ", ShapeName(q.sizes()),
-      ".");
-  // Without a dim of heads there is one of them, of Q as of K and V.
-  const bool has_heads = q.dim() == 4;
-  auto& in = bound->attention;
-  in.type = RealType(type_.c_str(), "Q", q);
-  in.batch = q.size(0);
-  in.heads = has_heads ? q.size(1) : 1;
-  in.queries = q.size(-2);
-  in.depth = q.size(-1);
-  std::vector<int64_t> sizes = q.sizes().vec();
-  if (has_heads) sizes[1] = -1;
-  sizes.end()[-2] = -1;
-  CheckSizes(type_, "K", k, q, sizes, has_heads ? "[B, Hkv, Lk, D]" : "[B, Lk, D]");
-  in.kv_heads = has_heads ? k.size(1) : 1;
-  in.keys = k.size(-2);
-  sizes = k.sizes().vec();
-  sizes.back() = -1;
-  CheckSizes(type_, "V", v, q, sizes, has_heads ? "[B, Hkv, Lk, Dv] of K" : "[B, Lk, Dv] of K");
-  in.value_depth = v.size(-1);
-  CAFFE_ENFORCE(
-      in.kv_heads == 0 ? in.heads == 0 : in.heads % in.kv_heads == 0, type_,
-      ": the heads of Q must be a multiple of those of K and V, but Q has ", in.heads,
-      " and K has ", in.kv_heads, ".");
-  sizes = q.sizes().vec();
-  sizes.back() = in.keys;  // those of the scores
-  bound->shifts = {};
-  in.mask = scores_.Mask(bound->tensors, kScores, sizes);
-  if (bottom_right_) {
-    bound->shifts = Shifts(bound->tensors.of_rows[kLengths], in.queries, in.keys);
-    in.mask = scores_.Mask(bound->tensors, kScores, sizes, bound->shifts);
-  }
-  in.bias = nullptr;
-  if (const Tensor* const bias = bound->tensors.bias) {
-    in.bias_rows = scores_.BiasRows(*bias, kScores, sizes, q.dtype());
-    in.bias = RealData<T>(*bias);
-  }
-  in.sinks = nullptr;
-  if (const Tensor* const sinks = bound->tensors.sinks) {
-    CheckSizes(type_, "sinks", *sinks, q, {in.heads}, has_heads ? "[H]" : "[1]");
-    in.sinks = RealData<T>(*sinks);
-  }
-  in.q = RealData<T>(q);
-  in.k = RealData<T>(k);
-  in.v = RealData<T>(v);
-  using W = Wide<typename KernelReal<T>::type>;
-  const double depth = static_cast<double>(std::max<int64_t>(in.depth, 1));
-  in.scale = NumberAs<W>(type_, "scale", has_scale_ ? scale_ : 1 / std::sqrt(depth));
-  in.softcap = NumberAs<W>(type_, "softcap", softcap_);
-  in.empty_row = scores_.empty_row();
-}
-
 MaskedAttentionOp::MaskedAttentionOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws), inputs_(def) {
-  inputs_.scores().CheckInputs(def, "Q, K, V", 3);
+    : ScoreOperator(WithDistinctOutputs(def), ws),
+      contract_(ReadAttention(def, "MaskedAttention")) {
+  CheckScoreInputs(def, contract_.scores(), "Q, K, V", 3);
 }
 
 bool MaskedAttentionOp::RunOnDevice() {
-  return DispatchReal(this, Input(0));
+  return Checked([this] { return Attend(); });
 }
 
-template <typename T>
-bool MaskedAttentionOp::DoRunWithType() {
-  const auto bound = inputs_.Bind<T>(this, 0, 3);
-  const auto& in = bound.attention;
-  using W = Wide<typename KernelReal<T>::type>;
-  std::vector<int64_t> sizes = Input(0).sizes().vec();
-  sizes.back() = in.value_depth;
-  const std::vector<int64_t> rows(sizes.begin(), sizes.end() - 1);
-  CheckOutputSize("MaskedAttention", "O", sizes, TypeMeta::Make<T>());
-  if (OutputSize() > 1) {
-    // With Dv = 0, O has no entries however many LSE has.
-    CheckOutputSize("MaskedAttention", "LSE", rows, TypeMeta::Make<W>());
-  }
-  Tensor* const o = Output(0, sizes, at::dtype<T>());
-  Tensor* const lse = OutputSize() > 1 ? Output(1, rows, at::dtype<W>()) : nullptr;
-  if (in.kv_heads == 0) return true;
-  MaskedAttention(
-      in, MutableRealData<T>(o), lse == nullptr ? nullptr : lse->template mutable_data<W>(),
-      at::get_num_threads(), AtParallelFor);
+bool MaskedAttentionOp::Attend() {
+  const TensorView q = View(0);
+  const TensorView v = View(2);
+  AttentionContract::Bound bound;
+  contract_.Bind(q, View(1), v, Views(contract_.scores(), 3), &bound);
+  const bool has_lse = OutputSize() > 1;
+  const Dims sizes = AttentionSizes(q.sizes, v.sizes);
+  contract_.CheckOutputs(q, sizes, has_lse);
+  void* const o = Make(0, sizes, Input(0).dtype());
+  void* lse = nullptr;
+  if (has_lse) lse = Make(1, LogSumExpSizes(sizes), MetaOf(WideOf(bound.attention.type)));
+  if (bound.attention.kv_heads == 0) return true;
+  MaskedAttention(bound.attention, o, lse, at::get_num_threads(), AtParallelFor);
   return true;
 }
 
-bool MaskedAttentionOp::DoRunWithOtherType() {
-  ThrowNotReal("MaskedAttention", "Q", Input(0));
-}
-
 MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
-      inputs_(def),
+    : ScoreOperator(WithDistinctOutputs(def), ws),
+      contract_(ReadAttention(def, "MaskedAttentionGradient")),
       has_outputs_(Arguments(def).Bool("has_outputs", true)),
       has_d_o_(Arguments(def).Bool("has_d_o", true)),
       has_d_lse_(Arguments(def).Bool("has_d_lse", false)),
@@ -166,86 +59,71 @@ MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Wor
   std::string names = has_outputs_ ? "O, LSE, " : "";
   if (has_d_o_) names += "dO, ";
   if (has_d_lse_) names += "dLSE, ";
-  inputs_.scores().CheckInputs(def, (names + "Q, K, V").c_str(), first_ + 3);
-  const int outputs =
-      3 + (inputs_.scores().has_bias() ? 1 : 0) + (inputs_.scores().has_sinks() ? 1 : 0);
+  CheckScoreInputs(def, contract_.scores(), (names + "Q, K, V").c_str(), first_ + 3);
+  const ScoreContract& scores = contract_.scores();
+  const int outputs = 3 + (scores.has_bias() ? 1 : 0) + (scores.has_sinks() ? 1 : 0);
   CAFFE_ENFORCE(
       def.output_size() == outputs, "MaskedAttentionGradient: by its arguments has_* it has ",
       outputs, " outputs, but there are ", def.output_size(), ".");
 }
 
 bool MaskedAttentionGradientOp::RunOnDevice() {
-  return DispatchReal(this, Input(first_));
+  return Checked([this] { return Gradient(); });
 }
 
-template <typename T>
-bool MaskedAttentionGradientOp::DoRunWithType() {
-  using W = Wide<typename KernelReal<T>::type>;
-  auto bound = inputs_.Bind<T>(this, first_, first_ + 3);
-  auto& in = bound.attention;
-  const Tensor& q = Input(first_);
-  const bool has_heads = q.dim() == 4;
-  std::vector<int64_t> sizes = q.sizes().vec();
-  sizes.back() = in.value_depth;
-  const std::vector<int64_t> rows(sizes.begin(), sizes.end() - 1);
-  const auto real_data = [&](const char* name, const Tensor& tensor) {
-    const char* const meaning = has_heads ? "[B, H, Lq, Dv]" : "[B, Lq, Dv]";
-    CheckSizes("MaskedAttentionGradient", name, tensor, q, sizes, meaning);
-    return RealData<T>(tensor);
-  };
-  const auto lse_data = [&](const char* name, const Tensor& lse) {
-    CAFFE_ENFORCE(
-        lse.IsType<W>() && lse.sizes() == at::IntArrayRef(rows), "MaskedAttentionGradient: ", name,
-        " must be of shape ", has_heads ? "[B, H, Lq]" : "[B, Lq]", " and type ",
-        TypeName(TypeMeta::Make<W>()), ", but is of shape ", ShapeName(lse.sizes()), " and type ",
-        TypeName(lse.dtype()), ".");
-    return lse.data<W>();
-  };
+// Sets an output to zeros.
+void MaskedAttentionGradientOp::Clear(int output) {
+  Tensor* const tensor = Output(output);
+  std::memset(tensor->raw_mutable_data(tensor->dtype()), 0, tensor->nbytes());
+}
+
+bool MaskedAttentionGradientOp::Gradient() {
+  const TensorView q = View(first_);
+  const TensorView v = View(first_ + 2);
+  AttentionContract::Bound bound;
+  const ScoreInputs inputs = Views(contract_.scores(), first_ + 3);
+  contract_.Bind(q, View(first_ + 1), v, inputs, &bound);
+  Attention& in = bound.attention;
+  const Dims sizes = AttentionSizes(q.sizes, v.sizes);
   AttentionOutputs outputs{};
   if (has_outputs_) {
-    outputs.o = real_data("O", Input(0));
-    outputs.lse = lse_data("LSE", Input(1));
+    outputs.o = contract_.OutputData("O", View(0), q, sizes);
+    outputs.lse = contract_.LogSumExpData("LSE", View(1), q, sizes);
   }
-  if (has_d_o_) outputs.d_o = real_data("dO", Input(has_outputs_ ? 2 : 0));
-  if (has_d_lse_) outputs.d_lse = lse_data("dLSE", Input(first_ - 1));
-  // LSE alone knows no values, whatever they are.
+  if (has_d_o_) outputs.d_o = contract_.OutputData("dO", View(has_outputs_ ? 2 : 0), q, sizes);
+  if (has_d_lse_) outputs.d_lse = contract_.LogSumExpData("dLSE", View(first_ - 1), q, sizes);
+  // LSE alone has no values, whatever they are.
   if (!has_d_o_) in.value_depth = 0;
+  const TypeMeta type = Input(first_).dtype();
   if (!has_outputs_ && in.kv_heads > 0) {
-    sizes.back() = in.value_depth;
-    CheckOutputSize("MaskedAttentionGradient", "LSE", rows, TypeMeta::Make<W>());
-    ReinitializeTensor(&o_, sizes, at::dtype<T>().device(CPU));
-    ReinitializeTensor(&lse_, rows, at::dtype<W>().device(CPU));
+    Dims o = sizes;
+    o.FromBack(1) = in.value_depth;
+    const TypeMeta wide = MetaOf(WideOf(in.type));
+    contract_.CheckOutputs(q, o, /*lse=*/true);
+    ReinitializeTensor(&o_, ArrayOf(o), at::dtype(type).device(CPU));
+    ReinitializeTensor(&lse_, ArrayOf(LogSumExpSizes(o)), at::dtype(wide).device(CPU));
     MaskedAttention(
-        in, MutableRealData<T>(&o_), lse_.mutable_data<W>(), at::get_num_threads(), AtParallelFor);
-    outputs.o = RealData<T>(o_);
-    outputs.lse = lse_.data<W>();
+        in, o_.raw_mutable_data(type), lse_.raw_mutable_data(wide), at::get_num_threads(),
+        AtParallelFor);
+    outputs.o = o_.raw_data();
+    outputs.lse = lse_.raw_data();
   }
   AttentionGradient gradient{};
-  gradient.dq = MutableRealData<T>(Output(0, q.sizes(), at::dtype<T>()));
-  gradient.dk = MutableRealData<T>(Output(1, Input(first_ + 1).sizes(), at::dtype<T>()));
-  Tensor* const d_v = Output(2, Input(first_ + 2).sizes(), at::dtype<T>());
-  gradient.dv = MutableRealData<T>(d_v);
-  if (!has_d_o_) std::fill_n(d_v->template mutable_data<T>(), d_v->numel(), T{});
-  if (const Tensor* const bias = bound.tensors.bias) {
-    gradient.dbias = MutableRealData<T>(Output(3, bias->sizes(), at::dtype<T>()));
-  }
-  if (bound.tensors.sinks != nullptr) {
-    gradient.dsinks = MutableRealData<T>(Output(OutputSize() - 1, {in.heads}, at::dtype<T>()));
-  }
+  gradient.dq = MakeLike(0, first_);
+  gradient.dk = MakeLike(1, first_ + 1);
+  gradient.dv = MakeLike(2, first_ + 2);
+  if (!has_d_o_) Clear(2);
+  // The bias and the sinks are the last inputs, and their gradients the last outputs.
+  const int sinks = contract_.scores().has_sinks() ? 1 : 0;
+  if (contract_.scores().has_bias()) gradient.dbias = MakeLike(3, InputSize() - 1 - sinks);
+  if (sinks == 1) gradient.dsinks = MakeLike(OutputSize() - 1, InputSize() - 1);
   if (in.kv_heads == 0) {
     // No scores, and so nothing that would add to the gradient of a bias.
-    for (int i = 0; i < OutputSize(); ++i) {
-      Tensor* const output = Output(i);
-      std::fill_n(output->template mutable_data<T>(), output->numel(), T{});
-    }
+    for (int i = 0; i < OutputSize(); ++i) Clear(i);
     return true;
   }
   MaskedAttentionGradient(in, outputs, gradient, at::get_num_threads(), AtParallelFor);
   return true;
-}
-
-bool MaskedAttentionGradientOp::DoRunWithOtherType() {
-  ThrowNotReal("MaskedAttentionGradient", "Q", Input(first_));
 }
 
 void FillMaskedAttentionSchema(OpSchema& schema) {
@@ -258,9 +136,12 @@ void FillMaskedAttentionSchema(OpSchema& schema) {
         for (TensorShape& shape : out) {
           shape.set_data_type(in[0].data_type());
           shape.set_unknown_shape(!known);
-          for (int d = 0; known && d < rank - 1; ++d) shape.add_dims(in[0].dims(d));
         }
-        if (known) out[0].add_dims(in[2].dims(rank - 1));
+        if (known) {
+          const Dims sizes = AttentionSizes(DimsOf(in[0]), DimsOf(in[2]));
+          SetDims(sizes, &out[0]);
+          SetDims(LogSumExpSizes(sizes), &out[1]);
+        }
         if (in[0].data_type() != TensorProto_DataType_DOUBLE) {
           out[1].set_data_type(TensorProto_DataType_FLOAT);
         }

@@ -1,98 +1,68 @@
 #include "operators/masked_softmax_op.h"
 
-#include <algorithm>
 #include <string>
 
-#include "operators/check.h"
-#include "operators/element_types.h"
+#include "kernels/fill.h"
+#include "operators/arguments.h"
 #include "operators/parallel.h"
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
 
 namespace {
 
-SoftmaxForm ReadForm(const OperatorDef& def) {
-  return Arguments(def).Bool("log", false) ? SoftmaxForm::kLog : SoftmaxForm::kPlain;
-}
-
-// A tensor of scores as rows of its last dim.
-template <typename K>
-Scores<K> RowsOf(const char* op, const Tensor& x, double scale) {
-  Scores<K> scores{};
-  scores.columns = x.sizes().back();
-  scores.rows = Product(x.sizes(), 0, x.dim() - 1);
-  scores.scale = NumberAs<Wide<K>>(op, "scale", scale);
-  return scores;
+SoftmaxContract ReadSoftmax(const OperatorDef& def, const char* op) {
+  SoftmaxOptions options;
+  options.scores = ReadScoreOptions(def);
+  options.axis = Arguments(def).OptionalInt("axis");
+  options.log = Arguments(def).Bool("log", false);
+  return Checked([&] { return SoftmaxContract(op, options); });
 }
 
 }  // namespace
 
 MaskedSoftmaxOp::MaskedSoftmaxOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
-      inputs_(def),
-      axis_(Arguments(def).OptionalInt("axis")),
-      form_(ReadForm(def)) {
-  inputs_.CheckInputs(def, "X", 1);
+    : ScoreOperator(WithDistinctOutputs(def), ws), contract_(ReadSoftmax(def, "MaskedSoftmax")) {
+  CheckScoreInputs(def, contract_.scores(), "X", 1);
 }
 
 bool MaskedSoftmaxOp::RunOnDevice() {
-  return DispatchReal(this, Input(0));
+  return Checked([this] { return Softmax(); });
 }
 
-template <typename T>
-bool MaskedSoftmaxOp::DoRunWithType() {
-  const Tensor& x = Input(0);
-  const auto sizes = x.sizes();
-  CAFFE_ENFORCE(x.dim() >= 1, "MaskedSoftmax: X must have at least 1 dim, but has none.");
-  CAFFE_ENFORCE(
-      !axis_ || *axis_ == -1 || *axis_ == x.dim() - 1,
-      "MaskedSoftmax: argument axis must be the last of X, ", x.dim() - 1, " or -1, but is ",
-      *axis_, ".");
-  const ScoreTensors tensors = inputs_.Tensors(this, 1);
-  using K = typename KernelReal<T>::type;
-  using W = Wide<K>;
-  auto scores = RowsOf<K>("MaskedSoftmax", x, inputs_.scale());
-  scores.x = RealData<T>(x);
-  const ScoreMask mask = inputs_.Mask(tensors, "X", sizes);
-  if (tensors.bias) {
-    scores.bias_rows = inputs_.BiasRows(*tensors.bias, "X", sizes, x.dtype());
-    scores.bias = RealData<T>(*tensors.bias);
-  }
-  W* lse = nullptr;
-  if (OutputSize() > 1) {
-    // X without columns has no entries, however many its rows are.
-    const auto rows = sizes.slice(0, sizes.size() - 1);
-    CheckOutputSize("MaskedSoftmax", "LSE", rows, TypeMeta::Make<W>());
-    lse = Output(1, rows, at::dtype<W>())->template mutable_data<W>();
-  }
-  Tensor* const y = Output(0, sizes, at::dtype<T>());
+bool MaskedSoftmaxOp::Softmax() {
+  const TensorView x = View(0);
+  const ScoreInputs inputs = Views(contract_.scores(), 1);
+  const bool has_lse = OutputSize() > 1;
+  const SoftmaxContract::Bound bound = contract_.Bind(x, inputs, has_lse);
+  void* lse = nullptr;
+  if (has_lse) lse = Make(1, LogSumExpSizes(x.sizes), MetaOf(WideOf(bound.scores.type)));
   MaskedSoftmax(
-      scores, mask, inputs_.empty_row(), form_, MutableRealData<T>(y), lse, AtParallelFor);
+      bound.scores, bound.mask, contract_.scores().empty_row(), contract_.form(), MakeLike(0, 0),
+      lse, AtParallelFor);
   return true;
 }
 
-bool MaskedSoftmaxOp::DoRunWithOtherType() {
-  ThrowNotReal("MaskedSoftmax", "X", Input(0));
-}
-
 MaskedSoftmaxGradientOp::MaskedSoftmaxGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
-      inputs_(def),
-      form_(ReadForm(def)),
+    : ScoreOperator(WithDistinctOutputs(def), ws),
+      contract_(ReadSoftmax(def, "MaskedSoftmaxGradient")),
       has_d_y_(Arguments(def).Bool("has_d_y", true)),
-      has_d_lse_(Arguments(def).Bool("has_d_lse", false)),
-      has_x_(inputs_.empty_row() != EmptyRow::kZero),
-      first_(1 + (has_d_y_ ? 1 : 0) + (has_d_lse_ ? 1 : 0) + (has_x_ ? 1 : 0)) {
+      has_d_lse_(Arguments(def).Bool("has_d_lse", false)) {
   std::string names = "Y";
-  if (has_d_y_) names += ", dY";
-  if (has_d_lse_) names += ", dLSE";
-  if (has_x_) names += ", X";
-  inputs_.CheckInputs(def, names.c_str(), first_);
+  int count = 1;
+  const auto add = [&](bool there, const char* name) {
+    if (!there) return;
+    names += name;
+    ++count;
+  };
+  add(has_d_y_, ", dY");
+  add(has_d_lse_, ", dLSE");
+  add(contract_.gradient_takes_x(), ", X");
+  CheckScoreInputs(def, contract_.scores(), names.c_str(), count);
   CAFFE_ENFORCE(
-      def.output_size() == 1 || inputs_.has_bias(),
+      def.output_size() == 1 || contract_.scores().has_bias(),
       "MaskedSoftmaxGradient: without a bias it has 1 output, but there are ", def.output_size(),
       ".");
   // The schema lets output 0 be input 1, which need not be dY.
@@ -103,57 +73,41 @@ MaskedSoftmaxGradientOp::MaskedSoftmaxGradientOp(const OperatorDef& def, Workspa
 }
 
 bool MaskedSoftmaxGradientOp::RunOnDevice() {
-  return DispatchReal(this, Input(0));
+  return Checked([this] { return Gradient(); });
 }
 
-template <typename T>
-bool MaskedSoftmaxGradientOp::DoRunWithType() {
-  const Tensor& y = Input(0);
-  int next = 1;
-  const Tensor* const dy = has_d_y_ ? &Input(next++) : nullptr;
-  const Tensor* const d_lse = has_d_lse_ ? &Input(next++) : nullptr;
-  const Tensor* const x = has_x_ ? &Input(next++) : nullptr;
-  const auto sizes = y.sizes();
-  CAFFE_ENFORCE(y.dim() >= 1, "MaskedSoftmaxGradient: Y must have at least 1 dim, but has none.");
-  if (dy != nullptr) CheckSame("MaskedSoftmaxGradient", "dY", *dy, "Y", y);
-  if (x != nullptr) CheckSame("MaskedSoftmaxGradient", "X", *x, "Y", y);
-  using K = typename KernelReal<T>::type;
-  using W = Wide<K>;
-  const auto rows = sizes.slice(0, sizes.size() - 1);
-  if (d_lse != nullptr) {
-    CAFFE_ENFORCE(
-        d_lse->IsType<W>() && d_lse->sizes() == rows,
-        "MaskedSoftmaxGradient: dLSE must be of shape ", ShapeName(rows), " and type ",
-        TypeName(TypeMeta::Make<W>()), ", but is of shape ", ShapeName(d_lse->sizes()),
-        " and type ", TypeName(d_lse->dtype()), ".");
+bool MaskedSoftmaxGradientOp::Gradient() {
+  int next = 0;
+  SoftmaxContract::GradientInputs inputs;
+  inputs.y = View(next++);
+  TensorView d_y;
+  TensorView d_lse;
+  TensorView x;
+  if (has_d_y_) {
+    d_y = View(next++);
+    inputs.d_y = &d_y;
   }
-  const ScoreTensors tensors = inputs_.Tensors(this, next);
-  auto scores = RowsOf<K>("MaskedSoftmaxGradient", y, inputs_.scale());
-  if (x != nullptr) scores.x = RealData<T>(*x);
-  const ScoreMask mask = inputs_.Mask(tensors, "Y", sizes);
-  if (tensors.bias) {
-    scores.bias_rows = inputs_.BiasRows(*tensors.bias, "Y", sizes, y.dtype());
-    scores.bias = RealData<T>(*tensors.bias);
+  if (has_d_lse_) {
+    d_lse = View(next++);
+    inputs.d_lse = &d_lse;
   }
-  SoftmaxOutputs<K> outputs{form_, RealData<T>(y), nullptr};
-  if (dy != nullptr) outputs.d_y = RealData<T>(*dy);
-  if (d_lse != nullptr) outputs.d_lse = d_lse->data<W>();
-  K* const dx = MutableRealData<T>(Output(0, sizes, at::dtype<T>()));
-  if (dy == nullptr) {
+  if (contract_.gradient_takes_x()) {
+    x = View(next++);
+    inputs.x = &x;
+  }
+  inputs.scores = Views(contract_.scores(), next);
+  const SoftmaxContract::Bound bound = contract_.BindGradient(inputs);
+  SoftmaxOutputs outputs{contract_.form(), inputs.y.data, d_y.data, d_lse.data};
+  void* const d_x = MakeLike(0, 0);
+  if (!has_d_y_) {
     // A gradient of zeros, which the kernel may overwrite.
-    std::fill_n(reinterpret_cast<T*>(dx), y.numel(), T{});
-    outputs.d_y = dx;
+    FillSpan(0, inputs.y.numel() * inputs.y.element_bytes, static_cast<uint8_t*>(d_x));
+    outputs.d_y = d_x;
   }
-  Tensor* const dbias =
-      OutputSize() > 1 ? Output(1, tensors.bias->sizes(), at::dtype<T>()) : nullptr;
-  MaskedSoftmaxGradient(
-      scores, mask, outputs, dx, dbias == nullptr ? nullptr : MutableRealData<T>(dbias),
-      AtParallelFor);
+  // The bias is the last input.
+  void* const d_bias = OutputSize() > 1 ? MakeLike(1, InputSize() - 1) : nullptr;
+  MaskedSoftmaxGradient(bound.scores, bound.mask, outputs, d_x, d_bias, AtParallelFor);
   return true;
-}
-
-bool MaskedSoftmaxGradientOp::DoRunWithOtherType() {
-  ThrowNotReal("MaskedSoftmaxGradient", "Y", Input(0));
 }
 
 void FillMaskedSoftmaxSchema(OpSchema& schema) {
@@ -163,7 +117,7 @@ void FillMaskedSoftmaxSchema(OpSchema& schema) {
       .TensorInferenceFunction([](const OperatorDef& def, const std::vector<TensorShape>& in) {
         std::vector<TensorShape> out(static_cast<size_t>(def.output_size()), in[0]);
         if (out.size() > 1) {
-          if (out[1].dims_size() > 0) out[1].mutable_dims()->RemoveLast();
+          SetDims(LogSumExpSizes(DimsOf(in[0])), &out[1]);
           if (out[1].data_type() != TensorProto::DOUBLE) out[1].set_data_type(TensorProto::FLOAT);
         }
         return out;

@@ -1,98 +1,48 @@
 #include "operators/mixture_gate_op.h"
 
-#include <vector>
-
+#include "contracts/check.h"
 #include "operators/arguments.h"
-#include "operators/check.h"
 #include "operators/parallel.h"
-#include "operators/real.h"
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
 
 namespace {
 
-// What `top_k` is, or 0 where all experts are kept.
-int64_t ReadTopK(const OperatorDef& def) {
+MixtureOptions ReadMixture(const OperatorDef& def) {
   const Arguments arguments(def);
-  if (!arguments.Has("top_k")) return 0;
-  const int64_t top_k = arguments.Int("top_k", 0);
-  CAFFE_ENFORCE(top_k >= 1, def.type(), ": argument top_k must be at least 1, but is ", top_k, ".");
-  return top_k;
-}
-
-// Of E, Z and the bias, which may be null.
-MixtureTensors ReadTensors(
-    const char* op, const Tensor& e, const Tensor& z, const Tensor* bias, int64_t top_k,
-    bool renormalize) {
-  MixtureTensors tensors{};
-  tensors.type = RealType(op, "E", e);
-  CheckSameType(op, "Z", z, "E", e);
-  CAFFE_ENFORCE(
-      e.dim() >= 2, op, ": E must have at least 2 dims, but is of shape ", ShapeName(e.sizes()),
-      ".");
-  CAFFE_ENFORCE(
-      z.dim() == 2 && z.size(0) == e.size(0) && z.size(1) == e.size(1), op,
-      ": Z must be of the first 2 dims of E, ", ShapeName(e.sizes()), ", but is of shape ",
-      ShapeName(z.sizes()), ".");
-  CAFFE_ENFORCE(
-      top_k <= z.size(1), op, ": argument top_k must be at most the ", z.size(1),
-      " experts of Z, but is ", top_k, ".");
-  tensors.rows = e.size(0);
-  tensors.experts = e.size(1);
-  // Where there are no rows, the product of the other dims need not be an int64.
-  tensors.columns = tensors.rows == 0 ? 0 : Product(e.sizes(), 2, e.dim());
-  tensors.e = e.raw_data();
-  tensors.z = z.raw_data();
-  tensors.top_k = top_k == 0 ? tensors.experts : top_k;
-  tensors.renormalize = renormalize;
-  if (bias != nullptr) {
-    const TypeMeta computed =
-        e.IsType<double>() ? TypeMeta::Make<double>() : TypeMeta::Make<float>();
-    CAFFE_ENFORCE(
-        bias->dtype() == computed && bias->dim() == 1 && bias->size(0) == z.size(1), op,
-        ": bias must be of shape [", z.size(1), "] and type ", TypeName(computed),
-        ", but is of shape ", ShapeName(bias->sizes()), " and type ", TypeName(bias->dtype()), ".");
-    tensors.bias = bias->raw_data();
-  }
-  return tensors;
-}
-
-std::vector<int64_t> MixedSizes(const Tensor& e) {
-  std::vector<int64_t> sizes = e.sizes().vec();
-  sizes.erase(sizes.begin() + 1);
-  return sizes;
+  MixtureOptions options;
+  options.top_k = arguments.OptionalInt("top_k");
+  options.renormalize = arguments.Bool("renormalize", false);
+  Checked([&] { CheckMixtureOptions(def.type().c_str(), options); });
+  return options;
 }
 
 }  // namespace
 
 MixtureGateOp::MixtureGateOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
-      top_k_(ReadTopK(def)),
-      renormalize_(Arguments(def).Bool("renormalize", false)) {}
+    : MaskOperator(WithDistinctOutputs(def), ws), options_(ReadMixture(def)) {}
 
 bool MixtureGateOp::RunOnDevice() {
-  const Tensor& e = Input(0);
-  const Tensor& z = Input(1);
-  const Tensor* const bias = InputSize() > 2 ? &Input(2) : nullptr;
-  const MixtureTensors tensors = ReadTensors("MixtureGate", e, z, bias, top_k_, renormalize_);
-  const std::vector<int64_t> sizes = MixedSizes(e);
-  CheckOutputSize("MixtureGate", "Y", sizes, e.dtype());
-  void* const y = Output(0, sizes, at::dtype(e.dtype()))->raw_mutable_data(e.dtype());
-  void* g = nullptr;
-  if (OutputSize() > 1) {
-    g = Output(1, z.sizes(), at::dtype(z.dtype()))->raw_mutable_data(z.dtype());
-  }
-  MixtureGate(tensors, y, g, &scratch_, AtParallelFor);
-  return true;
+  return Checked([this] {
+    const TensorView e = View(0);
+    TensorView bias;
+    if (InputSize() > 2) bias = View(2);
+    const MixtureTensors tensors =
+        BindMixture("MixtureGate", options_, e, View(1), InputSize() > 2 ? &bias : nullptr);
+    const Dims sizes = MixedSizes(e.sizes);
+    CheckOutputSize("MixtureGate", "Y", sizes, e);
+    void* const y = Make(0, sizes, Input(0).dtype());
+    MixtureGate(tensors, y, OutputSize() > 1 ? MakeLike(1, 1) : nullptr, AtParallelFor);
+    return true;
+  });
 }
 
 MixtureGateGradientOp::MixtureGateGradientOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(WithDistinctOutputs(def), ws),
-      top_k_(ReadTopK(def)),
-      renormalize_(Arguments(def).Bool("renormalize", false)),
+    : MaskOperator(WithDistinctOutputs(def), ws),
+      options_(ReadMixture(def)),
       has_bias_(Arguments(def).Bool("has_bias", false)),
       has_d_y_(Arguments(def).Bool("has_d_y", true)) {
   const int least = has_bias_ ? 4 : 3;
@@ -104,31 +54,31 @@ MixtureGateGradientOp::MixtureGateGradientOp(const OperatorDef& def, Workspace* 
 }
 
 bool MixtureGateGradientOp::RunOnDevice() {
-  const Tensor& e = Input(0);
-  const Tensor& z = Input(1);
-  int next = 2;
-  const Tensor* const bias = has_bias_ ? &Input(next++) : nullptr;
-  const MixtureTensors tensors =
-      ReadTensors("MixtureGateGradient", e, z, bias, top_k_, renormalize_);
-  const void* d_y = nullptr;
-  if (has_d_y_) {
-    const Tensor& given = Input(next++);
-    const std::vector<int64_t> sizes = MixedSizes(e);
-    CheckSameType("MixtureGateGradient", "d_Y", given, "E", e);
-    CAFFE_ENFORCE(
-        given.sizes() == sizes, "MixtureGateGradient: d_Y must be of shape ", ShapeName(sizes),
-        ", as Y is, but is of shape ", ShapeName(given.sizes()), ".");
-    d_y = given.raw_data();
-  }
-  const void* d_g = nullptr;
-  if (next < InputSize()) {
-    CheckSame("MixtureGateGradient", "d_G", Input(next), "Z", z);
-    d_g = Input(next).raw_data();
-  }
-  void* const d_e = Output(0, e.sizes(), at::dtype(e.dtype()))->raw_mutable_data(e.dtype());
-  void* const d_z = Output(1, z.sizes(), at::dtype(z.dtype()))->raw_mutable_data(z.dtype());
-  MixtureGateGradient(tensors, d_y, d_g, d_e, d_z, &scratch_, AtParallelFor);
-  return true;
+  return Checked([this] {
+    const TensorView e = View(0);
+    const TensorView z = View(1);
+    int next = 2;
+    TensorView bias;
+    if (has_bias_) bias = View(next++);
+    const MixtureTensors tensors =
+        BindMixture("MixtureGateGradient", options_, e, z, has_bias_ ? &bias : nullptr);
+    const void* d_y = nullptr;
+    if (has_d_y_) {
+      const TensorView given = View(next++);
+      CheckMixedGradient("MixtureGateGradient", given, e);
+      d_y = given.data;
+    }
+    const void* d_g = nullptr;
+    if (next < InputSize()) {
+      const TensorView given = View(next);
+      CheckSame("MixtureGateGradient", "d_G", given, "Z", z);
+      d_g = given.data;
+    }
+    void* const d_e = MakeLike(0, 0);
+    void* const d_z = MakeLike(1, 1);
+    MixtureGateGradient(tensors, d_y, d_g, d_e, d_z, AtParallelFor);
+    return true;
+  });
 }
 
 void FillMixtureGateSchema(OpSchema& schema) {
@@ -140,10 +90,7 @@ void FillMixtureGateSchema(OpSchema& schema) {
         if (in[0].dims_size() < 2) {
           out[0].set_unknown_shape(true);
         } else {
-          out[0].clear_dims();
-          for (int d = 0; d < in[0].dims_size(); ++d) {
-            if (d != 1) out[0].add_dims(in[0].dims(d));
-          }
+          SetDims(MixedSizes(DimsOf(in[0])), &out[0]);
         }
         if (out.size() > 1) out[1] = in[1];
         return out;

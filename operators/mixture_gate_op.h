@@ -1,39 +1,33 @@
 #pragma once
 
-#include "caffe2/core/operator.h"
-#include "kernels/mixture_gate.h"
+#include "contracts/mixture_gate.h"
+#include "operators/mask_operator.h"
 
 namespace caffe2 {
 namespace mask {
 
 // MixtureGate(E, Z [, bias]) -> Y [, G]
-class MixtureGateOp final : public Operator<CPUContext> {
+class MixtureGateOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
   MixtureGateOp(const OperatorDef& def, Workspace* ws);
 
   bool RunOnDevice() override;
 
  private:
-  const int64_t top_k_;
-  const bool renormalize_;
-  caffe2op_mask::MixtureScratch scratch_;
+  const caffe2op_mask::MixtureOptions options_;
 };
 
 // MixtureGateGradient(E, Z [, bias] [, d_Y] [, d_G]) -> d_E, d_Z
-class MixtureGateGradientOp final : public Operator<CPUContext> {
+class MixtureGateGradientOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
   MixtureGateGradientOp(const OperatorDef& def, Workspace* ws);
 
   bool RunOnDevice() override;
 
  private:
-  const int64_t top_k_;
-  const bool renormalize_;
+  const caffe2op_mask::MixtureOptions options_;
   const bool has_bias_;
   const bool has_d_y_;
-  caffe2op_mask::MixtureScratch scratch_;
 };
 
 void FillMixtureGateSchema(OpSchema& schema);

@@ -1,101 +1,41 @@
 #include "operators/random_mask_op.h"
 
-#include <algorithm>
-#include <string>
-
 #include "operators/arguments.h"
-#include "operators/check.h"
 #include "operators/parallel.h"
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
 
-RandomMaskOp::Unit RandomMaskOp::ReadUnit(const OperatorDef& def) {
-  const std::string unit = Arguments(def).String("unit", "element");
-  if (unit == "element") return Unit::kElement;
-  if (unit == "row") return Unit::kRow;
-  if (unit == "span") return Unit::kSpan;
-  CAFFE_THROW("RandomMask: argument unit must be element, row or span, but is '", unit, "'.");
+namespace {
+
+RandomMaskContract ReadRandomMask(const OperatorDef& def) {
+  const Arguments arguments(def);
+  RandomMaskOptions options;
+  options.p = arguments.OptionalNumber("p").value_or(options.p);
+  options.unit = arguments.String("unit", "element");
+  options.span_length = arguments.OptionalInt("span_length");
+  options.min_masked = arguments.OptionalInt("min_masked");
+  return Checked([&] { return RandomMaskContract("RandomMask", options, def.input_size() > 1); });
 }
+
+}  // namespace
 
 RandomMaskOp::RandomMaskOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws), unit_(ReadUnit(def)) {
-  const Arguments arguments(def);
-  const Number p = arguments.Float("p", 0.15F);
-  p_ = p.AsDouble();
-  CAFFE_ENFORCE(
-      p_ >= 0 && p_ <= 1, "RandomMask: argument p must be in [0, 1], but is ", ToString(p), ".");
-  CAFFE_ENFORCE(
-      unit_ == Unit::kSpan || !arguments.Has("span_length"),
-      "RandomMask: argument span_length goes with unit = span, but unit is ",
-      arguments.String("unit", "element"), ".");
-  span_length_ = arguments.Int("span_length", 10);
-  CAFFE_ENFORCE(
-      span_length_ >= 1, "RandomMask: argument span_length must be at least 1, but is ",
-      span_length_, ".");
-  const bool has_lengths = def.input_size() > 1;
-  CAFFE_ENFORCE(
-      unit_ != Unit::kRow || !(has_lengths || arguments.Has("min_masked")),
-      "RandomMask: lengths and argument min_masked go with unit = element or span, but unit is "
-      "row.");
-  min_masked_ = arguments.Int("min_masked", 0);
-  CAFFE_ENFORCE(
-      min_masked_ >= 0, "RandomMask: argument min_masked must not be negative, but is ",
-      min_masked_, ".");
-}
-
-// The lengths of rows, checked, where there are any, and what the argument says.
-RowLimits RandomMaskOp::Limits() {
-  RowLimits limits;
-  limits.least = min_masked_;
-  if (InputSize() == 1) return limits;
-  const at::IntArrayRef sizes = Input(0).sizes();
-  const Tensor& lengths = Input(1);
-  const bool is_int32 = lengths.IsType<int32_t>();
-  CAFFE_ENFORCE(
-      is_int32 || lengths.IsType<int64_t>(),
-      "RandomMask: lengths must be of type int32 or int64, but is ", TypeName(lengths.dtype()),
-      ".");
-  const auto last = static_cast<int64_t>(sizes.size()) - 1;
-  CAFFE_ENFORCE(
-      lengths.dim() <= last &&
-          std::equal(lengths.sizes().begin(), lengths.sizes().end(), sizes.begin()),
-      "RandomMask: lengths must have the shape of leading dims of X, ", ShapeName(sizes),
-      ", before its last, but is of shape ", ShapeName(lengths.sizes()), ".");
-  lengths.raw_data();  // throws where a shape was set but nothing written
-  const RowIndex index{Product(sizes, lengths.dim(), last), std::max<int64_t>(lengths.numel(), 1)};
-  if (is_int32) {
-    limits.real.Add(SequenceFunctor<int32_t>{lengths.data<int32_t>(), index});
-  } else {
-    limits.real.Add(SequenceFunctor<int64_t>{lengths.data<int64_t>(), index});
-  }
-  return limits;
-}
+    : MaskOperator(def, ws), contract_(ReadRandomMask(def)) {}
 
 bool RandomMaskOp::RunOnDevice() {
-  const Tensor& x = Input(0);
-  const RowLimits limits = Limits();
-  const RandomStream stream{context_.RandSeed(), run_++};
-  auto* const mask = Output(0, x.sizes(), at::dtype<bool>())->mutable_data<bool>();
-  const int64_t size = x.numel();
-  if (size == 0) return true;
-  const int64_t columns = x.dim() == 0 ? 1 : x.size(x.dim() - 1);
-  const int64_t rows = size / columns;
-  switch (unit_) {
-    case Unit::kElement:
-      RandomMaskElements(p_, size, stream, mask, AtParallelFor);
-      if (InputSize() > 1 || min_masked_ > 0) {
-        LimitElements(limits, rows, columns, stream, mask, AtParallelFor);
-      }
-      break;
-    case Unit::kRow: RandomMaskRows(p_, rows, columns, stream, mask, AtParallelFor); break;
-    case Unit::kSpan:
-      RandomMaskSpans(p_, span_length_, rows, columns, stream, mask, AtParallelFor, limits);
-      break;
-  }
-  return true;
+  return Checked([this] {
+    const Sizes sizes = SizesOf(0);
+    TensorView lengths;
+    if (InputSize() > 1) lengths = View(1);
+    const RowLimits limits = contract_.Limits(sizes, InputSize() > 1 ? &lengths : nullptr);
+    const RandomStream stream{context_.RandSeed(), run_++};
+    auto* const mask = static_cast<bool*>(Make(0, sizes, TypeMeta::Make<bool>()));
+    contract_.Draw(sizes, limits, stream, mask, AtParallelFor);
+    return true;
+  });
 }
 
 void FillRandomMaskSchema(OpSchema& schema) {

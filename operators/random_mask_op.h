@@ -1,29 +1,20 @@
 #pragma once
 
-#include "caffe2/core/operator.h"
-#include "kernels/random_mask.h"
+#include "contracts/random_mask.h"
+#include "operators/mask_operator.h"
 
 namespace caffe2 {
 namespace mask {
 
 // RandomMask(X [, lengths]) -> mask
-class RandomMaskOp final : public Operator<CPUContext> {
+class RandomMaskOp final : public MaskOperator {
  public:
-  USE_OPERATOR_FUNCTIONS(CPUContext);
   RandomMaskOp(const OperatorDef& def, Workspace* ws);
 
   bool RunOnDevice() override;
 
  private:
-  enum class Unit { kElement, kRow, kSpan };
-
-  static Unit ReadUnit(const OperatorDef& def);
-  caffe2op_mask::RowLimits Limits();
-
-  const Unit unit_;
-  double p_;
-  int64_t span_length_;
-  int64_t min_masked_;
+  const caffe2op_mask::RandomMaskContract contract_;
   uint64_t run_ = 0;
 };
 

@@ -1,182 +1,83 @@
 #include "operators/sequence_mask_op.h"
 
-#include <algorithm>
 #include <array>
-#include <limits>
-#include <variant>
+#include <string>
 
-#include "kernels/fill.h"
 #include "kernels/masked_fill.h"
 #include "kernels/sequence_mask.h"
-#include "operators/check.h"
-#include "operators/element_types.h"
+#include "operators/arguments.h"
 #include "operators/parallel.h"
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
 
-SequenceMaskOp::SequenceMaskOp(const OperatorDef& def, Workspace* ws)
-    : Operator<CPUContext>(def, ws),
-      mode_(Arguments(def).String("mode", "")),
-      shape_(
-          mode_ == "mask" ? std::nullopt
-                          : std::make_optional<MaskShape>(def, MaskShape::Use::kSequenceMask)),
-      axis_(Arguments(def).Int("axis", 1)),
-      batch_(Arguments(def).OptionalInt("batch")),
-      repeat_from_axis_(Arguments(def).OptionalInt("repeat_from_axis")),
-      lengths_of_(Arguments(def).String("lengths_of", "rows")),
-      grad_(Arguments(def).Bool("grad", false)),
-      fill_val_(Arguments(def).Float(
-          "fill_val", mode_ == "mask" ? 0.0F : -std::numeric_limits<float>::infinity())) {
-  CAFFE_ENFORCE(
-      lengths_of_ == "rows" || lengths_of_ == "batch",
-      "SequenceMask: argument lengths_of must be rows or batch, but is '", lengths_of_, "'.");
+namespace {
+
+SequenceMaskContract ReadSequenceMask(const OperatorDef& def) {
+  const Arguments arguments(def);
+  SequenceMaskOptions options;
+  options.shape = ReadShapeOptions(def);
+  options.axis = arguments.Int("axis", options.axis);
+  options.batch = arguments.OptionalInt("batch");
+  options.repeat_from_axis = arguments.OptionalInt("repeat_from_axis");
+  options.lengths_of = arguments.String("lengths_of", "rows");
+  options.grad = arguments.Bool("grad", false);
+  options.fill_val = arguments.OptionalNumber("fill_val");
+  return Checked([&] { return SequenceMaskContract("SequenceMask", options); });
+}
+
+[[noreturn]] void ThrowInputs(
+    const OperatorDef& def, const SequenceMaskContract& contract, int inputs) {
   std::string names = "data";
-  int inputs = 1;
-  const auto add = [&](const char* name) {
-    names += std::string(", ") + name;
-    ++inputs;
-  };
-  if (shape_) {
-    for (const RowInput input : shape_->row_inputs()) add(NameOf(input));
+  if (contract.by_mask()) {
+    names += ", mask";
   } else {
-    add("mask");
+    for (const RowInput input : contract.row_inputs()) names += std::string(", ") + NameOf(input);
   }
-  // Stock nets may name a second input where a triangle reads none.
-  CAFFE_ENFORCE(
-      def.input_size() == inputs || (inputs == 1 && def.input_size() == 2), "SequenceMask: mode '",
-      mode_, "' takes ", inputs, inputs == 1 ? " input (" : " inputs (", names, "), but there ",
+  CAFFE_THROW(
+      "SequenceMask: mode '", std::string(Arguments(def).String("mode", "")), "' takes ", inputs,
+      inputs == 1 ? " input (" : " inputs (", names, "), but there ",
       def.input_size() == 1 ? "is " : "are ", def.input_size(), ".");
 }
 
-bool SequenceMaskOp::RunOnDevice() {
-  return DispatchAny(this, Input(0));
+}  // namespace
+
+SequenceMaskOp::SequenceMaskOp(const OperatorDef& def, Workspace* ws)
+    : MaskOperator(def, ws), contract_(ReadSequenceMask(def)) {
+  const int inputs =
+      1 + (contract_.by_mask() ? 1 : static_cast<int>(contract_.row_inputs().size()));
+  // Stock nets may name a second input where a triangle reads none.
+  const bool fits = def.input_size() == inputs || (inputs == 1 && def.input_size() == 2);
+  if (!fits) ThrowInputs(def, contract_, inputs);
 }
 
-template <typename T>
-bool SequenceMaskOp::DoRunWithType() {
-  const uint64_t fill = grad_ ? 0 : FillPattern(ConvertFill<T>("SequenceMask", fill_val_));
-  if (shape_) {
-    MaskByShape(fill);
-  } else {
-    MaskByMask(fill);
-  }
+bool SequenceMaskOp::RunOnDevice() {
+  return Checked([this] { return contract_.by_mask() ? MaskByMask() : MaskByShape(); });
+}
+
+bool SequenceMaskOp::MaskByShape() {
+  const TensorView data = View(0);
+  const uint64_t fill = contract_.Fill(data);
+  int next = 1;
+  std::array<TensorView, kRowInputs> inputs;
+  for (const RowInput input : contract_.row_inputs()) inputs[input] = View(next++);
+  const SequenceMaskContract::Bound bound = contract_.BindShape(data, inputs);
+  RepeatedMask(
+      bound.left, bound.masked, bound.repeated, data.element_bytes, data.data, bound.functor, fill,
+      MakeLike(0, 0), AtParallelFor);
   return true;
 }
 
-bool SequenceMaskOp::DoRunWithOtherType() {
-  CAFFE_THROW(
-      "SequenceMask: data must be a number or bool, but is of type ", TypeName(Input(0).dtype()),
-      ".");
-}
-
-// Argument `name`, a dim of data counted from the front or, if negative, the back.
-int64_t SequenceMaskOp::Axis(const char* name, int64_t axis) {
-  const int64_t rank = Input(0).dim();
-  CAFFE_ENFORCE(
-      axis >= -rank && axis < rank, "SequenceMask: argument ", name, " must be in [", -rank, ", ",
-      rank, ") for data of shape ", ShapeName(Input(0).sizes()), ", but is ", axis, ".");
-  return axis < 0 ? axis + rank : axis;
-}
-
-// Which entry of a row input belongs to which row; throws where there is not one for
-// each.
-RowIndex SequenceMaskOp::IndexRows(
-    const char* name, const Tensor& index, int64_t axis, int64_t rows) {
-  CAFFE_ENFORCE(
-      index.IsType<int32_t>() || index.IsType<int64_t>(), "SequenceMask: ", name,
-      " must be of type int32 or int64, but is ", TypeName(index.dtype()), ".");
-  index.raw_data();  // throws where a shape was set but nothing written
-  const auto data = Input(0).sizes();
-  const bool by_rows = lengths_of_ == "rows";
-  if (by_rows && index.numel() == rows) return {1, rows};
-  const bool prefix =
-      index.dim() <= axis && std::equal(index.sizes().begin(), index.sizes().end(), data.begin());
-  if (prefix && !(by_rows && batch_)) {
-    return {Product(data, index.dim(), axis), std::max<int64_t>(index.numel(), 1)};
-  }
-  if (by_rows && batch_) {
-    CAFFE_THROW(
-        "SequenceMask: ", name, " must have one entry for each of the ", rows,
-        " rows between batch and axis of data, ", ShapeName(data), ", but is of shape ",
-        ShapeName(index.sizes()), "; lengths_of = batch is for entries by batch.");
-  }
-  if (by_rows) {
-    CAFFE_THROW(
-        "SequenceMask: ", name, " must have one entry for each of the ", rows, " rows of data, ",
-        ShapeName(data), " before axis ", axis,
-        ", or the shape of its leading dims, but is of shape ", ShapeName(index.sizes()), ".");
-  }
-  CAFFE_THROW(
-      "SequenceMask: with lengths_of = batch ", name,
-      " must have the shape of leading dims of data, ", ShapeName(data), ", before axis ", axis,
-      ", but is of shape ", ShapeName(index.sizes()), ".");
-}
-
-void SequenceMaskOp::MaskByShape(uint64_t fill_pattern) {
-  const Tensor& data = Input(0);
-  const auto sizes = data.sizes();
-  const int64_t axis = Axis("axis", axis_);
-  const int64_t batch = batch_ ? Axis("batch", *batch_) : -1;
-  CAFFE_ENFORCE(
-      batch < axis, "SequenceMask: argument batch must come before axis, but batch is ", batch,
-      " and axis is ", axis, ".");
-  int64_t repeat_from =
-      repeat_from_axis_ ? Axis("repeat_from_axis", *repeat_from_axis_) : data.dim();
-  CAFFE_ENFORCE(
-      repeat_from >= axis || Product(sizes, repeat_from, axis) == 1,
-      "SequenceMask: argument repeat_from_axis must not come before axis, except by dims of 1, but "
-      "repeat_from_axis is ",
-      repeat_from, " and axis is ", axis, " for data of shape ", ShapeName(sizes), ".");
-  repeat_from = std::max(repeat_from, axis);
-  const int64_t rows = Product(sizes, batch + 1, axis);
-
-  int next = 1;
-  std::array<RowEntries, kRowInputs> entries;
-  for (const RowInput input : shape_->row_inputs()) {
-    const Tensor& tensor = Input(next++);
-    entries[input] = {&tensor, IndexRows(NameOf(input), tensor, axis, rows)};
-  }
-  const IntersectionFunctor functor = shape_->Functor(RowIndex{1, rows}, entries);
-
-  const void* const from = data.raw_data();
-  Tensor* const output = Output(0, sizes, at::dtype(data.dtype()));
-  void* const to = output->raw_mutable_data(data.dtype());
-  const auto mask = [&](const auto& one) {
-    RepeatedMaskWithFunctor(
-        Product(sizes, 0, axis), Product(sizes, axis, repeat_from),
-        Product(sizes, repeat_from, data.dim()), static_cast<int64_t>(data.itemsize()), from, one,
-        fill_pattern, to, AtParallelFor);
-  };
-  // A single shape is by far the most common: it runs with its own type.
-  if (functor.size() == 1) {
-    std::visit(mask, functor.part(0));
-  } else {
-    mask(functor);
-  }
-}
-
-void SequenceMaskOp::MaskByMask(uint64_t fill_pattern) {
-  const Tensor& data = Input(0);
-  const Tensor& mask = Input(1);
-  const bool* const keep = MaskData("SequenceMask", "mask", mask);
-  bool aligned = mask.dim() <= data.dim();
-  for (int d = 0; aligned && d < mask.dim(); ++d) {
-    aligned = mask.size(d) == 1 || mask.size(d) == data.size(d);
-  }
-  CAFFE_ENFORCE(
-      aligned,
-      "SequenceMask: mask must have the leading dims of data, or 1 in their place, but mask is of "
-      "shape ",
-      ShapeName(mask.sizes()), " and data of shape ", ShapeName(data.sizes()), ".");
-  const void* const from = data.raw_data();
-  Tensor* const output = Output(0, data.sizes(), at::dtype(data.dtype()));
-  const MaskBroadcast shape(data.sizes().data(), data.dim(), mask.sizes().data(), mask.dim());
+bool SequenceMaskOp::MaskByMask() {
+  const TensorView data = View(0);
+  const uint64_t fill = contract_.Fill(data);
+  const TensorView mask = View(1);
+  const LeadingEntries at = contract_.BindMask(data, mask);
   MaskedFill(
-      keep, shape, static_cast<int64_t>(data.itemsize()), from, fill_pattern,
-      output->raw_mutable_data(data.dtype()), AtParallelFor);
+      mask.As<bool>(), at, data.element_bytes, data.data, fill, MakeLike(0, 0), AtParallelFor);
+  return true;
 }
 
 void FillSequenceMaskSchema(OpSchema& schema) {

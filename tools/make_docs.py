@@ -13,7 +13,9 @@ from pages import catalogue, gallery, masks, pictures
 def files():
     """Text of each generated file, by its path from docs/."""
     made = {mask.stem: masks.make(mask) for mask in masks.MASKS}
-    found = {pictures.path(stem): pictures.of_mask(one) for stem, one in made.items()}
+    found = {
+        pictures.path(stem): pictures.of_mask(one) for stem, one in made.items() if one.mask.drawn
+    }
     found[pictures.path(pictures.CURVES)] = pictures.of_gate_kinds()
     found["operators.md"] = catalogue.page()
     found["gallery.md"] = gallery.page(made)

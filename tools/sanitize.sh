@@ -17,11 +17,6 @@ JOBS=$(nproc)
 readonly JOBS
 source tools/targets.sh
 
-# Operators as Python feeds them. Not here: what starts processes of its own, and programs.
-readonly OPERATOR_TESTS=(bernoulli_mask boolean_mask boolean_mask_jagged boolean_mask_lengths
-  boolean_unmask errors gate gate_errors highway masked_attention masked_softmax mixture_gate
-  random_mask sequence_mask)
-
 say() { printf 'sanitize: %s\n' "$*"; }
 fail() {
   printf 'sanitize: %s\n' "$*" >&2
@@ -63,19 +58,20 @@ address() {
   # Not the runtime's: it is not instrumented, and keeps what it registers until the end.
   export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
   export UBSAN_OPTIONS=print_stacktrace=1
-  build address kernels_test operators_test python_library -- \
+  build address kernels_test contracts_test operators_test python_library -- \
     -DCAFFE2OP_MASK_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="$FLAGS"
   # Kernels alone must not leak.
   ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
     kernels_on build/address/tests/cpp/kernels_test
+  say "contracts"
+  build/address/tests/cpp/contracts_test --gtest_brief=1
   say "operators"
-  build/address/tests/cpp/operators_test --gtest_brief=1
-  local tests=("${OPERATOR_TESTS[@]/#/tests/python/test_}")
+  build/address/tests/cpp/operators/operators_test --gtest_brief=1
   # A Python that is not instrumented loads the library, so that the sanitizer must be there first.
   (cd python && find caffe2op_mask -name '*.py' -exec cp --parents {} ../build/address/python \;)
   LD_PRELOAD=$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so) \
     PYTHONPATH=$PWD/build/address/python \
-    "$PYTHON" -m pytest -q "${tests[@]/%/.py}"
+    "$PYTHON" -m pytest -q -m operators
 }
 
 # The names of tests of the kernels, as a filter, that take at most so many milliseconds. They are
@@ -93,8 +89,8 @@ quick() {
 # Of slow tests only those of which threads are the point: the others take many minutes here.
 thread() {
   # With -fsanitize=thread g++ takes loops that never run, of vectors of one element, to leave arrays.
-  build thread kernels_test -- -DCAFFE2OP_MASK_SANITIZE=thread -DCMAKE_BUILD_TYPE=None \
-    -DCMAKE_CXX_FLAGS="$FLAGS -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread"
+  build thread kernels_test -- -DCAFFE2OP_MASK_CAFFE2=OFF -DCAFFE2OP_MASK_SANITIZE=thread \
+    -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="$FLAGS -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread"
   local filter
   filter=$(quick 100)
   say "kernels, by threads"
@@ -111,7 +107,7 @@ memcheck() {
   say "kernels that take 30 ms or less, under memcheck"
   judge build/tests/cpp/kernels_test --target=SSE4 --gtest_filter="$filter"
   say "operators, under memcheck"
-  judge build/tests/cpp/operators_test \
+  judge build/tests/cpp/operators/operators_test \
     --gtest_filter='-*ManySmallRuns*:*FaultsTest*'
 }
 
@@ -135,7 +131,7 @@ clang() {
 }
 
 [ -x "$PYTHON" ] || fail ".venv is missing; make setup makes it."
-[ -x build/tests/cpp/operators_test ] || fail "there are no tests in build/; make build makes them."
+[ -x build/tests/cpp/operators/operators_test ] || fail "there are no tests in build/; make build makes them."
 readonly TIMES=build/kernels_test.times
 rm -f "$TIMES"
 [ $# -gt 0 ] || set -- clang address thread valgrind

@@ -122,6 +122,35 @@ TEST_F(BroadcastTest, ElementsAndTheirSums) {
   }
 }
 
+// Each entry of a mask of leading dims covers what is behind them.
+TEST_F(BroadcastTest, EntriesOfLeadingDims) {
+  for (int time = 0; time < 3000; ++time) {
+    Dims dims(random_() % 6);
+    for (int64_t& dim : dims) dim = Uniform(random_, 1, 4);
+    Dims mask = dims;
+    mask.resize(random_() % (dims.size() + 1));
+    for (int64_t& dim : mask) dim = random_() % 2 == 0 ? 1 : dim;
+    SCOPED_TRACE(
+        ::testing::Message() << ::testing::PrintToString(mask) << " to "
+                             << ::testing::PrintToString(dims));
+    const LeadingEntries entries = LeadingBroadcast(
+        dims.data(), static_cast<int64_t>(dims.size()), mask.data(),
+        static_cast<int64_t>(mask.size()));
+    const RowBroadcast& at = entries.at;
+    ASSERT_EQ(at.rows() * at.columns() * entries.covered, Size(dims));
+    ASSERT_TRUE(at.column_stride() == 1 || at.columns() == 1);
+    Dims trailing = mask;
+    trailing.resize(dims.size(), 1);
+    for (int64_t flat = 0; flat < Size(dims); ++flat) {
+      const int64_t entry = flat / entries.covered;
+      ASSERT_EQ(
+          at.Offset(entry / at.columns()) + entry % at.columns(), SmallEntry(dims, trailing, flat));
+    }
+  }
+  const Dims empty{int64_t{1} << 40, 0, int64_t{1} << 40};
+  EXPECT_EQ(LeadingBroadcast(empty.data(), 3, empty.data(), 1).covered, 0);
+}
+
 TEST_F(BroadcastTest, OneEntryServesAll) {
   const RowBroadcast one;
   EXPECT_EQ(one.Offset(0), 0);

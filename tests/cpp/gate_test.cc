@@ -109,10 +109,7 @@ class GateKernelTest : public SeededTest {
   static void Run(
       const GateCase& one, const GateTensors& tensors, const void* d_y, const void* d_g,
       Outputs* out, bool with_g, ParallelFor parallel_for) {
-    GateScratch scratch;
-    Gate(
-        one.function, tensors, out->y.data(), with_g ? out->g.data() : nullptr, &scratch,
-        parallel_for);
+    Gate(one.function, tensors, out->y.data(), with_g ? out->g.data() : nullptr, parallel_for);
     const GateGradients gradients{
         d_y,
         d_g,
@@ -120,7 +117,7 @@ class GateKernelTest : public SeededTest {
         one.has_carry ? out->d_carry.data() : nullptr,
         out->d_z.data(),
         tensors.threshold == nullptr ? nullptr : out->d_threshold.data()};
-    GateGradient(one.function, tensors, gradients, &scratch, parallel_for);
+    GateGradient(one.function, tensors, gradients, parallel_for);
   }
 
   void Expect(const GateCase& one) {
@@ -277,17 +274,14 @@ TEST_F(GateKernelTest, GradientOfGAlone) {
         tensors.threshold_at = Broadcast({count}, {1});
       }
       const GateFunction function = FunctionOf(random_, kind);
-      GateScratch scratch;
       RealOutput d_x(type, size), d_z(type, size), d_t(type, 1), alone(type, size),
           t_alone(type, 1);
       GateGradients gradients{d_g_in.data(), nullptr, d_x.data(), nullptr, d_z.data(), nullptr};
       if (tensors.threshold != nullptr) gradients.d_threshold = d_t.data();
-      GateGradient(function, tensors, gradients, &scratch, SerialFor);
-      tensors.x = nullptr;
-      gradients.d_x = nullptr;
-      gradients.d_z = alone.data();
+      GateGradient(function, tensors, gradients, SerialFor);
+      gradients = {nullptr, d_g_in.data(), nullptr, nullptr, alone.data(), nullptr};
       if (tensors.threshold != nullptr) gradients.d_threshold = t_alone.data();
-      GateGradient(function, tensors, gradients, &scratch, RandomFor(random_, count * 64));
+      GateGradient(function, tensors, gradients, RandomFor(random_, count * 64));
       EXPECT_EQ(alone.bytes(), d_z.bytes()) << NameOf(type) << " " << static_cast<int>(kind);
       EXPECT_EQ(t_alone.bytes(), d_t.bytes());
     }
@@ -319,18 +313,16 @@ TEST_F(GateKernelTest, HardIsStraightThrough) {
         tensors.gate_at = Broadcast(dims, {3, columns});
         RealOutput y(type, size), g(type, gate_size), soft(type, gate_size);
         RealOutput d_x(type, size), d_z(type, gate_size), soft_d_z(type, gate_size);
-        GateScratch scratch;
         function.hard = false;
-        Gate(function, tensors, y.data(), soft.data(), &scratch, SerialFor);
+        Gate(function, tensors, y.data(), soft.data(), SerialFor);
         GateGradient(
             function, tensors,
-            {d_y_in.data(), nullptr, d_x.data(), nullptr, soft_d_z.data(), nullptr}, &scratch,
-            SerialFor);
+            {d_y_in.data(), nullptr, d_x.data(), nullptr, soft_d_z.data(), nullptr}, SerialFor);
         function.hard = true;
-        Gate(function, tensors, y.data(), g.data(), &scratch, SerialFor);
+        Gate(function, tensors, y.data(), g.data(), SerialFor);
         GateGradient(
             function, tensors, {d_y_in.data(), nullptr, d_x.data(), nullptr, d_z.data(), nullptr},
-            &scratch, SerialFor);
+            SerialFor);
         EXPECT_EQ(d_z.bytes(), soft_d_z.bytes());
         const Doubles chosen = g.values(), sample = soft.values();
         for (int64_t row = 0; row < 3; ++row) {
@@ -384,8 +376,7 @@ TEST_F(GateKernelTest, HardChoosesTheFirstOfEqualsOrIsNaN) {
         tensors.z = z_in.data();
         tensors.gate_at = Broadcast({tensors.size}, {tensors.size});
         RealOutput y(type, z.size()), g(type, z.size());
-        GateScratch scratch;
-        Gate(function, tensors, y.data(), g.data(), &scratch, SerialFor);
+        Gate(function, tensors, y.data(), g.data(), SerialFor);
         for (size_t i = 0; i < z.size(); ++i) {
           if (std::isnan(expected[i])) {
             EXPECT_TRUE(std::isnan(g.values()[i])) << i;
@@ -414,9 +405,8 @@ TEST_F(GateKernelTest, SumsOfMillionsAreExact) {
   tensors.gate_at = Broadcast({kCount}, {1});
   std::vector<float> d_x(kCount);
   float d_z = 0;
-  GateScratch scratch;
   GateGradient(
-      GateFunction(), tensors, {ones.data(), nullptr, d_x.data(), nullptr, &d_z, nullptr}, &scratch,
+      GateFunction(), tensors, {ones.data(), nullptr, d_x.data(), nullptr, &d_z, nullptr},
       SerialFor);
   EXPECT_EQ(d_z, kCount / 4.0F);
 }
@@ -475,11 +465,9 @@ TEST_F(GateKernelTest, ThresholdsSumWhatIsNotRounded) {
       tensors.threshold_at = Broadcast(shapes.gate_dims, shapes.threshold_dims);
       for (const ParallelFor parallel_for : {SerialFor, ShuffledFor, ThreadedFor}) {
         RealOutput d_x(type, x.size()), d_z(type, gate_size), d_t(type, expected.size());
-        GateScratch scratch;
         GateGradient(
             function, tensors,
-            {d_y_in.data(), nullptr, d_x.data(), nullptr, d_z.data(), d_t.data()}, &scratch,
-            parallel_for);
+            {d_y_in.data(), nullptr, d_x.data(), nullptr, d_z.data(), d_t.data()}, parallel_for);
         EXPECT_EQ(d_t.values(), Rounded(type, expected));
       }
     }
@@ -506,8 +494,7 @@ TEST_F(GateKernelTest, OpenGateCopies16Bits) {
     tensors.x = out.data();
     tensors.z = z.data();
     tensors.gate_at = Broadcast({65536}, {1});
-    GateScratch scratch;
-    Gate(function, tensors, out.data(), nullptr, &scratch, SerialFor);  // in place
+    Gate(function, tensors, out.data(), nullptr, SerialFor);  // in place
     const Doubles expected = reference::Decode(type, all.data(), 65536);
     const Doubles actual = reference::Decode(type, out.data(), 65536);
     for (size_t i = 0; i < 65536; ++i) {
@@ -544,8 +531,7 @@ TEST_F(GateKernelTest, RoundsOnceToNearestEven) {
     tensors.threshold = threshold.data();
     tensors.threshold_size = 1;
     tensors.threshold_at = Broadcast({kCount}, {1});
-    GateScratch scratch;
-    Gate(function, tensors, y.data(), nullptr, &scratch, SerialFor);
+    Gate(function, tensors, y.data(), nullptr, SerialFor);
     Doubles expected(kCount);
     for (size_t i = 0; i < kCount; ++i) {
       expected[i] = static_cast<double>(static_cast<float>(x[i]) * static_cast<float>(z[i]));
@@ -586,13 +572,12 @@ TEST_F(GateKernelTest, SaturationAndNaN) {
         tensors.threshold_at = Broadcast({count}, {1});
       }
       RealOutput y(type, z.size()), d_x(type, z.size()), d_z(type, z.size()), d_t(type, 1);
-      GateScratch scratch;
-      Gate(function, tensors, y.data(), nullptr, &scratch, SerialFor);
+      Gate(function, tensors, y.data(), nullptr, SerialFor);
       GateGradient(
           function, tensors,
           {x_in.data(), nullptr, d_x.data(), nullptr, d_z.data(),
            kind == GateKind::kRelu ? d_t.data() : nullptr},
-          &scratch, SerialFor);
+          SerialFor);
       for (size_t i = 0; i < z.size(); ++i) {
         SCOPED_TRACE(z[i]);
         if (std::isnan(z[i])) {
@@ -637,13 +622,12 @@ TEST_F(GateKernelTest, WhatIsMaskedStaysOut) {
         tensors.threshold_at = Broadcast({1}, {1});
       }
       RealOutput y(type, 3), d_x(type, 3), d_z(type, 1), d_t(type, 1);
-      GateScratch scratch;
-      Gate(function, tensors, y.data(), nullptr, &scratch, SerialFor);
+      Gate(function, tensors, y.data(), nullptr, SerialFor);
       GateGradient(
           function, tensors,
           {d_y.data(), nullptr, d_x.data(), nullptr, d_z.data(),
            kind == GateKind::kRelu ? d_t.data() : nullptr},
-          &scratch, SerialFor);
+          SerialFor);
       EXPECT_EQ(y.values(), Doubles({0, 0, 0}));
       EXPECT_EQ(d_x.values(), Doubles({0, 0, 0}));
       EXPECT_EQ(d_z.values(), Doubles({0}));
@@ -651,12 +635,12 @@ TEST_F(GateKernelTest, WhatIsMaskedStaysOut) {
       if (kind != GateKind::kHard) continue;
       const RealInput carry(type, {1, 2, 3});
       tensors.carry = carry.data();
-      Gate(function, tensors, y.data(), nullptr, &scratch, SerialFor);
+      Gate(function, tensors, y.data(), nullptr, SerialFor);
       EXPECT_EQ(y.values(), Doubles({1, 2, 3}));
       std::swap(tensors.x, tensors.carry);
       const RealInput open(type, {50.0});
       tensors.z = open.data();
-      Gate(function, tensors, y.data(), nullptr, &scratch, SerialFor);
+      Gate(function, tensors, y.data(), nullptr, SerialFor);
       EXPECT_EQ(y.values(), Doubles({1, 2, 3}));
     }
   }
@@ -671,8 +655,7 @@ TEST_F(GateKernelTest, PiecesApart) {
   tensors.x = tensors.z = ones.data();
   tensors.gate_at = Broadcast({kCount}, {kCount});
   ExpectPiecesApart(kCount * sizeof(float), [&](ParallelFor parallel_for, uint8_t* out) {
-    GateScratch scratch;
-    Gate(GateFunction(), tensors, out, nullptr, &scratch, parallel_for);
+    Gate(GateFunction(), tensors, out, nullptr, parallel_for);
   });
 }
 

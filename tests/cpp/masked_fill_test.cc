@@ -27,10 +27,10 @@ class MaskedFillTest : public SeededTest {
     SCOPED_TRACE(
         ::testing::Message() << "data " << ::testing::PrintToString(data_dims) << " of " << width
                              << " bytes, mask " << ::testing::PrintToString(mask_dims));
-    const MaskBroadcast shape(
+    const LeadingEntries entries = LeadingBroadcast(
         data_dims.data(), static_cast<int64_t>(data_dims.size()), mask_dims.data(),
         static_cast<int64_t>(mask_dims.size()));
-    EXPECT_EQ(shape.outer() * shape.columns() * shape.repeat(), Size(data_dims));
+    EXPECT_EQ(entries.at.rows() * entries.at.columns() * entries.covered, Size(data_dims));
     const Bytes keep =
         RandomMask(random_, Size(mask_dims), Patterns()[random_() % Patterns().size()]);
     const Bytes in = RandomBytes(random_, Size(data_dims) * width);
@@ -42,10 +42,10 @@ class MaskedFillTest : public SeededTest {
     const GuardedBytes from(in, slack);
     GuardedBytes out(in.size(), slack);
     const ParallelFor parallel_for = RandomFor(random_, Size(data_dims));
-    MaskedFill(mask.mask(), shape, width, from.data(), fill, out.data(), parallel_for);
+    MaskedFill(mask.mask(), entries, width, from.data(), fill, out.data(), parallel_for);
     out.Expect(expected);
     GuardedBytes same(in, slack);
-    MaskedFill(mask.mask(), shape, width, same.data(), fill, same.data(), parallel_for);
+    MaskedFill(mask.mask(), entries, width, same.data(), fill, same.data(), parallel_for);
     same.Expect(expected);
   }
 
@@ -98,12 +98,12 @@ TEST_F(MaskedFillTest, LargeData) {
 TEST_F(MaskedFillTest, PiecesAreApart) {
   const Dims data_dims{7, 900, 3};
   const Dims mask_dims{1, 900};
-  const MaskBroadcast shape(data_dims.data(), 3, mask_dims.data(), 2);
+  const LeadingEntries entries = LeadingBroadcast(data_dims.data(), 3, mask_dims.data(), 2);
   const Bytes keep = RandomMask(random_, 900, {0.5, true});
   const GuardedBytes mask(keep);
   const Bytes in(static_cast<size_t>(Size(data_dims)) * 2, 1);
   ExpectPiecesApart(in.size(), [&](ParallelFor parallel_for, uint8_t* out) {
-    MaskedFill(mask.mask(), shape, 2, in.data(), 0, out, parallel_for);
+    MaskedFill(mask.mask(), entries, 2, in.data(), 0, out, parallel_for);
   });
 }
 

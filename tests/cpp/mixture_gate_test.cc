@@ -29,10 +29,8 @@ class MixtureGateKernelTest : public SeededTest {
   static void Run(
       const MixtureTensors& tensors, const void* d_y, const void* d_g, Outputs* out,
       ParallelFor parallel_for) {
-    MixtureScratch scratch;
-    MixtureGate(tensors, out->y.data(), out->g.data(), &scratch, parallel_for);
-    MixtureGateGradient(
-        tensors, d_y, d_g, out->d_e.data(), out->d_z.data(), &scratch, parallel_for);
+    MixtureGate(tensors, out->y.data(), out->g.data(), parallel_for);
+    MixtureGateGradient(tensors, d_y, d_g, out->d_e.data(), out->d_z.data(), parallel_for);
   }
 
   void Expect(Real type, int64_t rows, int64_t experts, int64_t columns, int64_t top_k) {
@@ -140,9 +138,8 @@ TEST_F(MixtureGateKernelTest, WithoutExpertsThereIsNothing) {
 
 TEST_F(MixtureGateKernelTest, RowsWithoutExpertsAreNotGoneThrough) {
   const MixtureTensors tensors{Real::kFloat32, int64_t{1} << 60, 0, 0, nullptr, nullptr, 0};
-  MixtureScratch scratch;
-  MixtureGate(tensors, nullptr, nullptr, &scratch, SerialFor);
-  MixtureGateGradient(tensors, nullptr, nullptr, nullptr, nullptr, &scratch, SerialFor);
+  MixtureGate(tensors, nullptr, nullptr, SerialFor);
+  MixtureGateGradient(tensors, nullptr, nullptr, nullptr, nullptr, SerialFor);
 }
 
 }  // namespace

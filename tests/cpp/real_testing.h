@@ -52,28 +52,52 @@ inline Doubles RandomReals(Random& random, Real type, int64_t count, double scal
   return Rounded(type, values);
 }
 
-// A tensor that a kernel reads, at the end of a page.
-class RealInput {
+// The type in which kernels compute with elements of a type.
+inline Real WideOf(Real type) {
+  return type == Real::kFloat64 ? Real::kFloat64 : Real::kFloat32;
+}
+
+// From v to the next number of the type, away from zero.
+inline long double UlpAt(Real type, long double v) {
+  return WithElement(type, [&](auto element) { return reference::Ulp<decltype(element)>(v); });
+}
+
+// A tensor between guards, `slack` elements of it before a page that may not be touched.
+class RealTensor {
  public:
-  RealInput(Real type, const Doubles& values) : bytes_(reference::Encode(type, values)) {
-    bytes_.MakeReadOnly();
-  }
+  RealTensor(Real type, const reference::Bytes& bytes, size_t slack = 0)
+      : type_(type), bytes_(bytes, slack * static_cast<size_t>(RealBytes(type))) {}
+  RealTensor(Real type, const Doubles& values, size_t slack = 0)
+      : RealTensor(type, reference::Encode(type, values), slack) {}
 
+  void* data() { return bytes_.data(); }
   const void* data() const { return bytes_.data(); }
+  size_t size() const { return bytes_.size() / static_cast<size_t>(RealBytes(type_)); }
+  Doubles values() const { return reference::Decode(type_, bytes_.data(), size()); }
+  reference::Bytes bytes() const { return {bytes_.data(), bytes_.data() + bytes_.size()}; }
+  void MakeReadOnly() { bytes_.MakeReadOnly(); }
+  void Expect(const reference::Bytes& expected) const { bytes_.Expect(expected); }
+  void ExpectGuards() const { bytes_.ExpectGuards(); }
 
- private:
+ protected:
+  Real type_;
   GuardedBytes bytes_;
 };
 
-// A tensor that a kernel writes.
-class RealOutput {
+// A tensor that a kernel reads, at the end of a page.
+class RealInput : public RealTensor {
+ public:
+  RealInput(Real type, const Doubles& values, size_t slack = 0) : RealTensor(type, values, slack) {
+    MakeReadOnly();
+  }
+};
+
+// A tensor that a kernel writes: NaN of every type, so that what is not written shows.
+class RealOutput : public RealTensor {
  public:
   RealOutput(Real type, size_t count, size_t slack = 0)
-      : type_(type), count_(count), bytes_(count * static_cast<size_t>(RealBytes(type)), slack) {}
-
-  void* data() { return bytes_.data(); }
-  Doubles values() const { return reference::Decode(type_, bytes_.data(), count_); }
-  reference::Bytes bytes() const { return {bytes_.data(), bytes_.data() + bytes_.size()}; }
+      : RealTensor(
+            type, reference::Bytes(count * static_cast<size_t>(RealBytes(type)), 0xFF), slack) {}
 
   // Within so many ulps of the type, and of float or double as they compute, of
   // `scale`, the magnitudes that were added up, or of `expected` itself.
@@ -91,11 +115,6 @@ class RealOutput {
           << name << "[" << i << "] is " << actual[i] << ", not " << expected[i];
     }
   }
-
- private:
-  Real type_;
-  size_t count_;
-  GuardedBytes bytes_;
 };
 
 }  // namespace caffe2op_mask

@@ -1,9 +1,9 @@
 // Chunks of a bool mask, and what is made of them: compaction, expansion, counts.
 
-#include "tests/cpp/boolean_mask_lengths_test.cc"
-#include "tests/cpp/boolean_mask_test.cc"
-#include "tests/cpp/boolean_unmask_test.cc"
-#include "tests/cpp/chunk_test.cc"
+#include "tests/cpp/boolean_mask_lengths_testing.h"
+#include "tests/cpp/boolean_mask_testing.h"
+#include "tests/cpp/boolean_unmask_testing.h"
+#include "tests/cpp/chunk_testing.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace caffe2op_mask {

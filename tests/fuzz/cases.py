@@ -9,14 +9,14 @@ import inspect
 import numpy as np
 import torch
 
-import attention_reference
-import gate_reference
-import reference
-from op_tester import DTYPES, INDICES, Case, assert_same
+from oracles import attending, gating, masking
+from oracles.attending_gradients import masked_attention_gradient
+from testers.attention import make_case
+from testers.operators import DTYPES, INDICES, Case, assert_same
 
 REALS = ("float16", "bfloat16", "float32", "float64")
 HUGE = 2 ** 63 - 1
-PARTS = sorted(reference.MASKED)
+PARTS = sorted(masking.MASKED)
 
 
 class BFloat16(object):
@@ -51,7 +51,7 @@ def shape_of(random, least, most):
     if shape and one_in(random, 6):
         shape[random.randint(len(shape))] = 0
     elif shape and one_in(random, 8):
-        shape[random.randint(len(shape))] = random.randint(1, 5000 // reference.product(shape) + 2)
+        shape[random.randint(len(shape))] = random.randint(1, 5000 // masking.product(shape) + 2)
     return tuple(shape)
 
 
@@ -63,7 +63,7 @@ def smaller(random, shape):
 
 def array(random, dtype, shape, special=True):
     """Numbers of a type: reals of some size, with NaN, infinities and zeros; integers of any."""
-    count = reference.product(shape)
+    count = masking.product(shape)
     if dtype == "bool":
         drawn = random.random_sample(count) < pick(random, (0, 0.1, 0.5, 0.9, 1))
     elif np.dtype(dtype if dtype != "bfloat16" else "f").kind in "iu":
@@ -81,7 +81,7 @@ def array(random, dtype, shape, special=True):
 def index(random, shape, columns):
     """What a shape reads of rows: near the columns, or as far as the type goes."""
     dtype = np.dtype(pick(random, INDICES))
-    drawn = random.randint(-2, columns + 3, size=reference.product(shape))
+    drawn = random.randint(-2, columns + 3, size=masking.product(shape))
     drawn = drawn.astype(dtype)
     if drawn.size and one_in(random, 4):
         limits = np.iinfo(dtype)
@@ -114,7 +114,7 @@ def lengths_to(random, total, dtype):
 
 
 def exact(function):
-    """A judge that wants every bit of what a function of reference.py gives."""
+    """A judge that wants every bit of what a function of masking.py gives."""
 
     known = inspect.signature(function).parameters
 
@@ -223,7 +223,7 @@ def draw_sequence_mask(random):
             random,
             radius=(0, 1, 3, HUGE),
             diagonal=(-HUGE - 1, -3, -1, 1, 2, HUGE),
-            repeat_from_axis=range(reference.first_repeat(shape, axis), len(shape)),
+            repeat_from_axis=range(masking.first_repeat(shape, axis), len(shape)),
             lengths_of=("rows", "batch"),
         )
     )
@@ -233,11 +233,11 @@ def draw_sequence_mask(random):
     rows = shape[0 if batch is None else batch + 1 : axis]
     by_batch = args.get("lengths_of") == "batch"
     inputs = [data]
-    for part, _ in reference.ROW_INPUTS:
+    for part, _ in masking.ROW_INPUTS:
         if part in parts:
             leading = by_batch or (batch is None and one_in(random, 2))
-            size = shape[: random.randint(axis + 1)] if leading else (reference.product(rows),)
-            inputs.append(index(random, size, reference.product(shape[axis:])))
+            size = shape[: random.randint(axis + 1)] if leading else (masking.product(rows),)
+            inputs.append(index(random, size, masking.product(shape[axis:])))
     return Case(inputs, args, 1, in_place)
 
 
@@ -255,7 +255,7 @@ def draw_score_options(random, dtype, shape):
     )
     args["mode"] = "+".join(sorted(set(parts), key=parts.index))
     extras = {}
-    for part, name in reference.ROW_INPUTS:
+    for part, name in masking.ROW_INPUTS:
         if part in parts:
             least = 1 if len(shape) == 4 else 0
             prefix = shape[: random.randint(min(least, len(shape) - 1), len(shape))]
@@ -273,7 +273,7 @@ def draw_masked_softmax(random):
     args, extras = draw_score_options(random, dtype, shape)
     args.update(some_args(random, log=(0, 1)))
     in_place = 0 if one_in(random, 4) else None
-    return attention_reference.make_case(
+    return make_case(
         [array(random, dtype, shape)], args, random.randint(1, 3), in_place, **extras
     )
 
@@ -308,12 +308,12 @@ def draw_masked_attention(random):
         array(random, dtype, (batch, kv_heads, keys, depth)),
         array(random, dtype, (batch, kv_heads, keys, value_depth)),
     ]
-    return attention_reference.make_case(first, args, random.randint(1, 3), None, **extras)
+    return make_case(first, args, random.randint(1, 3), None, **extras)
 
 
 def judge_softmax(case, outputs):
     inputs = [wide(one) for one in case.inputs]
-    expected = attention_reference.masked_softmax(*inputs, **case.args)
+    expected = attending.masked_softmax(*inputs, **case.args)
     dtype = str(case.inputs[0].dtype)
     assert_near("Y", outputs[0], expected[0], dtype, 0.1)
     if len(outputs) > 1:
@@ -326,7 +326,7 @@ def judge_attention(case, outputs):
     if not all(np.isfinite(one).all() for one in inputs[:3]):
         return  # which infinity or NaN comes of one is for the kernels' tests
     dtype = str(case.inputs[0].dtype)
-    o, lse = attention_reference.masked_attention(*inputs, **case.args)
+    o, lse = attending.masked_attention(*inputs, **case.args)
     scale = max(1.0, np.abs(inputs[2]).max(initial=0.0))
     assert_near("O", outputs[0], o, dtype, scale, 400)
     if len(outputs) > 1:
@@ -374,7 +374,7 @@ def gate_value(z, threshold, args):
     """g(Z), NaN where Z is."""
     if args.get("kind") == "relu":
         return np.asarray(np.maximum(0, z if threshold is None else z - threshold))
-    return np.asarray(gate_reference.value(z, threshold, **args))
+    return np.asarray(gating.value(z, threshold, **args))
 
 
 def gate_args(args):
@@ -387,7 +387,7 @@ def near_equals(z, args):
     """Whether rounding may change which of a row is the greatest."""
     if z.ndim == 0 or z.shape[-1] < 2:
         return False
-    logits = gate_reference.logits(z, args.get("tau", 1), args.get("noise"))
+    logits = gating.logits(z, args.get("tau", 1), args.get("noise"))
     first, second = np.moveaxis(np.sort(logits, axis=-1)[..., :-3:-1], -1, 0)
     return ((first != second) & (first - second < 1e-5 * (1 + np.abs(first)))).any()
 
@@ -461,7 +461,7 @@ def judge_mixture_gate(case, outputs):
     dtype = str(case.inputs[0].dtype)
     known = {name: case.args[name] for name in ("top_k", "renormalize") if name in case.args}
     with np.errstate(invalid="ignore"):
-        y, g = gate_reference.mixture_gate(e, z, *case.inputs[2:], **known)
+        y, g = gating.mixture_gate(e, z, *case.inputs[2:], **known)
     assert_near("Y", outputs[0], y, dtype, np.abs(e).max(initial=1.0, where=np.isfinite(e)))
     if len(outputs) > 1:
         assert_near("G", outputs[1], g, dtype, 0.1)
@@ -519,20 +519,20 @@ def judge_random_mask(case, outputs):
 def judge_boolean_unmask_gradient(case, outputs):
     masks, values, d_data = case.inputs[:-1:2], case.inputs[1:-1:2], case.inputs[-1]
     layout = case.args.get("layout", "auto")
-    rows = reference.rows_of(d_data, masks[0].ndim)
+    rows = masking.rows_of(d_data, masks[0].ndim)
     free = np.ones(masks[0].size, bool)
     for mask, rows_in, actual in zip(masks, values, outputs):
         owned = mask.ravel() & free
         free &= ~owned
         expected = rows[owned]
-        if reference.is_dense(mask, rows_in, layout):
+        if masking.is_dense(mask, rows_in, layout):
             expected = np.where(owned[:, None], rows, np.zeros((), rows.dtype))
         assert_same(actual, expected.reshape(rows_in.shape))
 
 
 def judge_bernoulli_mask_gradient(case, outputs):
     z, mask, d_log_prob = [wide(one) for one in case.inputs]
-    slope = np.where(mask, gate_reference.sigmoid(-z), -gate_reference.sigmoid(z))
+    slope = np.where(mask, gating.sigmoid(-z), -gating.sigmoid(z))
     assert_near(
         "d_Z", outputs[0], np.asarray(d_log_prob * slope), str(case.inputs[0].dtype), d_log_prob
     )
@@ -563,12 +563,12 @@ def torch_gate(
     if kind in SOFTMAXES:
         noisy = z
         if noise is not None:
-            u = gate_reference.drawn(noise, tuple(z.shape))
+            u = gating.drawn(noise, tuple(z.shape))
             noisy = z - torch.tensor(np.log(-np.log(u)))
         soft = torch.softmax(noisy / tau, -1)
         if not hard:
             return soft
-        chosen = gate_reference.value(
+        chosen = gating.value(
             z.detach().numpy(), kind=kind, is_test=1, tau=tau, hard=1, noise=noise
         )
         return torch.tensor(chosen) + soft - soft.detach()
@@ -603,7 +603,7 @@ def size_of(*arrays):
     size = 1.0
     for one in arrays:
         size *= 1 + np.abs(wide(one)).max(initial=0.0)
-    return size * max([reference.product(one.shape) for one in arrays] + [1])
+    return size * max([masking.product(one.shape) for one in arrays] + [1])
 
 
 def judge_gate_gradient(case, outputs):
@@ -648,13 +648,13 @@ def judge_mixture_gate_gradient(case, outputs):
     if not finite([d.numpy() for d in d_outputs]) or not finite([wide(case.inputs[1])]):
         return
     e, z = [wide(one) for one in case.inputs[:2]]
-    g = gate_reference.mixture_gate(e, z, bias, case.args.get("top_k"))[1]
+    g = gating.mixture_gate(e, z, bias, case.args.get("top_k"))[1]
 
     def weighed():
         kept = torch.softmax(leaves[1], 1) * torch.tensor(g != 0)
         if case.args.get("renormalize"):
             kept = kept / kept.sum(1, keepdim=True)
-        rows = reference.product(leaves[0].shape[2:])
+        rows = masking.product(leaves[0].shape[2:])
         e = leaves[0].reshape(leaves[0].shape[:2] + (rows,))
         total = ((kept[..., None] * e).sum(1) * d_outputs[0].reshape(len(e), rows)).sum()
         return total + (kept * d_outputs[1]).sum() if len(d_outputs) > 1 else total
@@ -669,11 +669,11 @@ def judge_attention_gradient(case, outputs):
     inputs = [wide(one) for one in case.inputs[3:]]
     if not finite(inputs[:3] + [wide(case.inputs[2])]) or 0 in inputs[0].shape + inputs[1].shape:
         return
-    o, lse = attention_reference.masked_attention(*inputs, **args)
+    o, lse = attending.masked_attention(*inputs, **args)
     given = [wide(one) for one in case.inputs[:2]]
     if not all(np.allclose(a, b, 0.05, 0.05, equal_nan=True) for a, b in zip(given, (o, lse))):
         return  # not what the forward pass gives
-    grads = attention_reference.masked_attention_gradient(wide(case.inputs[2]), *inputs, **args)
+    grads = masked_attention_gradient(wide(case.inputs[2]), *inputs, **args)
     dtype = str(case.inputs[2].dtype)
     # What is of 16 bits starts from an output that was rounded.
     scale = size_of(*case.inputs[2:6]) * (1 if "16" not in dtype else 2 ** 13)
@@ -692,10 +692,10 @@ def judge_softmax_gradient(case, outputs):
         return
     if not finite([np.exp(y) if log else y]):
         return
-    extras = attention_reference.read_extras(
+    extras = attending.read_extras(
         [one if one.dtype == "bfloat16" else np.asarray(one) for one in following], args
     )
-    keep = attention_reference.kept(y.shape, extras._replace(bias=None), **args)
+    keep = attending.kept(y.shape, extras._replace(bias=None), **args)
     d_y, d_lse = np.where(keep, d_y, 0), d_lse[..., None]
     p = np.where(keep, np.exp(y) if log else y, 0)
     if log:
@@ -710,22 +710,22 @@ def judge_softmax_gradient(case, outputs):
 
 FAMILIES = {
     "BernoulliMask": (draw_bernoulli_mask, judge_bernoulli_mask),
-    "BooleanMask": (draw_boolean_mask, exact(reference.boolean_mask)),
-    "BooleanMaskJagged": (draw_boolean_mask_jagged, exact(reference.boolean_mask_jagged)),
-    "BooleanMaskLengths": (draw_boolean_mask_lengths, exact(reference.boolean_mask_lengths)),
-    "BooleanUnmask": (draw_boolean_unmask, exact(reference.boolean_unmask)),
+    "BooleanMask": (draw_boolean_mask, exact(masking.boolean_mask)),
+    "BooleanMaskJagged": (draw_boolean_mask_jagged, exact(masking.boolean_mask_jagged)),
+    "BooleanMaskLengths": (draw_boolean_mask_lengths, exact(masking.boolean_mask_lengths)),
+    "BooleanUnmask": (draw_boolean_unmask, exact(masking.boolean_unmask)),
     "Gate": (draw_gate, judge_gate),
     "Highway": (draw_highway, judge_highway),
     "MaskedAttention": (draw_masked_attention, judge_attention),
     "MaskedSoftmax": (draw_masked_softmax, judge_softmax),
     "MixtureGate": (draw_mixture_gate, judge_mixture_gate),
     "RandomMask": (draw_random_mask, judge_random_mask),
-    "SequenceMask": (draw_sequence_mask, exact(reference.sequence_mask)),
+    "SequenceMask": (draw_sequence_mask, exact(masking.sequence_mask)),
 }
 
 GRADIENTS = {
     "BernoulliMaskGradient": judge_bernoulli_mask_gradient,
-    "BooleanMaskGradient": exact(reference.boolean_mask_gradient),
+    "BooleanMaskGradient": exact(masking.boolean_mask_gradient),
     "BooleanUnmaskGradient": judge_boolean_unmask_gradient,
     "GateGradient": judge_gate_gradient,
     "HighwayGradient": judge_highway_gradient,

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "tests/cpp/fill_test.cc"
+#include "tests/cpp/fill_testing.h"
 #include "tests/cpp/masked_fill_test.cc"
-#include "tests/cpp/sequence_mask_test.cc"
+#include "tests/cpp/sequence_mask_testing.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace caffe2op_mask {
@@ -49,7 +49,7 @@ class RepeatedMasks : public Fuzzed<RepeatedMaskTest> {
 
   void TestBody() override {
     if (OneIn(2)) return ExpectEveryFunctor();
-    const Shape shape{Uniform(random_, 0, 9), Count(), Uniform(random_, 0, 5), Width()};
+    const RepeatedDims shape{Uniform(random_, 0, 9), Count(), Uniform(random_, 0, 5), Width()};
     ExpectIntervals(shape, RandomFor(random_, shape.left * shape.masked_dims));
   }
 };

@@ -1,23 +1,23 @@
 // Masked softmax and its gradient, of each real type.
 
-#include "tests/cpp/masked_softmax_test.cc"
+#include "tests/cpp/masked_softmax_testing.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace caffe2op_mask {
 namespace {
 
-template <typename T>
-class Softmax : public Fuzzed<MaskedSoftmaxTest<T>> {
+class Softmax : public Fuzzed<SoftmaxTesting> {
  public:
-  using Fuzzed<MaskedSoftmaxTest<T>>::Fuzzed;
+  using Fuzzed<SoftmaxTesting>::Fuzzed;
 
   void TestBody() override {
-    Dims dims = this->RandomDims();
-    if (Fuzzed<MaskedSoftmaxTest<T>>::OneIn(4)) {
-      dims = {Uniform(this->random_, 1, 3), std::min<int64_t>(1 + this->Count(), 600)};
+    type_ = RealTypes()[random_() % 4];
+    Dims dims = RandomDims();
+    if (Fuzzed<SoftmaxTesting>::OneIn(4)) {
+      dims = {Uniform(random_, 1, 3), std::min<int64_t>(1 + Count(), 600)};
     }
-    if (this->random_() % 2 == 0) return this->ExpectSoftmax(dims);
-    this->ExpectGradient(dims);
+    if (random_() % 2 == 0) return ExpectSoftmax(dims);
+    ExpectGradient(dims);
   }
 };
 
@@ -26,12 +26,5 @@ class Softmax : public Fuzzed<MaskedSoftmaxTest<T>> {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace caffe2op_mask;
-  return Fuzz(data, size, [](Random& random) {
-    switch (random() % 4) {
-      case 0: return Softmax<Float16>(random).TestBody();
-      case 1: return Softmax<BFloat16>(random).TestBody();
-      case 2: return Softmax<float>(random).TestBody();
-      default: return Softmax<double>(random).TestBody();
-    }
-  });
+  return Fuzz(data, size, [](Random& random) { Softmax(random).TestBody(); });
 }

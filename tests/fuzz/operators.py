@@ -35,7 +35,7 @@ from tqdm import tqdm  # noqa: E402
 
 import caffe2op_mask  # noqa: E402,F401  the operators
 import cases  # noqa: E402
-from op_tester import DTYPES, Case, create  # noqa: E402
+from testers.operators import DTYPES, Case, create  # noqa: E402
 
 # What a run may come to; the last two are findings.
 OUTCOMES = ("equal", "refused", "not judged", "wrong", "crash")

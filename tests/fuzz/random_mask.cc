@@ -1,6 +1,6 @@
 // Masks that are drawn, by element, row, span or logit.
 
-#include "tests/cpp/random_mask_test.cc"
+#include "tests/cpp/random_mask_testing.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace caffe2op_mask {

@@ -10,6 +10,7 @@ from caffe2.python import hypothesis_test_util  # noqa: F401  loads a profile: o
 from caffe2.python import workspace
 
 import caffe2op_mask  # noqa: F401  the operators under test
+from testers.commands import folder, net, net_path  # noqa: F401  fixtures
 
 _COMMON = dict(
     database=None,

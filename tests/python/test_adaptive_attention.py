@@ -5,9 +5,9 @@ import pytest
 import torch
 from caffe2.python import brew, optimizer, workspace
 
-from attention_reference import wave
-from layer_tester import check_by_torch, new_model, run, train
-from runtime_facts import needs_the_same_draws
+from testers.arrays import wave
+from testers.layers import check_by_torch, new_model, run, train
+from testers.runtime_facts import needs_the_same_draws
 from test_gate_layers import dense
 
 X = wave((3, 5, 6), 0.37).astype("float32")

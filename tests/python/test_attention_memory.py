@@ -2,7 +2,7 @@
 
 import pytest
 
-import fresh_process
+from testers import fresh_process
 
 LENGTH = 16384  # 4 heads of scores, one 4-byte entry each, would take 4 GiB
 MIB = 2 ** 20

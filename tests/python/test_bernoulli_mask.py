@@ -5,15 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from gate_reference import sigmoid
-from op_tester import REALS, Case, assert_same
-from real_tester import (
-    assert_same_sequence,
-    gradients,
-    run_seeded,
-    same_for_any_threads,
-    set_threads,  # noqa: F401  a fixture
-)
+from oracles.gating import sigmoid
+from testers.operators import REALS, Case, assert_same, gradients, run_seeded
+from testers.reals import assert_same_sequence
+from testers.threads import same_for_any_threads
+
+pytestmark = pytest.mark.operators
 
 
 def draw(z, seed=1):
@@ -107,11 +104,10 @@ def test_sequence():
     assert_same_sequence("BernoulliMask", {}, outputs=2)
 
 
-def test_threads(set_threads):  # noqa: F811
+def test_threads():
     z, d = np.random.RandomState(1).randn(2, 700, 301).astype("f")
     case = Case([z], {}, 2)
     same_for_any_threads(
-        set_threads,
         lambda: draw(z) + list(gradients("BernoulliMask", case, [None, d]).values()),
     )
 

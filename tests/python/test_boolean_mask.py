@@ -6,21 +6,19 @@ import pytest
 from caffe2.python import workspace
 from hypothesis import given
 
-import reference
-from op_tester import (
+from oracles import masking
+from testers.arrays import arrays, fill_values, long_masks, numbered, shapes
+from testers.operators import (
     Case,
     GradientTests,
     OperatorTests,
-    arrays,
     assert_same,
-    fill_values,
-    gradient,
-    long_masks,
-    numbered,
+    gradients,
     run,
     run_case,
-    shapes,
 )
+
+pytestmark = pytest.mark.operators
 
 
 @st.composite
@@ -32,7 +30,7 @@ def data_and_mask(draw, dtype, finite=False):
 
 class TestBooleanMask(OperatorTests, GradientTests):
     op_type = "BooleanMask"
-    reference = staticmethod(reference.boolean_mask)
+    reference = staticmethod(masking.boolean_mask)
     empty = (
         Case([np.zeros(0, "f"), np.zeros(0, bool)], outputs=2),
         Case([np.zeros((0, 3), "f"), np.zeros(0, bool)], outputs=2),
@@ -68,7 +66,7 @@ class TestBooleanMask(OperatorTests, GradientTests):
     def test_is_a_take_of_its_indices(self, inputs):
         data, mask = inputs
         masked, indices = run_case("BooleanMask", Case(inputs, outputs=2))
-        assert_same(masked, reference.rows_of(data, mask.ndim)[indices].reshape(masked.shape))
+        assert_same(masked, masking.rows_of(data, mask.ndim)[indices].reshape(masked.shape))
         assert np.all(np.diff(indices) > 0)
 
     @pytest.mark.parametrize("row", [(), (2,), (3,), (0,)])
@@ -95,11 +93,11 @@ class TestBooleanMask(OperatorTests, GradientTests):
     def test_strings(self, data):
         shape = data.draw(shapes(1, 3))
         mask = data.draw(arrays("bool", shape[: data.draw(st.integers(1, len(shape)))]))
-        words = data.draw(st.lists(st.binary(max_size=40), min_size=reference.product(shape),
-                                   max_size=reference.product(shape)))
+        words = data.draw(st.lists(st.binary(max_size=40), min_size=masking.product(shape),
+                                   max_size=masking.product(shape)))
         strings = np.array(words + [None], dtype=object)[:-1].reshape(shape)
         masked, indices = run_case("BooleanMask", Case([strings, mask], outputs=2))
-        expected = reference.boolean_mask(strings, mask)
+        expected = masking.boolean_mask(strings, mask)
         assert_same(masked, expected[0])
         assert_same(indices, expected[1])
 
@@ -115,7 +113,7 @@ class TestBooleanMask(OperatorTests, GradientTests):
             "BooleanMaskGradient", Case([mask, d_masked], args, in_place=in_place)
         )
         assert_same(
-            actual[0], reference.boolean_mask_gradient(mask, d_masked, keep_shape=keep_shape)[0]
+            actual[0], masking.boolean_mask_gradient(mask, d_masked, keep_shape=keep_shape)[0]
         )
 
     @pytest.mark.parametrize("in_place", [None, 0])
@@ -125,7 +123,7 @@ class TestBooleanMask(OperatorTests, GradientTests):
         case = Case([nan, mask], {"keep_shape": 1}, in_place=in_place)
         assert_same(run_case("BooleanMask", case)[0], np.array([[0, 1], [np.nan, 0]], "f"))
         # Nor does one of the gradient that comes in.
-        assert_same(gradient("BooleanMask", case, nan)[0], np.array([[0, 1], [np.nan, 0]], "f"))
+        assert_same(gradients("BooleanMask", case, [nan])[0], np.array([[0, 1], [np.nan, 0]], "f"))
 
     def test_any_byte_but_0_is_true(self):
         """Not all that makes a bool tensor writes 0 and 1."""

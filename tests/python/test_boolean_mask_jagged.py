@@ -5,20 +5,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-import fresh_process
-import reference
-from op_tester import (
-    INDICES,
-    Case,
-    GradientTests,
-    OperatorTests,
-    arrays,
-    assert_same,
-    long_masks,
-    numbered,
-    run_case,
-    shapes,
-)
+from oracles import masking
+from testers import fresh_process
+from testers.arrays import arrays, long_masks, numbered, shapes
+from testers.operators import INDICES, Case, GradientTests, OperatorTests, assert_same, run_case
+
+pytestmark = pytest.mark.operators
 
 
 @st.composite
@@ -34,7 +26,7 @@ def jagged(draw, dtype, index, finite=False):
 
 class TestBooleanMaskJagged(OperatorTests, GradientTests):
     op_type = "BooleanMaskJagged"
-    reference = staticmethod(reference.boolean_mask_jagged)
+    reference = staticmethod(masking.boolean_mask_jagged)
     empty = (
         Case([np.zeros(0, "f"), np.zeros(0, "i"), np.zeros(0, bool)], outputs=2),
         Case([np.zeros(0, "f"), np.zeros(3, "int64"), np.zeros(0, bool)], outputs=2),

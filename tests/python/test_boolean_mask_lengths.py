@@ -6,18 +6,11 @@ import pytest
 from caffe2.python import core, workspace
 from hypothesis import given
 
-import reference
-from op_tester import (
-    DTYPES,
-    INDICES,
-    Case,
-    OperatorTests,
-    arrays,
-    assert_same,
-    long_masks,
-    run,
-    shapes,
-)
+from oracles import masking
+from testers.arrays import arrays, long_masks, shapes
+from testers.operators import DTYPES, INDICES, Case, OperatorTests, assert_same, run
+
+pytestmark = pytest.mark.operators
 
 
 @st.composite
@@ -28,7 +21,7 @@ def lengths_and_mask(draw, dtype):
 
 class TestBooleanMaskLengths(OperatorTests):
     op_type = "BooleanMaskLengths"
-    reference = staticmethod(reference.boolean_mask_lengths)
+    reference = staticmethod(masking.boolean_mask_lengths)
     dtypes = INDICES
     empty = (
         Case([np.zeros(0, "i"), np.zeros(0, bool)]),

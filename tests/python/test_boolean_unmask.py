@@ -6,26 +6,24 @@ import pytest
 from caffe2.python import core, workspace
 from hypothesis import given
 
-import reference
-from op_tester import (
+from oracles import masking
+from testers.arrays import arrays, fill_values, long_masks, numbered, shapes
+from testers.operators import (
     Case,
     GradientTests,
     OperatorTests,
-    arrays,
     assert_same,
-    fill_values,
-    gradient,
-    long_masks,
-    numbered,
+    gradients,
     run,
     run_case,
-    shapes,
 )
+
+pytestmark = pytest.mark.operators
 
 
 class TestBooleanUnmask(OperatorTests, GradientTests):
     op_type = "BooleanUnmask"
-    reference = staticmethod(reference.boolean_unmask)
+    reference = staticmethod(masking.boolean_unmask)
     empty = (
         Case([np.zeros(0, bool), np.zeros(0, "f")]),
         Case([np.zeros(0, bool), np.zeros((0, 3), "f")]),
@@ -93,7 +91,7 @@ class TestBooleanUnmask(OperatorTests, GradientTests):
             run("BooleanUnmask", *compact, fill_val=1, layout="compact"), expected
         )
         assert_same(run("BooleanUnmask", first, data, second, data, fill_val=1), expected)
-        grads = gradient("BooleanUnmask", Case(compact, {"fill_val": 1}), data)
+        grads = gradients("BooleanUnmask", Case(compact, {"fill_val": 1}), [data])
         assert_same(grads[1], compact[1])
         assert_same(grads[3], compact[3])
 
@@ -154,7 +152,7 @@ class TestBooleanUnmask(OperatorTests, GradientTests):
         case = Case(
             [first, np.zeros(2, "f"), second, np.zeros(4, "f")], {"fill_val": 0.0}
         )
-        grads = gradient("BooleanUnmask", case, np.array([1, np.inf, np.nan, 4], "f"))
+        grads = gradients("BooleanUnmask", case, [np.array([1, np.inf, np.nan, 4], "f")])
         assert sorted(grads) == [1, 3]
         assert_same(grads[1], np.array([1, 4], "f"))
         assert_same(grads[3], np.array([0, np.inf, 0, 0], "f"))
@@ -175,14 +173,14 @@ class TestBooleanUnmask(OperatorTests, GradientTests):
         dtype = data.draw(st.sampled_from(["float16", "float64"]))
         case = data.draw(self.cases(dtype))
         (out,) = run_case("BooleanUnmask", case)
-        grads = gradient("BooleanUnmask", case, out)
+        grads = gradients("BooleanUnmask", case, [out])
         layout = case.args.get("layout", "auto")
         free = np.ones(case.inputs[0].shape, bool)
         for i in range(0, len(case.inputs), 2):
             mask, values = case.inputs[i], case.inputs[i + 1]
             owned = mask & free
             free &= ~mask
-            dense = reference.is_dense(mask, values, layout)
+            dense = masking.is_dense(mask, values, layout)
             assert_same(
-                grads[i + 1], reference.boolean_mask(out, owned, keep_shape=int(dense))[0]
+                grads[i + 1], masking.boolean_mask(out, owned, keep_shape=int(dense))[0]
             )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from caffe2.python import workspace
 
-from example_runner import EXAMPLES, check_picture, check_refusal, run
+from testers.examples import EXAMPLES, check_picture, check_refusal, run
 
 import char_net
 import char_transformer

@@ -8,7 +8,7 @@ from caffe2.python import workspace
 
 from caffe2op_mask import __main__ as command_line
 from caffe2op_mask.commands import bench
-from command_tester import error
+from testers.commands import error
 
 
 def test_bench(capsys):

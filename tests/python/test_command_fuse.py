@@ -12,14 +12,7 @@ from google.protobuf import text_format
 import caffe2op_mask
 from caffe2op_mask import __main__ as command_line
 from caffe2op_mask.commands import fuse
-from command_tester import (
-    error,
-    in_a_process,
-    net,  # noqa: F401  a fixture
-    net_path,  # noqa: F401  a fixture
-    read,
-    types,
-)
+from testers.commands import error, in_a_process, read, types
 
 
 def test_in_a_process(net_path, tmp_path):

@@ -11,13 +11,9 @@ import pytest
 import caffe2op_mask
 from caffe2op_mask import __main__ as command_line
 from caffe2op_mask.commands import bench, files, nets
-from command_tester import (
-    ROOT,
-    error,
-    folder,  # noqa: F401  a fixture
-    in_a_process,
-)
-from runtime_facts import own_words
+from testers import ROOT
+from testers.commands import error, in_a_process
+from testers.runtime_facts import own_words
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import os
 import re
 
 from caffe2op_mask import __main__ as command_line
-from command_tester import ROOT, error
+from testers import ROOT
+from testers.commands import error
 
 
 def test_ops_lists_every_operator(capsys):

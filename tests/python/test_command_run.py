@@ -9,13 +9,8 @@ from caffe2.proto import caffe2_pb2
 from google.protobuf import text_format
 
 from caffe2op_mask import __main__ as command_line
-from command_tester import (
-    FED,
-    error,
-    folder,  # noqa: F401  a fixture
-    in_a_process,
-)
-from runtime_facts import own_words
+from testers.commands import FED, error, in_a_process
+from testers.runtime_facts import own_words
 
 
 def test_run(folder, capsys):

@@ -10,11 +10,7 @@ import pytest
 from caffe2op_mask import __main__ as command_line
 from caffe2op_mask import plot
 from caffe2op_mask.commands import show
-from command_tester import (
-    FED,
-    error,
-    folder,  # noqa: F401  a fixture
-)
+from testers.commands import FED, error
 
 
 def show_table(capsys, *arguments):

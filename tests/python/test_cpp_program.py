@@ -14,9 +14,9 @@ import torch
 from caffe2.python import core, workspace
 
 import caffe2op_mask
+from testers import ROOT
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_BUILD = os.path.join(_ROOT, "build")
+_BUILD = os.path.join(ROOT, "build")
 
 
 def _run(*command, **options):
@@ -40,7 +40,7 @@ def _must(*command):
 
 def _configure(prefix, folder, *options):
     """The command that makes a build of the example in a folder."""
-    command = ["cmake", "-S", os.path.join(_ROOT, "examples", "cpp"), "-B", str(folder)]
+    command = ["cmake", "-S", os.path.join(ROOT, "examples", "cpp"), "-B", str(folder)]
     if shutil.which("ccache"):
         command.append("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
     return command + ["-DCMAKE_PREFIX_PATH=" + prefix] + list(options)
@@ -65,7 +65,7 @@ def linked(prefix):
 
 @pytest.fixture
 def loading():
-    program = os.path.join(_BUILD, "tests", "cpp", "run_net")
+    program = os.path.join(_BUILD, "tests", "cpp", "operators", "run_net")
     assert os.path.exists(program), "make build makes {}, which is missing.".format(program)
     return [program, "--library=" + caffe2op_mask.library_path()]
 

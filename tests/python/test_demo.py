@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from example_runner import EXAMPLES, check_picture, check_refusal, figures, run
+from testers.examples import EXAMPLES, check_picture, check_refusal, figures, run
 
 import demo
 import help_topics

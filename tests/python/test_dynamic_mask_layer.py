@@ -7,9 +7,9 @@ import pytest
 import torch
 from caffe2.python import brew, core, optimizer, workspace
 
-from attention_reference import wave
-from layer_tester import check_by_torch, feed, new_model, run, seeded, seeds, train
-from runtime_facts import needs_the_same_draws
+from testers.arrays import wave
+from testers.layers import check_by_torch, feed, new_model, run, seeded, seeds, train
+from testers.runtime_facts import needs_the_same_draws
 from test_gate_layers import dense, straight_through
 
 ESTIMATORS = ("straight_through", "hard_concrete", "reinforce")

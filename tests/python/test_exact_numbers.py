@@ -7,9 +7,9 @@ import pytest
 from caffe2.python import brew, core, workspace
 from caffe2.python.model_helper import ModelHelper
 
-import gate_reference
-from gate_reference import softmax
-from op_tester import assert_same, run
+from oracles import gating
+from oracles.gating import softmax
+from testers.operators import assert_same, run
 
 X = np.array([[1.5, -2.0, 0.25], [3.0, 0.5, -1.0]], "float64")
 Z = np.array([[0.5, -1.0, 2.0], [0.1, 0.7, -0.3]], "float64")
@@ -137,13 +137,13 @@ def test_what_is_computed_in_does_not_hold(name, text, told):
 
 def test_gates():
     args = dict(kind="hard_concrete", is_test=1, gamma=-0.3, zeta=1.7)
-    s = gate_reference.sigmoid(Z)
+    s = gating.sigmoid(Z)
     expected = X * np.clip(s * (1.7 - -0.3) + -0.3, 0, 1)
     actual = run("Gate", X, Z, **dict(args, gamma="-0.3", zeta="1.7"))
     np.testing.assert_allclose(actual, expected, rtol=1e-15)
     assert np.abs(run("Gate", X, Z, **args) - expected).max() > 1e-10
     soft = run("Gate", X, Z, kind="softmax", tau="0.3")
-    np.testing.assert_allclose(soft, X * gate_reference.softmax(Z / 0.3), rtol=1e-13)
+    np.testing.assert_allclose(soft, X * gating.softmax(Z / 0.3), rtol=1e-13)
     assert np.abs(run("Gate", X, Z, kind="softmax", tau=0.3) - soft).max() > 1e-10
     with pytest.raises(RuntimeError, match="Gate: argument tau is .*, which float32 cannot hold"):
         run("Gate", X, Z, kind="softmax", tau="1e-50")

@@ -7,7 +7,7 @@ import pytest
 from caffe2.python import core, workspace
 from scipy import stats
 
-from example_runner import NUMBER, check_picture, check_refusal, figures, run
+from testers.examples import NUMBER, check_picture, check_refusal, figures, run
 
 import augmentation
 from augmentation import MASKS, NO_MASKS, PIXELS, SIDE, SPAN, SQUARE, UNITS, VIEWS, Masks

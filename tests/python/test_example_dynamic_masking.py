@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from caffe2.python import model_helper, workspace
 
-from example_runner import NUMBER, check_picture, check_refusal, figures, run
+from testers.examples import NUMBER, check_picture, check_refusal, figures, run
 
 import dynamic_masking
 import ink_net

@@ -8,8 +8,8 @@ import pytest
 from caffe2.python import model_helper, workspace
 from sklearn.datasets import load_wine
 
-from example_runner import NUMBER, check_picture, check_refusal, figures, run
-from runtime_facts import needs_the_same_draws
+from testers.examples import NUMBER, check_picture, check_refusal, figures, run
+from testers.runtime_facts import needs_the_same_draws
 
 import deep_net
 import gated_network

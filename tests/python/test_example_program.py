@@ -6,8 +6,7 @@ import os
 import pytest
 from caffe2.python import core
 
-import example_runner
-import fresh_process
+from testers import examples, fresh_process
 import program
 
 DOC = """Draws nothing,
@@ -80,7 +79,7 @@ def test_output_is_in_the_project_unless_given(parser, monkeypatch):
     made = []
     monkeypatch.setattr(os, "makedirs", lambda folder, exist_ok: made.append(folder))
     parser.add_output()
-    wanted = os.path.join(example_runner.ROOT, "demo-output")
+    wanted = os.path.join(examples.ROOT, "demo-output")
     assert parser.parse_args([]).output == wanted
     assert made == [wanted]
 
@@ -103,7 +102,7 @@ def test_each_operator_has_a_seed_of_its_own():
 
 def test_programs_have_one_way_to_get_threads():
     """Caffe2's own leaves the runtime one, and no one sees it."""
-    for path in glob.glob(os.path.join(example_runner.EXAMPLES, "*.py")):
+    for path in glob.glob(os.path.join(examples.EXAMPLES, "*.py")):
         with open(path) as source:
             assert "GlobalInit" not in source.read(), path
 
@@ -119,6 +118,6 @@ def test_a_large_net_has_the_cores(tmp_path):
             sys.exit()
         char_transformer.help_topics.load = load
         char_transformer.main(["--output", {!r}])
-    """.format(example_runner.EXAMPLES, str(tmp_path))
+    """.format(examples.EXAMPLES, str(tmp_path))
     environment = {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3", "MKL_DYNAMIC": "FALSE"}
     assert fresh_process.output(source, **environment).split() == ["3"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from caffe2.python import workspace
 
-from example_runner import NUMBER, check_picture, check_refusal, figures, run
+from testers.examples import NUMBER, check_picture, check_refusal, figures, run
 
 import data_parallel
 import help_topics

@@ -10,10 +10,10 @@ import textwrap
 
 import pytest
 
-from runtime_facts import DRAWS_THE_SAME
+from testers import ROOT
+from testers.runtime_facts import DRAWS_THE_SAME
 
-TESTS = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(TESTS))
+TESTS = os.path.join(ROOT, "tests", "python")
 EXAMPLES = os.path.join(ROOT, "examples")
 
 # The seven that must be there, whatever else is.

@@ -5,7 +5,7 @@ import pytest
 from caffe2.proto import caffe2_pb2
 from caffe2.python import core, workspace
 
-import helper_nets
+from testers import helper_nets
 import test_nets
 from caffe2op_mask.fuse import fuse, proof
 

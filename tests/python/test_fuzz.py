@@ -7,9 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-import fresh_process
+from testers import ROOT, fresh_process
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.path.join(ROOT, "tests", "fuzz", "operators.py")
 CORPUS = os.path.join(ROOT, "tests", "fuzz", "corpus", "operators")
 

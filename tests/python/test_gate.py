@@ -6,22 +6,13 @@ import pytest
 from caffe2.python import core, workspace
 from hypothesis import given
 
-import gate_reference
-from op_tester import REALS, Case, assert_same, create, run, run_case, shapes
-from real_tester import (
-    BROADCASTS,
-    TOLERANCE,
-    RealOperatorTests,
-    assert_gradients,
-    assert_same_sequence,
-    broadcast_to,
-    gradients,
-    normals,
-    run_seeded,
-    same_for_any_threads,
-    set_threads,  # noqa: F401  a fixture
-    some_reals,
-)
+from oracles import gating
+from testers.arrays import BROADCASTS, broadcast_shapes, normals, shapes, some_reals
+from testers.operators import REALS, Case, assert_same, create, gradients, run, run_case, run_seeded
+from testers.reals import TOLERANCE, RealOperatorTests, assert_gradients, assert_same_sequence
+from testers.threads import same_for_any_threads
+
+pytestmark = pytest.mark.operators
 
 KINDS = ("sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete", "gumbel_softmax")
 NOISY = ("hard_concrete", "gumbel_softmax")
@@ -31,9 +22,10 @@ MASKING = ("relu", "hard", "hard_concrete")
 
 class TestGate(RealOperatorTests):
     op_type = "Gate"
-    reference = staticmethod(gate_reference.gate)
+    reference = staticmethod(gating.gate)
     empty = (
         Case([np.zeros((0, 3), "f"), np.zeros((0, 3), "f")]),
+        Case([np.zeros((0, 3), "f"), np.zeros((1, 3), "f")]),
         Case([np.zeros((0, 3), "f"), np.zeros((1, 3), "f")], {}, 2),
         Case([np.zeros((0, 3), "f"), np.zeros((1, 3), "f")], {"kind": "softmax"}, 2),
         Case([np.zeros((3, 0), "f"), np.zeros((3, 1), "f")], {"kind": "tanh"}, 2),
@@ -55,9 +47,10 @@ class TestGate(RealOperatorTests):
                 args.update(draw(st.sampled_from([{}, {"hard": 1}])))
         if args["kind"] == "hard_concrete":
             args.update(draw(st.sampled_from([{}, {"gamma": -0.5, "zeta": 1.25}])))
-        inputs = [draw(normals(dtype, shape)), draw(normals(dtype, draw(broadcast_to(shape)), 1))]
+        z_shape = draw(broadcast_shapes(shape))
+        inputs = [draw(normals(dtype, shape)), draw(normals(dtype, z_shape, 1))]
         if args["kind"] == "relu" and draw(st.booleans()):
-            inputs.append(draw(normals(dtype, draw(broadcast_to(inputs[1].shape)), 2)))
+            inputs.append(draw(normals(dtype, draw(broadcast_shapes(z_shape)), 2)))
         in_place = draw(st.sampled_from([None, 0]))
         return Case(inputs, args, 2 if finite else draw(st.integers(1, 2)), in_place)
 
@@ -143,9 +136,9 @@ class TestHardConcrete(object):
             args.get(name, default)
             for name, default in [("beta", 2 / 3), ("gamma", -0.1), ("zeta", 1.1)]
         )
-        p = gate_reference.sigmoid(z - beta * np.log(-gamma / zeta))
+        p = gating.sigmoid(z - beta * np.log(-gamma / zeta))
         assert abs((g != 0).mean() - p) < 5 * np.sqrt(p * (1 - p) / count)
-        one = gate_reference.sigmoid(z - beta * np.log((1 - gamma) / (zeta - 1)))
+        one = gating.sigmoid(z - beta * np.log((1 - gamma) / (zeta - 1)))
         assert abs((g == 1).mean() - one) < 5 * np.sqrt(one * (1 - one) / count) + 1e-6
 
     def test_types_draw_the_same(self):
@@ -163,7 +156,7 @@ class TestHardConcrete(object):
         z = np.array([-1000, -1, 0, 1, 1000], "f")
         case = concrete(np.ones_like(z), z, is_test=1)
         y, g, noise = run_case("Gate", case)
-        np.testing.assert_allclose(g, gate_reference.gate(z, z, **case.args)[1], rtol=1e-6)
+        np.testing.assert_allclose(g, gating.gate(z, z, **case.args)[1], rtol=1e-6)
         assert_same(noise, np.zeros(2, "int64"))
         assert gradients("Gate", case, [z, None, None])[1][[0, 4]].tolist() == [0, 0]
 
@@ -259,19 +252,18 @@ def test_threshold_sums_what_is_too_large_for_z():
 
 
 @pytest.mark.parametrize("z_shape", [(700, 300), (700, 1)])
-def test_threads_of_a_threshold(set_threads, z_shape):  # noqa: F811
+def test_threads_of_a_threshold(z_shape):
     random = np.random.RandomState(1)
     x, d_y = random.randn(2, 700, 300)
     z = 1 + random.standard_normal(z_shape)
     shapes_of_threshold = [(1,), z_shape[-1:], (700, 1)]
     same_for_any_threads(
-        set_threads,
         lambda: [relu_gradients(x, z, np.zeros(one), d_y)[2] for one in shapes_of_threshold],
     )
 
 
 @pytest.mark.parametrize("z_shape", [(700, 300), (700, 1), (300,), (1,), ()])
-def test_threads(set_threads, z_shape):  # noqa: F811
+def test_threads(z_shape):
     random = np.random.RandomState(1)
     x, d_y = random.randn(2, 700, 300).astype("f")
     z = random.standard_normal(z_shape).astype("f")
@@ -288,7 +280,7 @@ def test_threads(set_threads, z_shape):  # noqa: F811
             arrays += list(gradients("Gate", case, d_outputs, 3).values())
         return arrays
 
-    same_for_any_threads(set_threads, everything)
+    same_for_any_threads(everything)
 
 
 @given(data=st.data())
@@ -329,7 +321,7 @@ def test_gradient_of_g_alone_in_a_net():
     _, g = net.Gate(["x", "z"], ["y", "g"])
     net.AddGradientOperators([net.Sqr(g, "square")])
     workspace.RunNetOnce(net)
-    s = gate_reference.sigmoid(0.5)
+    s = gating.sigmoid(0.5)
     np.testing.assert_allclose(workspace.FetchBlob("z_grad"), [[2 * s * s * (1 - s)]], rtol=1e-6)
     np.testing.assert_array_equal(workspace.FetchBlob("x_grad"), [[0, 0]])
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from caffe2.python import brew, optimizer, workspace
 
-from attention_reference import wave
-from layer_tester import (
+from testers.arrays import wave
+from testers.layers import (
     check_by_torch,
     feed,
     new_model,
@@ -16,7 +16,7 @@ from layer_tester import (
     train,
     with_gradients,
 )
-from runtime_facts import needs_the_same_draws
+from testers.runtime_facts import needs_the_same_draws
 
 linear = torch.nn.functional.linear
 

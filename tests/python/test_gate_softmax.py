@@ -6,17 +6,10 @@ import scipy.stats
 import torch
 from caffe2.python import core, workspace
 
-import gate_reference
-from op_tester import REALS, Case, assert_same, create, run_case
-from real_tester import (
-    BROADCASTS,
-    TOLERANCE,
-    assert_gradients,
-    assert_same_sequence,
-    gradients,
-    run_seeded,
-    some_reals,
-)
+from oracles import gating
+from testers.arrays import BROADCASTS, some_reals
+from testers.operators import REALS, Case, assert_same, create, gradients, run_case, run_seeded
+from testers.reals import TOLERANCE, assert_gradients, assert_same_sequence
 
 # Rows of Z on both sides of what the kernel takes at once, and of a group of drawn numbers.
 SHAPES = BROADCASTS + [
@@ -37,7 +30,7 @@ def gumbel(x, z, outputs=3, **args):
 
 def gradient_to_z(z, d_g, noise=None, tau=1.0):
     """In float64, straight through or not: that of the softmax, from the gradient of g."""
-    soft = gate_reference.value(z, kind="gumbel_softmax", is_test=1, noise=noise, tau=tau)
+    soft = gating.value(z, kind="gumbel_softmax", is_test=1, noise=noise, tau=tau)
     weighted = (soft * d_g).sum(axis=-1, keepdims=True) if z.ndim else soft * d_g
     return soft * (d_g - weighted) / np.float32(tau)
 
@@ -58,7 +51,7 @@ def test_is_what_was_drawn(x_shape, z_shape, args, dtype):
     d_y, d_g = np.asarray(np.cos(x), dtype), np.asarray(np.sin(z), dtype)
     y, g, noise = run_seeded("Gate", gumbel(x, z, **args), 11)
     assert_same(noise, np.array([11, 0]))
-    expected = gate_reference.gate(x, z, kind="gumbel_softmax", noise=noise, **args)
+    expected = gating.gate(x, z, kind="gumbel_softmax", noise=noise, **args)
     bound = 0 if args.get("hard") else TOLERANCE[dtype]
     np.testing.assert_allclose(g, expected[1], rtol=20 * bound, atol=2 * bound)
     np.testing.assert_allclose(y, expected[0], rtol=20 * bound, atol=20 * bound)
@@ -121,7 +114,7 @@ def test_is_that_of_torch(tau, hard, dtype, monkeypatch):
     d_y = np.cos(np.arange(24)).reshape(4, 6).astype(dtype)
     case = gumbel(x, z, tau=tau, hard=int(hard))
     y, g, noise = run_seeded("Gate", case, 2)
-    exponential = torch.tensor(-np.log(gate_reference.drawn(noise, z.shape)).astype(dtype))
+    exponential = torch.tensor(-np.log(gating.drawn(noise, z.shape)).astype(dtype))
     monkeypatch.setattr(
         torch.Tensor, "exponential_", lambda self: self.copy_(exponential), raising=False
     )
@@ -152,7 +145,7 @@ class TestSamples(object):
         rows = np.tile(z, (count, 1))
         g = run_seeded("Gate", gumbel(np.ones_like(rows), rows, hard=1), 1)[1]
         found = g.astype("float64").sum(axis=0)
-        expected = count * gate_reference.softmax(z.astype("float64"))
+        expected = count * gating.softmax(z.astype("float64"))
         assert not found[expected == 0].any()
         kept = expected > 0
         assert scipy.stats.chisquare(found[kept], expected[kept]).pvalue > 1e-3
@@ -181,7 +174,7 @@ class TestSamples(object):
         # Of two Gumbel numbers the difference is logistic.
         difference = np.log(g[:, 0]) - np.log(g[:, 1])
         assert scipy.stats.kstest(difference, "logistic").pvalue > 1e-3
-        single = gate_reference.drawn([6, 0], (100000,))
+        single = gating.drawn([6, 0], (100000,))
         assert scipy.stats.kstest(-np.log(-np.log(single)), "gumbel_r").pvalue > 1e-3
 
     def test_tau_changes_no_choice(self):
@@ -320,7 +313,7 @@ def test_the_gate_learns_to_choose():
         d_y = np.repeat(2 * error / 64, 10, axis=1)
         logits = logits - 0.3 * gradients("Gate", case, [d_y, None, None], step)[1]
     assert logits.argmax() == 6
-    assert gate_reference.softmax(logits)[0, 6] > 0.9
+    assert gating.softmax(logits)[0, 6] > 0.9
 
 
 def test_gradient_needs_the_noise():

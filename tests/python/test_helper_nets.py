@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from caffe2.python import workspace
 
-import helper_nets
+from testers import helper_nets
 
 
 def run(built):

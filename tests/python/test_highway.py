@@ -4,24 +4,18 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-import gate_reference
-from op_tester import REALS, Case, assert_same, run, shapes
-from real_tester import (
-    BROADCASTS,
-    RealOperatorTests,
-    broadcast_to,
-    gradients,
-    normals,
-    run_seeded,
-    same_for_any_threads,
-    set_threads,  # noqa: F401  a fixture
-    some_reals,
-)
+from oracles import gating
+from testers.arrays import BROADCASTS, broadcast_shapes, normals, shapes, some_reals
+from testers.operators import REALS, Case, assert_same, gradients, run, run_seeded
+from testers.reals import RealOperatorTests
+from testers.threads import same_for_any_threads
+
+pytestmark = pytest.mark.operators
 
 
 class TestHighway(RealOperatorTests):
     op_type = "Highway"
-    reference = staticmethod(gate_reference.highway)
+    reference = staticmethod(gating.highway)
     empty = (
         Case([np.zeros((0, 3), "f")] * 2 + [np.zeros((0, 1), "f")]),
         Case([np.zeros((3, 0), "f")] * 2 + [np.zeros((3, 1), "f")]),
@@ -34,7 +28,7 @@ class TestHighway(RealOperatorTests):
         shape = draw(shapes(0, 4))
         kind = draw(st.sampled_from(["sigmoid", "softmax"] + ([] if finite else ["hard"])))
         inputs = [draw(normals(dtype, shape, number)) for number in range(2)]
-        inputs.append(draw(normals(dtype, draw(broadcast_to(shape)), 2)))
+        inputs.append(draw(normals(dtype, draw(broadcast_shapes(shape)), 2)))
         return Case(inputs, {"kind": kind}, in_place=draw(st.sampled_from([None, 0, 1])))
 
     def inputs_with_gradient(self, case):
@@ -87,11 +81,10 @@ def test_saturation(dtype):
 
 
 @pytest.mark.parametrize("z_shape", [(700, 300), (700, 1), (300,)])
-def test_threads(set_threads, z_shape):  # noqa: F811
+def test_threads(z_shape):
     random = np.random.RandomState(1)
     h, x, d_y = random.randn(3, 700, 300).astype("f")
     case = Case([h, x, random.standard_normal(z_shape).astype("f")])
     same_for_any_threads(
-        set_threads,
         lambda: run_seeded("Highway", case, 1) + list(gradients("Highway", case, [d_y]).values()),
     )

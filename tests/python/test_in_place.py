@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from caffe2.python import core, workspace
 
-import attention_reference
-from op_tester import Case, create
+from testers.attention import make_case
+from testers.operators import Case, create
 from test_registry import ALL
 
 X = np.array([[2.0, -1.0, 0.5], [1.5, 3.0, -2.0]], "float32")
@@ -39,7 +39,7 @@ CASES = {
     "Highway": [Case([X, Z, Z * 2]), Case([X, Z, Z * 2], {"kind": "hard"})],
     "MaskedAttention": [Case([Q, Q + 1, Q - 1], {"mode": "upper"}, 2)],
     "MaskedSoftmax": [
-        attention_reference.make_case([X], {"empty_row": empty_row}, mask=MASK, bias=Z)
+        make_case([X], {"empty_row": empty_row}, mask=MASK, bias=Z)
         for empty_row in ("zero", "nan", "uniform")
     ],
     "MixtureGate": [

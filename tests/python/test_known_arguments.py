@@ -1,6 +1,5 @@
 """An argument that an operator does not have is an error, and the schema has all that it has."""
 
-import os
 import re
 
 import numpy as np
@@ -8,8 +7,7 @@ import pytest
 from caffe2.python import brew, core, workspace
 from caffe2.python.model_helper import ModelHelper
 
-from error_texts import ROOT
-from op_tester import Case, assert_same, create, gradient, run, run_case
+from testers.operators import Case, assert_same, create, gradients, run, run_case
 from test_in_place import CASES
 from test_registry import ALL, OWN
 
@@ -129,8 +127,8 @@ def test_stock_names_have_any(name, case):
     for actual, wanted in zip(run_case(name, more), expected):
         assert_same(actual, wanted)
     if ALL[name].gradient:
-        expected_grads = gradient(name, case, np.ones_like(expected[0]))
-        for i, grad in gradient(name, more, np.ones_like(expected[0])).items():
+        expected_grads = gradients(name, case, [np.ones_like(expected[0])])
+        for i, grad in gradients(name, more, [np.ones_like(expected[0])]).items():
             assert_same(grad, expected_grads[i])
 
 
@@ -145,53 +143,30 @@ def test_the_gradient_has_all_that_is_copied(name):
                 assert set(argument.name for argument in grad_op.arg) <= set(known(grad_op.type))
 
 
-# Functions of the sources that read the argument that their first string names.
-_READ = re.compile(
-    r"(?:\.(?:Int|OptionalInt|Bool|Float|String|Has|GetSingleArgument<[\w:]+>)|"
-    r"\b(?:ReadFinite|WindowSide))\(\s*(?:def,\s*)?\"(\w+)\""
-)
-# Of what several operators share, an operator does without these.
-_NOT_READ = {
-    "Highway": {"beta", "gamma", "zeta", "tau", "hard", "is_test"},
-    "MaskedSoftmax": {"has_sinks"},
-    "SequenceMask": {"window_left", "window_right"},
-}
+def blobs(kind, count):
+    return ["{}_{}".format(kind, i) for i in range(count)]
 
 
-def read(path, seen):
-    """Arguments that a source and all of ours that it includes read."""
-    if path in seen or not os.path.exists(os.path.join(ROOT, path)):
-        return set()
-    seen.add(path)
-    with open(os.path.join(ROOT, path)) as lines:
-        text = lines.read()
-    found = set(_READ.findall(text))
-    for header in re.findall(r'#include "((?:operators|gradients)/\w+)\.h"', text):
-        found |= read(header + ".h", seen) | read(header + ".cc", seen)
-    return found
+def own_arguments(name):
+    return [(name, argument) for argument in schema(name)]
 
 
-def stem(name):
-    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
-
-
-@pytest.mark.parametrize("name", sorted(name for name in ALL if not name.endswith("Gradient")))
-def test_the_schema_has_what_is_read(name):
-    """And what it has is read, by the operator, its gradient or the gradient maker."""
-    seen = set()
-    found = read("operators/{}_op.cc".format(stem(name)), seen)
-    found |= read("gradients/{}_gradient.cc".format(stem(name)), seen)
-    assert seen
-    of_gradient = name + "Gradient"
-    has = set(schema(name)) | set(schema(of_gradient) if of_gradient in ALL else [])
-    assert found - _NOT_READ.get(name, set()) == has
-
-
-def test_the_sources_read_arguments():
-    assert {"mode", "scale", "window_left", "has_mask"} <= read(
-        "operators/masked_softmax_op.cc", set()
+@pytest.mark.parametrize("name, argument", sum(map(own_arguments, sorted(ALL)), []))
+def test_what_the_schema_has_is_read(name, argument):
+    """A list is none of an int, a number or a text, and whoever reads the argument says so."""
+    entry = ALL[name]
+    for blob in blobs("input", max(2, entry.inputs[0])):
+        workspace.FeedBlob(blob, F)
+    others = {"kind": "gumbel_softmax"} if argument == "is_test" else {}
+    op = core.CreateOperator(
+        name,
+        blobs("input", max(2, entry.inputs[0])),
+        blobs("output", entry.outputs[0]),
+        **dict(others, **{argument: [1, 2]})
     )
-    assert read("operators/bernoulli_mask_op.cc", set()) == set()
+    expected = "{}: argument {} must be .*, but is a list or a message".format(name, argument)
+    with pytest.raises(RuntimeError, match=expected):
+        workspace.RunOperatorOnce(op)
 
 
 def test_what_was_run_without_effect():

@@ -5,12 +5,16 @@ import pytest
 import torch
 from caffe2.python import brew, cnn, core, model_helper, optimizer, scope, workspace
 
-import attention_reference as reference
 import caffe2op_mask
-import fresh_process
-from attention_reference import assert_close, make_case, one_thread, wave  # noqa: F401
 from caffe2op_mask import layers
-from layer_tester import feed, new_model, run, seeded, with_gradients
+from oracles.attending import masked_attention
+from oracles.attending_gradients import masked_attention_gradient
+from oracles.masking import ROW_INPUTS
+from testers import fresh_process
+from testers.arrays import wave
+from testers.attention import assert_close, expected, expected_gradient, make_case
+from testers.layers import feed, new_model, run, seeded, with_gradients
+from testers.threads import one_thread  # noqa: F401  a fixture
 
 NAN = np.nan
 
@@ -68,11 +72,11 @@ class ScoreLayerTests(object):
         result = self.add(model, extras, args)
         learnt = list(self.names) + (["bias"] if "bias" in extras else [])
         grads = with_gradients(model, result, *learnt)
-        (wanted, *_) = reference.expected(self.op_type, case, "float64")
+        (wanted, *_) = expected(self.op_type, case, "float64")
         d_result = wave(wanted.shape)
         run(model, result_d=d_result, **dict(zip(self.names, self.first), **extras))
         assert_close(workspace.FetchTorch("result"), wanted, "float64")
-        wanted_grads = reference.expected_gradient(self.op_type, case, d_result, "float64")
+        wanted_grads = expected_gradient(self.op_type, case, d_result, "float64")
         assert len(wanted_grads) == len(learnt)
         for blob, wanted_grad in zip(learnt, (wanted_grads[i] for i in sorted(wanted_grads))):
             assert_close(workspace.FetchTorch(grads[blob]), wanted_grad, "float64")
@@ -91,7 +95,7 @@ class ScoreLayerTests(object):
         (op,) = model.net.Proto().op
         assert (op.name, op.device_option.random_seed) == ("here", 7)
 
-    @pytest.mark.parametrize("part, missing", reference.ROW_INPUTS)
+    @pytest.mark.parametrize("part, missing", ROW_INPUTS)
     def test_refuses_a_mode_without_its_input(self, part, missing):
         message = "^{}: mode {} needs {}.$".format(self.layer, part, missing)
         with pytest.raises(ValueError, match=message):
@@ -160,11 +164,11 @@ class TestMaskedAttention(ScoreLayerTests):
         result = self.add(model, extras, {})
         learnt = self.names + [name for name in ("bias", "sinks") if name in extras]
         grads = with_gradients(model, result, *learnt)
-        wanted, _ = reference.expected(self.op_type, case, "float64")
+        wanted, _ = expected(self.op_type, case, "float64")
         d_result = wave(wanted.shape)
         run(model, result_d=d_result, **dict(zip(self.names, self.first), **extras))
         assert_close(workspace.FetchTorch("result"), wanted, "float64")
-        wanted_grads = reference.expected_gradient(self.op_type, case, d_result, "float64")
+        wanted_grads = expected_gradient(self.op_type, case, d_result, "float64")
         for blob, i in zip(learnt, sorted(wanted_grads)):
             assert_close(workspace.FetchTorch(grads[blob]), wanted_grads[i], "float64")
 
@@ -189,7 +193,7 @@ class TestMaskedAttention(ScoreLayerTests):
         first = [self.first[0][:, :, -1:]] + self.first[1:]
         args = {"mode": "upper+sequence", "align": "bottom_right", "softcap": 2.0}
         run(model, lengths=lengths, **dict(zip(self.names, first)))
-        wanted = reference.masked_attention(*(first + [lengths]), **args)
+        wanted = masked_attention(*(first + [lengths]), **args)
         assert_close(workspace.FetchTorch("result"), wanted[0], "float64")
         assert_close(workspace.FetchTorch("result_lse"), wanted[1], "float64")
 
@@ -280,7 +284,7 @@ class TestMultiHeadAttention(object):
         assert [head.shape for head in heads] == [(2, 3, 4, 2), (2, 1, 4, 2), (2, 1, 4, 2)]
         x, w = workspace.FetchBlob("x"), workspace.FetchBlob("out_q_w")
         np.testing.assert_allclose(heads[0][:, 1], x @ w[2:4].T, atol=1e-6)
-        wanted, lse = reference.masked_attention(*heads, mode="upper")
+        wanted, lse = masked_attention(*heads, mode="upper")
         assert_close(workspace.FetchTorch("out_attended"), wanted)
         assert_close(workspace.FetchTorch("out_attended_lse"), lse)
 
@@ -298,11 +302,11 @@ class TestMultiHeadAttention(object):
         np.testing.assert_array_equal(workspace.FetchBlob("out_sinks"), np.zeros(3, "float32"))
         heads = [workspace.FetchBlob("out_" + name) for name in ("queries", "keys", "values")]
         args = {"mode": "upper", "has_sinks": 1}
-        wanted, lse = reference.masked_attention(*(heads + [np.zeros(3)]), **args)
+        wanted, lse = masked_attention(*(heads + [np.zeros(3)]), **args)
         assert_close(workspace.FetchTorch("out_attended"), wanted)
         assert_close(workspace.FetchTorch("out_attended_lse"), lse)
         d_attended = (d_out @ workspace.FetchBlob("out_w")).reshape(2, 4, 3, 2).swapaxes(1, 2)
-        wanted = reference.masked_attention_gradient(d_attended, *(heads + [np.zeros(3)]), **args)
+        wanted = masked_attention_gradient(d_attended, *(heads + [np.zeros(3)]), **args)
         assert_close(workspace.FetchTorch(grads["out_sinks"]), wanted[3])
 
     @pytest.mark.parametrize("padding", [NAN, 50.0])

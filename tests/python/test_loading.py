@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 import caffe2op_mask
-import fresh_process
+from testers import fresh_process
 
 PACKAGE = os.path.dirname(os.path.abspath(caffe2op_mask.__file__))
 LIBRARY = os.path.basename(caffe2op_mask.library_path())

@@ -5,31 +5,25 @@ import pytest
 import torch
 from caffe2.python import core, workspace
 
-from attention_reference import (
-    EMPTY_ROWS,
+from oracles.attending import Extras, kept, read_extras
+from oracles.attending_gradients import masked_softmax_gradient
+from testers.arrays import EMPTY_ROWS, wave
+from testers.attention import (
     REALS,
-    Extras,
     as_double,
     as_type,
     assert_close,
-    assert_refused,
     check,
     check_both,
     expected,
-    kept,
+    gradients_as,
     make_case,
-    masked_softmax_gradient,
-    one_thread,  # noqa: F401  a fixture
     poisoned,
-    read_extras,
-    run,
-    run_gradient,
-    run_gradients,
-    threads,
-    wave,
+    run_as,
     wide_type,
 )
-from op_tester import Case, assert_same
+from testers.operators import assert_same
+from testers.threads import one_thread, threads  # noqa: F401  a fixture
 from test_masked_softmax import MASKS, NOTHING_KEPT, X
 
 OP = "MaskedSoftmax"
@@ -72,9 +66,9 @@ def test_masks(name, log, dtype):
 def test_without_lse(log):
     """The same bits."""
     with_lse, without = case_of("everything", 2, log), case_of("everything", 1, log)
-    assert_same(run(OP, without)[0].numpy(), run(OP, with_lse)[0].numpy())
-    wanted = run_gradient(OP, with_lse, wave(X.shape))
-    for i, grad in run_gradient(OP, without, wave(X.shape)).items():
+    assert_same(run_as(OP, without)[0].numpy(), run_as(OP, with_lse)[0].numpy())
+    wanted = gradients_as(OP, with_lse, [wave(X.shape)])
+    for i, grad in gradients_as(OP, without, [wave(X.shape)]).items():
         assert_same(grad.numpy(), wanted[i].numpy())
 
 
@@ -83,7 +77,7 @@ def test_without_lse(log):
 def test_gradient_of_16_bits(name, dtype):
     """It starts from logarithms that were rounded, as torch's does."""
     case = case_of(name, 1)
-    grads = run_gradient(OP, case, wave(X.shape), dtype)
+    grads = gradients_as(OP, case, [wave(X.shape)], dtype)
     inputs = [as_double(as_type(array, dtype)) for array in case.inputs]
     d_output = as_double(as_type(wave(X.shape), dtype))
     wanted = masked_softmax_gradient(d_output, *inputs, **case.args)
@@ -106,7 +100,7 @@ def test_gradient_of_lse(name, log, empty_row, with_y, dtype):
     d_output, d_lse = wave(X.shape) if with_y else None, wave(X.shape[:-1], 1.9)
     inputs = [as_double(as_type(array, dtype)) for array in case.inputs]
     wanted = masked_softmax_gradient(d_output, *inputs, d_lse=d_lse, **case.args)
-    grads = run_gradients(OP, case, [d_output, d_lse], dtype)
+    grads = gradients_as(OP, case, [d_output, d_lse], dtype)
     assert sorted(grads) == sorted(wanted)
     for i, grad in grads.items():
         assert_close(grad, wanted[i], dtype)
@@ -116,8 +110,8 @@ def test_gradient_of_lse(name, log, empty_row, with_y, dtype):
 def test_gradient_of_lse_is_the_softmax(dtype):
     """Of 16-bit types too, whose LSE is a float."""
     case = make_case([X], {"mode": "upper"}, 2)
-    grads = run_gradients(OP, case, [None, np.ones(X.shape[:-1])], dtype)
-    assert_same(as_double(grads[0]), as_double(run(OP, case, dtype)[0]))
+    grads = gradients_as(OP, case, [None, np.ones(X.shape[:-1])], dtype)
+    assert_same(as_double(grads[0]), as_double(run_as(OP, case, dtype)[0]))
 
 
 @pytest.mark.parametrize("dtype", REALS)
@@ -129,12 +123,12 @@ def test_empty_rows(why, empty_row, dtype):
     case = make_case([x], dict(args, empty_row=empty_row, log=1), 2, **extras)
     check(OP, case, dtype)
     row = 2 if why == "triangle" else 1
-    y, lse = (as_double(one) for one in run(OP, case, dtype))
+    y, lse = (as_double(one) for one in run_as(OP, case, dtype))
     fill = as_double(as_type(np.array([-INF, NAN, -np.log(4)]), dtype))
     np.testing.assert_array_equal(y[row], np.full(4, fill[EMPTY_ROWS.index(empty_row)]))
     assert lse[row] == -INF
     for d_output in (np.ones((3, 4)), np.full((3, 4), NAN)):
-        grads = run_gradients(OP, case, [d_output, np.ones(3)], dtype)
+        grads = gradients_as(OP, case, [d_output, np.ones(3)], dtype)
         assert_same(as_double(grads[0])[row], np.zeros(4))
 
 
@@ -146,11 +140,11 @@ def test_masked_numbers_go_nowhere(name, dtype, poison):
     clean = make_case([X], dict(args, log=1), 2, **extras)
     keep = kept(X.shape, Extras(**extras), **args)
     dirty = clean._replace(inputs=[poisoned(X, keep, poison)] + list(clean.inputs[1:]))
-    for one, other in zip(run(OP, dirty, dtype), run(OP, clean, dtype)):
+    for one, other in zip(run_as(OP, dirty, dtype), run_as(OP, clean, dtype)):
         assert_same(as_double(one), as_double(other))
     d_outputs = [wave(X.shape), wave(X.shape[:-1])]
-    wanted = run_gradients(OP, clean, d_outputs, dtype)
-    grads = run_gradients(OP, dirty, [poisoned(d_outputs[0], keep, poison), d_outputs[1]], dtype)
+    wanted = gradients_as(OP, clean, d_outputs, dtype)
+    grads = gradients_as(OP, dirty, [poisoned(d_outputs[0], keep, poison), d_outputs[1]], dtype)
     assert_same(as_double(grads[0]), as_double(wanted[0]))
 
 
@@ -162,7 +156,7 @@ def test_masked_entries_are_minus_infinity_beside_a_nan(columns, bad, dtype):
     x[0, 1] = bad
     mask = np.arange(columns) % 2 == 1
     case = make_case([x], {"log": 1}, 2, mask=mask)
-    y, lse = run(OP, case, dtype)
+    y, lse = run_as(OP, case, dtype)
     assert_close(y, np.where(mask, [[NAN], [-np.log(mask.sum())]], -INF), dtype)
     assert_close(lse, np.array([NAN, np.log(mask.sum())]), wide_type(dtype))
 
@@ -173,9 +167,9 @@ def test_a_kept_score_of_minus_infinity():
     case = make_case([x], {"log": 1})
     leaf = torch.tensor(x, requires_grad=True)
     y = torch.log_softmax(leaf, -1)
-    assert_close(run(OP, case)[0], y.detach().numpy())
+    assert_close(run_as(OP, case)[0], y.detach().numpy())
     y.backward(torch.tensor([[0.5, 0.25, 2.0]], dtype=torch.float64))
-    assert_close(run_gradient(OP, case, np.array([[0.5, 0.25, 2.0]]))[0], leaf.grad.numpy())
+    assert_close(gradients_as(OP, case, [np.array([[0.5, 0.25, 2.0]])])[0], leaf.grad.numpy())
 
 
 @pytest.mark.parametrize("spread", [1e-3, 1.0, 20.0, 1e4, 3e38])
@@ -186,7 +180,7 @@ def test_accuracy(columns, spread):
     for args, extras in (({}, {}), ({}, {"mask": wave((8, columns), 0.9) > -0.5})):
         case = make_case([x], dict(args, log=1), 2, **extras)
         with np.errstate(over="ignore"):
-            for actual, exact in zip(run(OP, case), expected(OP, case)):
+            for actual, exact in zip(run_as(OP, case), expected(OP, case)):
                 exact = exact.copy()
                 exact[exact < -np.finfo("f").max] = -INF
                 finite = np.isfinite(exact)
@@ -200,17 +194,17 @@ def test_accuracy(columns, spread):
 @pytest.mark.parametrize("name", ["none", "padded and causal", "mask", "everything"])
 def test_in_place(name, dtype):
     case = case_of(name)
-    for one, other in zip(run(OP, case._replace(in_place=0), dtype), run(OP, case, dtype)):
+    for one, other in zip(run_as(OP, case._replace(in_place=0), dtype), run_as(OP, case, dtype)):
         assert_same(as_double(one), as_double(other))
 
 
 def test_rows_without_columns_have_an_lse():
     case = make_case([np.zeros((3, 2, 0))], outputs=2)
-    y, lse = run(OP, case)
+    y, lse = run_as(OP, case)
     assert y.shape == (3, 2, 0)
     assert_same(lse.numpy(), np.full((3, 2), -INF, "f"))
-    assert run(OP, make_case([np.zeros((0, 4))], outputs=2))[1].shape == (0,)
-    assert run(OP, make_case([np.array([0.0, 0.0])], outputs=2))[1].shape == ()
+    assert run_as(OP, make_case([np.zeros((0, 4))], outputs=2))[1].shape == (0,)
+    assert run_as(OP, make_case([np.array([0.0, 0.0])], outputs=2))[1].shape == ()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -222,8 +216,8 @@ def test_threads(dtype):
         for count in (1, 2, 5):
             with threads(count):
                 d_outputs = [wave(shape, 0.3), wave(shape[:-1], 0.4)]
-                grads = run_gradients(OP, case, d_outputs, dtype)
-                results.append(run(OP, case, dtype) + [grads[0]])
+                grads = gradients_as(OP, case, d_outputs, dtype)
+                results.append(run_as(OP, case, dtype) + [grads[0]])
         for several in results[1:]:
             for one, other in zip(results[0], several):
                 assert_same(as_double(other), as_double(one))
@@ -258,32 +252,6 @@ def test_trains_by_cross_entropy():
     for _ in range(100):
         workspace.RunNet(net)
     np.testing.assert_allclose(np.exp(workspace.FetchBlob("logs")), target, atol=0.01)
-
-
-@pytest.mark.parametrize(
-    "args, message",
-    [
-        ({"log": 2}, "argument log must be 0 or 1, but is 2"),
-        ({"log": "yes"}, "argument log must be an integer, but is the string 'yes'"),
-    ],
-)
-def test_error(args, message):
-    assert_refused(OP, Case([X.astype("f")], args, 2), message)
-
-
-def test_outputs_must_differ():
-    workspace.FeedBlob("x", X)
-    with pytest.raises(RuntimeError, match="outputs? .*y"):
-        workspace.RunOperatorOnce(core.CreateOperator(OP, ["x"], ["y", "y"]))
-
-
-@pytest.mark.parametrize(
-    "d_lse", [np.ones((2, 3), "f"), np.ones((2, 3, 4)), np.ones((2, 3, 4, 1), "f")], ids=str
-)
-def test_gradient_of_another_lse(d_lse):
-    x = X.astype("f")
-    message = r"dLSE must be of shape \[2, 3, 4\] and type float32, but is of shape "
-    assert_refused(OP + "Gradient", Case([x, x, d_lse], {"has_d_lse": 1}), message)
 
 
 def test_gradient_of_lse_alone_is_not_in_place():

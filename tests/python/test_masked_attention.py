@@ -7,38 +7,28 @@ import torch
 from caffe2.python import core, workspace
 from hypothesis import given
 
-from attention_reference import (
-    EMPTY_ROWS,
+from oracles.attending import Extras, attention_kept, masked_attention, read_extras, scale_of
+from oracles.attending_gradients import masked_attention_gradient
+from testers.arrays import EMPTY_ROWS, drawn, mask_options, quarters, wave
+from testers.attention import (
     REALS,
-    Extras,
     as_double,
     as_type,
     assert_close,
-    assert_refused,
-    attention_kept,
     check,
     check_both,
     check_gradient,
-    drawn,
     expected,
     expected_gradient,
+    gradients_as,
     make_case,
-    mask_options,
-    masked_attention,
-    masked_attention_gradient,
-    one_thread,  # noqa: F401  a fixture
     poisoned,
-    quarters,
-    read_extras,
-    run,
-    run_gradient,
-    run_gradients,
-    scale_of,
-    score_errors,
-    threads,
-    wave,
+    run_as,
 )
-from op_tester import Case, assert_same
+from testers.operators import assert_same
+from testers.threads import one_thread, threads  # noqa: F401  a fixture
+
+pytestmark = pytest.mark.operators
 
 OP = "MaskedAttention"
 INF = np.inf
@@ -298,11 +288,11 @@ def test_without_heads(name, dtype):
     """3 dims: the values and gradients of the oracle, and the bits of a dim of one head."""
     case, same = headless(name), one_head(headless(name))
     check_both(OP, case, dtype)
-    for one, other in zip(run(OP, case, dtype), run(OP, same, dtype)):
+    for one, other in zip(run_as(OP, case, dtype), run_as(OP, same, dtype)):
         assert_same(as_double(one), as_double(other)[:, 0])
     d_output = wave((2, 5, 4))
-    grads = run_gradient(OP, case, d_output, dtype)
-    for i, grad in run_gradient(OP, same, d_output[:, None], dtype).items():
+    grads = gradients_as(OP, case, [d_output], dtype)
+    for i, grad in gradients_as(OP, same, [d_output[:, None]], dtype).items():
         assert_same(as_double(grads[i]), as_double(grad).reshape(grads[i].shape))
 
 
@@ -310,7 +300,7 @@ def test_without_heads(name, dtype):
 def test_without_lse(name):
     """One output is enough where nothing is trained, and is the same."""
     both = options(name)
-    assert_same(run(OP, both._replace(outputs=1))[0].numpy(), run(OP, both)[0].numpy())
+    assert_same(run_as(OP, both._replace(outputs=1))[0].numpy(), run_as(OP, both)[0].numpy())
 
 
 @pytest.mark.parametrize("heads, kv_heads", [([4], [2]), ([], [])], ids=["heads", "no heads"])
@@ -490,7 +480,7 @@ def test_scores_of_any_size():
     q, k, v = qkv(1, 1, 1, 2, 3, 1, 1)
     q[:] = 1e19
     k[:, :, :, 0] = [1e18, -3e18, 3e18]
-    output, lse = run(OP, attention([q, k, v], {"scale": 1.0}))
+    output, lse = run_as(OP, attention([q, k, v], {"scale": 1.0}))
     np.testing.assert_array_equal(output.numpy()[0, 0, :, 0], np.float32([v[0, 0, 2, 0]] * 2))
     np.testing.assert_allclose(lse.numpy(), 3e37, rtol=1e-6)
 
@@ -502,7 +492,7 @@ def test_lse(dtype):
     q[:], k[:] = 1, 2
     lengths = np.array([[[300, 0, 17]]])
     case = attention([q, k, v], {"mode": "sequence"}, lengths=lengths)
-    lse = run(OP, case, dtype)[1]
+    lse = run_as(OP, case, dtype)[1]
     assert lse.shape == (1, 1, 3)
     wanted = 4 + np.log(np.array([[[300, 1, 17]]]))
     wanted[0, 0, 1] = -INF
@@ -538,9 +528,9 @@ def test_empty_rows(why, empty_row, dtype):
     empty = expected(OP, case)[1] == -INF
     assert empty.any()
     d_output = wave((2, 4, 5, 4))
-    wanted = run_gradient(OP, case, d_output, dtype)
+    wanted = gradients_as(OP, case, [d_output], dtype)
     assert_same(as_double(wanted[0])[empty], np.zeros((empty.sum(), 3)))
-    grads = run_gradient(OP, case, poisoned(d_output, ~empty[..., None], NAN), dtype)
+    grads = gradients_as(OP, case, [poisoned(d_output, ~empty[..., None], NAN)], dtype)
     if empty_row == "uniform":
         del grads[2]
     for i, grad in grads.items():
@@ -568,8 +558,8 @@ def test_masked_numbers_go_nowhere(rows, dtype, poison):
         (dirty, poisoned(bias, keep, poison), poisoned(d_output, queries, poison)),
     ]:
         case = attention(first, {"mode": "sequence"}, lengths=lengths, mask=mask, bias=of_bias)
-        grads = run_gradient(OP, case, of_output, dtype)
-        results.append(run(OP, case, dtype) + [grads[i] for i in sorted(grads)])
+        grads = gradients_as(OP, case, [of_output], dtype)
+        results.append(run_as(OP, case, dtype) + [grads[i] for i in sorted(grads)])
     for one, other in zip(*results):
         assert_close(other, as_double(one), dtype)
 
@@ -587,7 +577,7 @@ def test_numbers_that_some_keep(sinks, which, dtype, poison):
     target[0, 0, 4] = poison
     case = attention(first, {"mode": "upper"}, sinks=sinks)
     earlier, later = slice(0, 4), slice(5, None)
-    output, lse = (as_double(tensor)[0, 0] for tensor in run(OP, case, dtype))
+    output, lse = (as_double(tensor)[0, 0] for tensor in run_as(OP, case, dtype))
     wanted = expected(OP, case, dtype)
     unseen = {0: [earlier, later], 1: [earlier], 2: [earlier], 3: [slice(None)]}[which]
     for part in unseen:
@@ -599,7 +589,7 @@ def test_numbers_that_some_keep(sinks, which, dtype, poison):
         assert not np.isfinite(output[later]).any()
     with np.errstate(all="ignore"):
         exact = masked_attention_gradient(d_output, *case.inputs, **case.args)
-    grads = run_gradient(OP, case, d_output, dtype)
+    grads = gradients_as(OP, case, [d_output], dtype)
     for i, grad in grads.items():
         finite = np.isfinite(exact[i])
         np.testing.assert_allclose(as_double(grad)[finite], exact[i][finite], rtol=1e-4, atol=1e-5)
@@ -659,7 +649,7 @@ def test_decoding(kv_heads):
         query = np.stack([q[b, :, at[b] : at[b] + 1] for b in range(2)])
         seen = np.arange(12)[:, None] <= at[:, None, None, None]
         cache = [poisoned(keys, seen, NAN) for keys in (k, v)]
-        output, _ = run(OP, attention([query] + cache, args, lengths=at + 1), "float64")
+        output, _ = run_as(OP, attention([query] + cache, args, lengths=at + 1), "float64")
         for b in range(2):
             np.testing.assert_allclose(output[b, :, 0], whole[b, :, at[b]], rtol=1e-12)
         check_gradient(
@@ -674,7 +664,7 @@ def test_several_queries_at_the_end_of_a_cache():
     whole = expected(OP, attention([q, k, v], {"mode": "upper", "window_left": 4}), "float64")[0]
     tail = np.stack([q[b, :, n - 3 : n] for b, n in enumerate(lengths)])
     args = {"mode": "sequence+upper", "window_left": 4, "align": "bottom_right"}
-    output = as_double(run(OP, attention([tail, k, v], args, lengths=lengths), "float64")[0])
+    output = as_double(run_as(OP, attention([tail, k, v], args, lengths=lengths), "float64")[0])
     for b, n in enumerate(lengths):
         np.testing.assert_allclose(output[b], whole[b, :, n - 3 : n], rtol=1e-12)
 
@@ -716,9 +706,9 @@ def test_a_sink_is_a_key_without_a_value(case, count):
     rows = case.inputs[0].shape[:-1]
     d_outputs = [wave(rows + (4,)), wave(rows, 1.9)]
     with threads(count):
-        outputs, wanted = run(OP, case, "float64"), run(OP, same, "float64")
-        grads = run_gradients(OP, case, d_outputs, "float64")
-        wanted_grads = run_gradients(OP, same, d_outputs, "float64")
+        outputs, wanted = run_as(OP, case, "float64"), run_as(OP, same, "float64")
+        grads = gradients_as(OP, case, d_outputs, "float64")
+        wanted_grads = gradients_as(OP, same, d_outputs, "float64")
     for one, other in zip(outputs, wanted):
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-12, atol=1e-14)
     of_inputs = [wanted_grads[0], wanted_grads[1][..., :-1, :], wanted_grads[2][..., :-1, :]]
@@ -745,7 +735,7 @@ def test_rows_that_keep_nothing_beside_a_sink(why, empty_row, dtype):
     case = attention(QKV, dict(args, empty_row=empty_row), sinks=SINKS, **extras)
     check_both(OP, case, dtype)
     empty = expected(OP, attention(QKV, args, **extras))[1] == -INF
-    output, lse = (as_double(tensor) for tensor in run(OP, case, dtype))
+    output, lse = (as_double(tensor) for tensor in run_as(OP, case, dtype))
     sinks = np.broadcast_to(as_double(as_type(SINKS, dtype))[:, None], empty.shape)
     np.testing.assert_array_equal(lse[empty], sinks[empty].astype(lse.dtype))
     assert (output[empty & (sinks != -INF)] == 0).all()
@@ -759,11 +749,11 @@ def test_a_sink_that_is_not_finite_shows(sink):
     finite = np.where(np.arange(4) == 1, 0.0, sinks)
     clean = attention(QKV, {"mode": "sequence"}, lengths=HEAD_LENGTHS, sinks=finite)
     d_output = wave((2, 4, 5, 4))
-    grads, wanted = (run_gradient(OP, one, d_output) for one in (case, clean))
-    for one, other in zip(run(OP, case) + [grads[0]], run(OP, clean) + [wanted[0]]):
+    grads, wanted = (gradients_as(OP, one, [d_output]) for one in (case, clean))
+    for one, other in zip(run_as(OP, case) + [grads[0]], run_as(OP, clean) + [wanted[0]]):
         one, other = one.numpy(), other.numpy()
         assert_same(one[:, [0, 2, 3]], other[:, [0, 2, 3]])
-    for one in run(OP, case):
+    for one in run_as(OP, case):
         assert np.isnan(one.numpy()[:, 1]).all()
     # Of K and V the heads 0 and 1 read the first.
     for i in (1, 2):
@@ -786,9 +776,9 @@ def test_sentences_that_are_padded_at_the_beginning(index):
     for last in (9, 1):
         first = [padded[0][:, :, -last:]] + padded[1:]
         case = attention(first, args, left_pad=left_pad)
-        output = as_double(run(OP, case, "float64")[0])
+        output = as_double(run_as(OP, case, "float64")[0])
         d_first = poisoned(d_output, words, 0)[:, :, -last:]
-        grads = {i: as_double(d) for i, d in run_gradient(OP, case, d_first, "float64").items()}
+        grads = {i: as_double(d) for i, d in gradients_as(OP, case, [d_first], "float64").items()}
         for b, pad in enumerate(left_pad):
             queries = min(last, 9 - pad)
             alone = [q[b : b + 1, :, -queries:], k[b : b + 1, :, pad:], v[b : b + 1, :, pad:]]
@@ -837,8 +827,8 @@ def test_is_the_composition(name):
     first = qkv(kv_heads=4)
     case = attention(first, args, **extras)
     wanted = composed(*first, args=args, extras=extras, scale=float(np.float32(3 ** -0.5)))
-    grads = run_gradient(OP, case, np.ones((2, 4, 5, 4)))
-    actual = [run(OP, case)[0]] + [grads[i] for i in range(3)]
+    grads = gradients_as(OP, case, [np.ones((2, 4, 5, 4))])
+    actual = [run_as(OP, case)[0]] + [grads[i] for i in range(3)]
     for one, other in zip(actual, wanted):
         np.testing.assert_allclose(one.numpy(), other, rtol=1e-5, atol=2e-6)
 
@@ -861,8 +851,8 @@ def test_threads(name, dtype):
     results = []
     for count in (1, 2, 5):
         with threads(count):
-            grads = run_gradient(OP, case, d_output, dtype)
-            results.append(run(OP, case, dtype) + [grads[i] for i in sorted(grads)])
+            grads = gradients_as(OP, case, [d_output], dtype)
+            results.append(run_as(OP, case, dtype) + [grads[i] for i in sorted(grads)])
     for several in results[1:]:
         for one, other in zip(results[0], several):
             assert_same(as_double(other), as_double(one))
@@ -923,8 +913,8 @@ def test_trains_in_a_net(masked):
 def test_gradient_without_lse(case, dtype):
     """A net that does not name LSE gets the same bits."""
     d_output = wave(case.inputs[0].shape[:-1] + (4,))
-    wanted = run_gradients(OP, case, [d_output, None], dtype)
-    grads = run_gradients(OP, case._replace(outputs=1), [d_output], dtype)
+    wanted = gradients_as(OP, case, [d_output, None], dtype)
+    grads = gradients_as(OP, case._replace(outputs=1), [d_output], dtype)
     assert sorted(grads) == sorted(wanted)
     for i, grad in grads.items():
         assert_same(as_double(grad), as_double(wanted[i]))
@@ -934,7 +924,7 @@ def test_gradient_without_lse(case, dtype):
 def test_empty_gradient_without_lse(sizes, args, extras):
     case = attention(qkv(**sizes), args, **extras)
     d_output = np.zeros(expected(OP, case)[0].shape)
-    for i, grad in run_gradients(OP, case._replace(outputs=1), [d_output]).items():
+    for i, grad in gradients_as(OP, case._replace(outputs=1), [d_output]).items():
         assert_same(grad.numpy(), np.zeros(case.inputs[i].shape, "f"))
 
 
@@ -952,7 +942,7 @@ def test_gradient_of_lse(case, with_o, dtype):
         inputs = list(case.inputs)
         inputs[2] = np.full(inputs[2].shape, NAN)
         case = case._replace(inputs=inputs)
-    grads = run_gradients(OP, case, [d_output, d_lse], dtype)
+    grads = gradients_as(OP, case, [d_output, d_lse], dtype)
     assert sorted(grads) == sorted(wanted)
     for i, grad in grads.items():
         assert_close(grad, wanted[i], dtype)
@@ -1008,88 +998,11 @@ def test_order_of_keys_does_not_matter(data):
     q_rows, k_rows = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
     q, k, v = (data.draw(drawn(quarters(2), (1, 2, n, 2))) for n in (q_rows, k_rows, k_rows))
     mask = data.draw(drawn(st.booleans(), (q_rows, k_rows))) != 0
-    one = run(OP, attention([q, k, v], mask=mask))
-    other = run(OP, attention([q, k[:, :, ::-1], v[:, :, ::-1]], mask=mask[:, ::-1]))
+    one = run_as(OP, attention([q, k, v], mask=mask))
+    other = run_as(OP, attention([q, k[:, :, ::-1], v[:, :, ::-1]], mask=mask[:, ::-1]))
     for forward, reversed_ in zip(one, other):
         np.testing.assert_allclose(forward.numpy(), reversed_.numpy(), rtol=1e-5, atol=1e-6)
 
 
 Q, K, V = (np.ones(shape, "f") for shape in ((2, 4, 5, 3), (2, 2, 7, 3), (2, 2, 7, 6)))
 
-
-VAST = np.zeros(0, "float16").reshape(1, 1, 2 ** 61, 0)
-ERRORS = score_errors([Q, K, V], "Q, K, V", "the scores") + [
-    (list(inputs), args, message)
-    for inputs, args, message in [
-        ((Q[0, 0], K[0, 0], V[0, 0]), {},
-         "Q must be of shape \\[B, H, Lq, D\\] or \\[B, Lq, D\\], but is of shape \\[5, 3\\]"),
-        ((Q[None], K, V), {}, "Q must be .*, but is of shape \\[1, 2, 4, 5, 3\\]"),
-        ((Q[:, 0], K, V), {},
-         "K must be of shape \\[B, Lk, D\\], but is of shape \\[2, 2, 7, 3\\] where Q is of "
-         "shape \\[2, 5, 3\\]"),
-        ((Q[:, 0], K[:, 0], V), {}, "V must be of shape \\[B, Lk, Dv\\] of K, .*\\[2, 2, 7, 6\\]"),
-        ((Q[:, 0], K[:1, 0], V[:, 0]), {}, "K must .*\\[1, 7, 3\\]"),
-        ((Q[:, 0], K[:, 0], V[:, 0, :6]), {}, "V must .*\\[2, 6, 6\\]"),
-        ((Q[:, 0], K[:, 0], V[:, 0], np.ones((2, 1, 5, 7), bool)), {"has_mask": 1},
-         "mask must be of a shape that broadcasts to that of the scores, \\[2, 5, 7\\]"),
-        ((Q[:, 0], K[:, 0], V[:, 0], np.ones((2, 1, 5), "int32")), {"mode": "sequence"},
-         "lengths must have the shape of leading dims of the scores, \\[2, 5, 7\\]"),
-        ((Q, K[0], V), {}, "K must be of shape \\[B, Hkv, Lk, D\\].*\\[2, 7, 3\\]"),
-        ((Q, K, V[0]), {}, "V must be of shape \\[B, Hkv, Lk, Dv\\].*\\[2, 7, 6\\]"),
-        ((Q.astype("int32"), K, V), {}, "Q must be of type .*, but is int32"),
-        ((Q, K.astype("float64"), V), {}, "K .*float32.*float64"),
-        ((Q, K, V.astype("float16")), {}, "V .*float32.*float16"),
-        ((Q, K[:1], V), {}, "K .*\\[1, 2, 7, 3\\]"),
-        ((Q, K[..., :2], V), {}, "K .*\\[2, 2, 7, 2\\]"),
-        ((Q, K, V[:1]), {}, "V .*\\[1, 2, 7, 6\\]"),
-        ((Q, K, V[:, :1]), {}, "V .*\\[2, 1, 7, 6\\]"),
-        ((Q, K, V[:, :, :6]), {}, "V .*\\[2, 2, 6, 6\\]"),
-        ((Q[:, :3], K, V), {}, "heads"),
-        ((Q[:, :1], K, V), {}, "heads"),
-        ((Q, K[:, :0], V[:, :0]), {}, "heads"),
-        ((Q, K, V), {"align": "left"}, "argument align .*'left'"),
-        ((Q, K, V), {"align": 1}, "argument align must be a string, but is the integer 1"),
-        ((Q, K, V), {"softcap": -1.0}, "argument softcap .*-1"),
-        ((Q, K, V), {"has_sinks": 1},
-         "by its mode and arguments has_\\* it takes 4 inputs \\(Q, K, V, sinks\\), but there are "
-         "3"),
-        ((Q, K, V, Q[0, :, 0, 0], Q[0, :, 0, 0]), {"has_sinks": 1}, "it takes 4 inputs"),
-        ((Q, K, V), {"has_sinks": 2}, "argument has_sinks must be 0 or 1, but is 2"),
-        ((Q, K, V, np.ones(2, "f")), {"has_sinks": 1},
-         "sinks must be of shape \\[H\\], but is of shape \\[2\\] where Q is of shape "
-         "\\[2, 4, 5, 3\\]"),
-        ((Q, K, V, np.ones((4, 1), "f")), {"has_sinks": 1}, "sinks .*\\[4, 1\\]"),
-        ((Q, K, V, np.ones((), "f")), {"has_sinks": 1}, "sinks .*shape \\[\\]"),
-        ((Q[:, 0], K[:, 0], V[:, 0], np.ones(2, "f")), {"has_sinks": 1},
-         "sinks must be of shape \\[1\\], but is of shape \\[2\\]"),
-        ((Q, K, V, np.ones(4)), {"has_sinks": 1},
-         "sinks must be of the type of Q, float32, but is float64"),
-        ((VAST, VAST[:, :, :5], VAST[:, :, :5]), {},
-         "LSE would be of shape \\[1, 1, {}\\] and type float32, which is more than 2\\^63 - 1 "
-         "bytes".format(2 ** 61)),
-        ((Q, K, V), {"softcap": "off"}, "argument softcap must be a number, but is the string"),
-    ]
-]
-
-
-@pytest.mark.parametrize("inputs, args, message", ERRORS, ids=["{2}".format(*e) for e in ERRORS])
-def test_error(inputs, args, message):
-    assert_refused(OP, Case(inputs, args, 2), message)
-
-
-@pytest.mark.parametrize("dims, meaning", [(2, "B, H, Lq"), (1, "B, Lq")])
-def test_gradient_of_another_lse(dims, meaning):
-    """The gradient operator names the shape that belongs to the rank of Q."""
-    q = np.ones((2,) * dims + (5, 3), "f")
-    inputs = [q, np.ones((2,) * dims + (4,), "f"), q, q, q, q]
-    message = r"LSE must be of shape \[{}\] and type float32, but is".format(meaning)
-    assert_refused("MaskedAttentionGradient", Case(inputs, {}, 3), message)
-
-
-@pytest.mark.parametrize("count", [0, 2, 10])
-def test_input_count(count):
-    inputs = ["input_{}".format(i) for i in range(count)]
-    for name in inputs:
-        workspace.FeedBlob(name, Q)
-    with pytest.raises(RuntimeError, match="(?s)did not pass schema checking.*" + OP):
-        workspace.RunOperatorOnce(core.CreateOperator(OP, inputs, ["output"]))

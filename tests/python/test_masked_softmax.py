@@ -7,39 +7,38 @@ import torch
 from caffe2.python import core, workspace
 from hypothesis import given
 
-from attention_reference import (
+from oracles.attending import Extras, kept, masked_softmax, read_extras
+from oracles.attending_gradients import masked_softmax_gradient
+from oracles.masking import ROW_INPUTS
+from testers.arrays import (
     EMPTY_ROWS,
     PARTS,
+    broadcast_shapes,
+    drawn,
+    mask_options,
+    quarters,
+    shapes,
+    wave,
+)
+from testers.attention import (
     REALS,
-    ROW_INPUTS,
-    Extras,
     as_double,
     assert_close,
-    assert_refused,
-    broadcast_shapes,
     check,
     check_both,
     check_gradient,
-    drawn,
     expected,
-    kept,
+    gradients_as,
     make_case,
-    mask_options,
-    masked_softmax,
-    masked_softmax_gradient,
-    one_thread,  # noqa: F401  a fixture
     poisoned,
-    quarters,
-    read_extras,
-    run,
-    run_gradient,
-    score_errors,
-    threads,
+    run_as,
     ulps_off,
     used,
-    wave,
 )
-from op_tester import Case, assert_same, run_case, shapes
+from testers.operators import Case, assert_same, run_case
+from testers.threads import one_thread, threads  # noqa: F401  a fixture
+
+pytestmark = pytest.mark.operators
 
 OP = "MaskedSoftmax"
 INF = np.inf
@@ -110,7 +109,7 @@ def options(name):
 
 def run_array(x, args=None, **extras):
     """The output of float32 numbers, as an array of float32."""
-    return run(OP, make_case([np.asarray(x, "f")], args, **extras))[0].numpy()
+    return run_as(OP, make_case([np.asarray(x, "f")], args, **extras))[0].numpy()
 
 
 def ones_where(keep):
@@ -209,7 +208,8 @@ def test_index_of_every_prefix(rank, index):
 
 def test_all_but_one_of_the_shapes():
     """With the sides of a band; all of the shapes keep nothing."""
-    extras = {"lengths": LENGTHS, "centers": CENTERS, "left_pad": LEFT_PAD - 2}
+    extras = dict.fromkeys([name for _, name in ROW_INPUTS], LENGTHS)
+    extras.update(centers=CENTERS, left_pad=LEFT_PAD - 2)
     for left_out in [None] + PARTS:
         parts = [part for part in PARTS if part != left_out]
         args = {"mode": "+".join(parts), "window_left": 2, "window_right": 2}
@@ -281,9 +281,9 @@ def test_empty_rows(why, empty_row, dtype):
     check_both(OP, case, dtype)
     row = 2 if why == "triangle" else 1
     fill = {None: 0, "zero": 0, "nan": NAN, "uniform": 0.25}[empty_row]
-    np.testing.assert_array_equal(as_double(run(OP, case, dtype)[0])[row], np.full(4, fill))
+    np.testing.assert_array_equal(as_double(run_as(OP, case, dtype)[0])[row], np.full(4, fill))
     for d_output in (np.ones((3, 4)), np.full((3, 4), NAN), np.full((3, 4), -INF)):
-        grads = run_gradient(OP, case, d_output, dtype)
+        grads = gradients_as(OP, case, [d_output], dtype)
         assert_same(as_double(grads[0])[row], np.zeros(4))
         if "bias" in extras and extras["bias"].shape == (3, 1):
             assert as_double(grads[1])[row] == 0
@@ -309,9 +309,9 @@ def test_masked_numbers_go_nowhere(name, dtype, poison):
     keep = kept(X.shape, Extras(**extras), **args)
     extras["bias"] = poisoned(extras["bias"], used(keep, extras["bias"].shape), poison)
     dirty = make_case([poisoned(X, keep, poison)], args, **extras)
-    assert_same(as_double(run(OP, dirty, dtype)[0]), as_double(run(OP, clean, dtype)[0]))
-    wanted = run_gradient(OP, clean, wave(X.shape), dtype)
-    grads = run_gradient(OP, dirty, poisoned(wave(X.shape), keep, poison), dtype)
+    assert_same(as_double(run_as(OP, dirty, dtype)[0]), as_double(run_as(OP, clean, dtype)[0]))
+    wanted = gradients_as(OP, clean, [wave(X.shape)], dtype)
+    grads = gradients_as(OP, dirty, [poisoned(wave(X.shape), keep, poison)], dtype)
     for i, grad in grads.items():
         assert_same(as_double(grad), as_double(wanted[i]))
 
@@ -324,12 +324,12 @@ def test_kept_nan_and_infinity_show(bad, dtype):
     case = make_case([x], {"mode": "sequence"}, lengths=np.array([3, 2, 2, 1]))
     wanted = np.array([[NAN] * 3, [0, 0, 0], [NAN, NAN, 0], [1, 0, 0]])
     wanted[1, :2] = np.exp([0, 1]) / np.exp([0, 1]).sum()
-    assert_close(run(OP, case, dtype)[0], wanted, dtype)
-    grad = as_double(run_gradient(OP, case, np.ones((4, 3)), dtype)[0])
+    assert_close(run_as(OP, case, dtype)[0], wanted, dtype)
+    grad = as_double(gradients_as(OP, case, [np.ones((4, 3))], dtype)[0])
     assert np.isnan(grad[0]).all() and np.isnan(grad[2, :2]).all()
     assert np.isfinite(grad[1]).all() and grad[2, 2] == 0 and (grad[3] == 0).all()
     by_bias = make_case([np.zeros((2, 3))], bias=np.array([[bad, 0, 0], [0, 0, 0]]))
-    assert np.isnan(as_double(run(OP, by_bias, dtype)[0])).tolist() == [[True] * 3, [False] * 3]
+    assert np.isnan(as_double(run_as(OP, by_bias, dtype)[0])).tolist() == [[True] * 3, [False] * 3]
 
 
 @pytest.mark.parametrize("dtype", REALS)
@@ -342,8 +342,8 @@ def test_masked_entries_are_0_beside_a_nan(columns, bad, dtype):
     mask = np.arange(columns) % 2 == 1
     case = make_case([x], mask=mask)
     wanted = np.where(mask, [[NAN], [1 / mask.sum()]], 0.0)
-    assert_close(run(OP, case, dtype)[0], wanted, dtype)
-    grads = as_double(run_gradient(OP, case, wave(x.shape), dtype)[0])
+    assert_close(run_as(OP, case, dtype)[0], wanted, dtype)
+    grads = as_double(gradients_as(OP, case, [wave(x.shape)], dtype)[0])
     assert_same(grads[:, ~mask], np.zeros((2, columns - mask.sum())))
     assert np.isnan(grads[0, mask]).all() and np.isfinite(grads[1]).all()
 
@@ -351,8 +351,8 @@ def test_masked_entries_are_0_beside_a_nan(columns, bad, dtype):
 def test_kept_nan_of_the_gradient_shows():
     d_output = np.zeros((2, 3))
     d_output[0, 1] = NAN
-    grads = run_gradient(OP, make_case([np.zeros((2, 3))], {"mode": "sequence"},
-                                       lengths=np.array([2, 2])), d_output)
+    grads = gradients_as(OP, make_case([np.zeros((2, 3))], {"mode": "sequence"},
+                                       lengths=np.array([2, 2])), [d_output])
     assert np.isnan(grads[0].numpy()).tolist() == [[True, True, False], [False] * 3]
 
 
@@ -383,10 +383,10 @@ def test_gradients_under_a_mask_have_no_sign(dtype):
 def test_in_place(name, dtype):
     """The same bits and gradients."""
     case = options(name)
-    wanted = run(OP, case, dtype)[0]
-    assert_same(as_double(run(OP, case._replace(in_place=0), dtype)[0]), as_double(wanted))
-    apart = run_gradient(OP, case, wave(X.shape), dtype)
-    for i, grad in run_gradient(OP, case._replace(in_place=0), wave(X.shape), dtype).items():
+    wanted = run_as(OP, case, dtype)[0]
+    assert_same(as_double(run_as(OP, case._replace(in_place=0), dtype)[0]), as_double(wanted))
+    apart = gradients_as(OP, case, [wave(X.shape)], dtype)
+    for i, grad in gradients_as(OP, case._replace(in_place=0), [wave(X.shape)], dtype).items():
         assert_same(as_double(grad), as_double(apart[i]))
 
 
@@ -464,7 +464,7 @@ def test_columns(columns, dtype):
 def assert_within_2_ulp(x, args=None, **extras):
     """Of the exact softmax of the scores, each rounded once."""
     case = make_case([np.asarray(x, "f")], args, **extras)
-    off = ulps_off(run(OP, case)[0].numpy(), expected(OP, case)[0])
+    off = ulps_off(run_as(OP, case)[0].numpy(), expected(OP, case)[0])
     where = np.unravel_index(off.argmax(), off.shape)
     assert off.max() <= 2, "{} ulp at {}".format(off.max(), where)
 
@@ -529,8 +529,8 @@ def test_threads(name, bias, dtype):
     results = []
     for count in (1, 2, 5):
         with threads(count):
-            grads = run_gradient(OP, case, wave(shape, 0.3), dtype)
-            results.append(run(OP, case, dtype) + [grads[i] for i in sorted(grads)])
+            grads = gradients_as(OP, case, [wave(shape, 0.3)], dtype)
+            results.append(run_as(OP, case, dtype) + [grads[i] for i in sorted(grads)])
     for several in results[1:]:
         for one, other in zip(results[0], several):
             assert_same(as_double(other), as_double(one))
@@ -611,7 +611,7 @@ def test_gradient(dtype, data):
 def test_rows_sum_to_1(data):
     """With no oracle: results are probabilities, 0 where masked."""
     case = data.draw(cases(quarters(60)))
-    y = run(OP, case)[0].numpy()
+    y = run_as(OP, case)[0].numpy()
     x = case.inputs[0]
     keep = kept(x.shape, read_extras(case.inputs[1:], case.args), **case.args)
     sums = y.sum(-1)
@@ -636,43 +636,6 @@ def test_bias_is_added_scores(data):
 
 
 F = np.ones((2, 4, 5, 7), "f")
-ERRORS = score_errors([F], "X", "X") + [
-    ([inputs], args, message)
-    for inputs, args, message in [
-        (F.astype("int32"), {}, "X must be of type float16, .* or float64, but is int32"),
-        (np.array([b"a"], object), {}, "X must be of type .*, but is string"),
-        (np.array(1, "f"), {}, "X must have at least 1 dim, but has none"),
-        (F, {"axis": 1}, "argument axis must be the last of X, 3 or -1, but is 1"),
-        (F, {"axis": 4}, "argument axis must be the last of X, 3 or -1, but is 4"),
-        (F, {"axis": -2}, "argument axis must be the last of X, 3 or -1, but is -2"),
-        (F, {"axis": -(2 ** 63)}, "argument axis must be .*, but is -9223372036854775808"),
-        (F, {"axis": "last"}, "argument axis must be an integer, but is the string 'last'"),
-    ]
-]
-
-
-@pytest.mark.parametrize("inputs, args, message", ERRORS, ids=["{2}".format(*e) for e in ERRORS])
-def test_error(inputs, args, message):
-    assert_refused(OP, Case(inputs, args), message)
-
-
-def test_gradient_refuses_a_scale_that_is_not_finite():
-    case = Case([F, F], {"scale": NAN})
-    assert_refused(OP + "Gradient", case, "argument scale must be a finite number, but is nan")
-
-
-def test_row_of_rank_1_has_no_leading_dims():
-    case = Case([F[0, 0, 0], np.array([1, 1], "int32")], {"mode": "sequence"})
-    assert_refused(OP, case, "lengths must have the shape of leading dims of X, \\[7\\], before")
-
-
-@pytest.mark.parametrize("count", [0, 7])
-def test_input_count(count):
-    inputs = ["input_{}".format(i) for i in range(count)]
-    for name in inputs:
-        workspace.FeedBlob(name, F)
-    with pytest.raises(RuntimeError, match="(?s)did not pass schema checking.*" + OP):
-        workspace.RunOperatorOnce(core.CreateOperator(OP, inputs, ["output"]))
 
 
 @pytest.mark.parametrize("empty_row", ["nan", "uniform"])

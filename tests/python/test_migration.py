@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 from caffe2.python import core, workspace
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from testers import ROOT
 
 
 def read(path):

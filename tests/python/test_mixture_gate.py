@@ -5,22 +5,18 @@ import numpy as np
 import pytest
 from caffe2.python import core, workspace
 
-import gate_reference
-from op_tester import REALS, Case, assert_same, run_case, shapes
-from real_tester import (
-    RealOperatorTests,
-    gradients,
-    normals,
-    run_seeded,
-    same_for_any_threads,
-    set_threads,  # noqa: F401  a fixture
-    some_reals,
-)
+from oracles import gating
+from testers.arrays import normals, shapes, some_reals
+from testers.operators import REALS, Case, assert_same, gradients, run_case, run_seeded
+from testers.reals import RealOperatorTests
+from testers.threads import same_for_any_threads
+
+pytestmark = pytest.mark.operators
 
 
 class TestMixtureGate(RealOperatorTests):
     op_type = "MixtureGate"
-    reference = staticmethod(gate_reference.mixture_gate)
+    reference = staticmethod(gating.mixture_gate)
     empty = (
         Case([np.zeros((0, 2, 3), "f"), np.zeros((0, 2), "f")], {"top_k": 1}, 2),
         Case([np.zeros((2, 3, 0), "f"), np.zeros((2, 3), "f")]),
@@ -76,7 +72,7 @@ def test_one_expert_alone_has_a_gradient():
     z = np.array([[0.0, 1.0, 0.5]])
     case = Case([e, z], {"top_k": 1}, 2)
     y, g = run_case("MixtureGate", case)
-    s = gate_reference.softmax(z)[0]
+    s = gating.softmax(z)[0]
     np.testing.assert_allclose(g, [[0, s[1], 0]])
     np.testing.assert_allclose(y, [[2 * s[1]]])
     d_z = gradients("MixtureGate", case, [np.ones((1, 1)), None])[1]
@@ -116,14 +112,13 @@ def test_saturation(args):
 
 
 @pytest.mark.parametrize("shape", [(300, 7, 100), (1, 3, 200000), (2000, 40, 3)])
-def test_threads(set_threads, shape):  # noqa: F811
+def test_threads(shape):
     random = np.random.RandomState(1)
     e = random.standard_normal(shape).astype("f")
     z = random.standard_normal(shape[:2]).astype("f")
     d_y = random.standard_normal(shape[:1] + shape[2:]).astype("f")
     case = Case([e, z], {"top_k": 2}, 2)
     same_for_any_threads(
-        set_threads,
         lambda: run_seeded("MixtureGate", case, 1)
         + list(gradients("MixtureGate", case, [d_y, z]).values()),
     )
@@ -136,7 +131,7 @@ def test_renormalized():
     case = Case([e, z], {"top_k": 2, "renormalize": 1}, 2)
     y, g = run_case("MixtureGate", case)
     expected = np.zeros((2, 4))
-    expected[0, [1, 3]] = gate_reference.softmax(z[0, [1, 3]])
+    expected[0, [1, 3]] = gating.softmax(z[0, [1, 3]])
     expected[1, [0, 2]] = 0.5
     np.testing.assert_allclose(g, expected)
     np.testing.assert_allclose(y, (expected[..., None] * e).sum(1))
@@ -155,7 +150,7 @@ def test_renormalized_where_the_rest_is_far():
     case = Case([np.ones((1, 4, 1), "f"), z, bias], {"top_k": 2, "renormalize": 1}, 2)
     for first in (z[0, 0], 1000.0):
         z[0, 0] = first
-        expected = np.append(0, gate_reference.softmax(np.array([-30.0, -31.0])))
+        expected = np.append(0, gating.softmax(np.array([-30.0, -31.0])))
         g = run_case("MixtureGate", case)[1]
         np.testing.assert_allclose(g, [np.append(expected, 0)], rtol=1e-6)
 
@@ -167,7 +162,7 @@ def test_bias_chooses_and_does_not_weigh(dtype, renormalize):
     e = np.arange(4.0).reshape(1, 4, 1).astype(dtype)
     z = np.array([[2.0, 1.0, 0.0, -1.0]], dtype)
     bias = np.array([0, -0.5, 0, 0.25], "float64" if dtype == "float64" else "float32")
-    s = gate_reference.softmax(z[0].astype("float64"))
+    s = gating.softmax(z[0].astype("float64"))
     assert (s + bias).argsort()[:2].tolist() == [1, 2]
     case = Case([e, z, bias], {"top_k": 2, "renormalize": renormalize}, 2)
     weights = s * [1, 0, 0, 1]

@@ -15,8 +15,7 @@ import setuptools
 
 import caffe2op_mask
 from caffe2op_mask import _load
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from testers import ROOT
 
 
 def run_setup(*commands):

@@ -2,7 +2,12 @@
 
 import io
 
-import fresh_process
+from oracles import masking
+from oracles.attending import attention_kept, kept, read_extras
+from testers import fresh_process
+from testers.arrays import mask_options
+from testers.attention import make_case
+from testers.operators import create
 import hypothesis.strategies as st
 import matplotlib
 import numpy as np
@@ -12,11 +17,8 @@ from caffe2.proto import caffe2_pb2
 from caffe2.python import core, workspace
 from hypothesis import given
 
-import reference
-from attention_reference import attention_kept, kept, make_case, mask_options, read_extras
 from caffe2op_mask import blobs, plot
 from caffe2op_mask.commands import nets
-from op_tester import create
 
 
 def random_mask(*shape):
@@ -145,7 +147,7 @@ def test_boolean_mask_jagged_hides():
 def test_sequence_mask_hides(args, inputs, dtype):
     data = np.zeros((2, 6, 6), dtype)
     arguments = {name: value for name, value in args.items() if name not in ("fill_val", "grad")}
-    (keep,) = reference.sequence_mask(np.ones((2, 6, 6), bool), *inputs, fill_val=0, **arguments)
+    (keep,) = masking.sequence_mask(np.ones((2, 6, 6), bool), *inputs, fill_val=0, **arguments)
     assert_counted(ask("SequenceMask", make_case((data,) + inputs, args)), keep)
 
 

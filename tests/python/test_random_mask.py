@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 from caffe2.python import core
 
-from op_tester import DTYPES, INDICES, Case, assert_same, create
-from real_tester import (
-    assert_same_sequence,
-    run_seeded,
-    same_for_any_threads,
-    set_threads,  # noqa: F401  a fixture
-)
+from testers.operators import DTYPES, INDICES, Case, assert_same, create, run_seeded
+from testers.reals import assert_same_sequence
+from testers.threads import same_for_any_threads
+
+pytestmark = pytest.mark.operators
 
 UNITS = ("element", "row", "span")
 
@@ -93,9 +91,9 @@ def test_sequence(unit):
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_threads(set_threads, unit):  # noqa: F811
+def test_threads(unit):
     x = np.zeros((7000, 301), "uint8")
-    same_for_any_threads(set_threads, lambda: [draw(x, unit=unit)])
+    same_for_any_threads(lambda: [draw(x, unit=unit)])
 
 
 def test_no_gradient():
@@ -189,12 +187,10 @@ def test_limits_of_nothing_change_nothing(args):
 
 
 @pytest.mark.parametrize("args", [{"unit": "element", "p": 0.01}, dict(SPAN, p=0.01)])
-def test_limits_and_threads(set_threads, args):  # noqa: F811
+def test_limits_and_threads(args):
     x = np.zeros((7000, 301), "uint8")
     lengths = np.arange(7000, dtype="int32") % 301
-    same_for_any_threads(
-        set_threads, lambda: [draw(x, lengths=lengths, min_masked=20, **args)]
-    )
+    same_for_any_threads(lambda: [draw(x, lengths=lengths, min_masked=20, **args)])
 
 
 @pytest.mark.parametrize("args", [{}, {"unit": "span"}])

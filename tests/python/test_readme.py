@@ -6,13 +6,12 @@ import subprocess
 import sys
 
 import caffe2.python._import_c_extension as runtime
-import fresh_process
+from testers import ROOT, fresh_process
 import pytest
 from caffe2.python import workspace
 
 from caffe2op_mask import layers
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 with open(os.path.join(ROOT, "README.md")) as lines:
     README = lines.read()

@@ -6,7 +6,7 @@ from collections import namedtuple
 import pytest
 from caffe2.python import core, workspace
 
-import fresh_process
+from testers import fresh_process
 
 Entry = namedtuple("Entry", "inputs outputs gradient differentiable")
 Entry.__new__.__defaults__ = (1,)

@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import caffe2.python.operator_test
 
-import fresh_process
+from testers import fresh_process
 
 SUITE = os.path.dirname(caffe2.python.operator_test.__file__)
 

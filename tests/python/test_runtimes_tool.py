@@ -5,8 +5,7 @@ import os
 import subprocess
 
 import pytest
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from testers import ROOT
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
-"""What the schemas' documentation says is run: every example, and every row of the mode table."""
+"""What the schemas' documentation says is run: every example."""
 
 import contextlib
 import io
-import itertools
 import re
 
 import numpy as np
 import pytest
 from caffe2.python import core, workspace
 
-import reference
-from op_tester import run
 from test_registry import ALL
 
 DOCUMENTED = sorted(name for name in ALL if not name.endswith("Gradient"))
@@ -40,35 +37,3 @@ def test_example(name):
 def test_doc_tells_errors_and_source(name):
     assert "\nErrors: " in doc(name)
     assert "\nSource: " in doc(name)
-
-
-def mode_table():
-    """Mode, where it keeps and what it reads, of each row."""
-    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.*?) ?\|$", doc("SequenceMask"), re.MULTILINE)
-    return [row for row in rows if row[0] not in ("mode", "---")]
-
-
-def test_mode_table_is_complete():
-    assert sorted(mode for mode, _, _ in mode_table()) == sorted(list(reference.MASKED) + ["mask"])
-
-
-@pytest.mark.parametrize("mode, kept, name", mode_table(), ids=lambda text: text)
-@pytest.mark.parametrize("diagonal", [-1, 0, 2])
-def test_mode_table(mode, kept, name, diagonal):
-    """The condition in the table, read as Python, is true just where the output is not filled."""
-    condition = kept.replace(" (causal)", "")
-    rows, columns, radius = 4, 5, 1
-    entries = {
-        "lengths": np.array([0, 2, 5, 9], "int32"),
-        "centers": np.array([-1, 0, 3, 4], "int32"),
-        "left_pad": np.array([-1, 0, 3, 7], "int32"),
-        "mask": np.arange(rows * columns).reshape(rows, columns) % 3 == 0,
-    }
-    inputs = [np.ones((rows, columns), "float32")] + ([entries[name]] if name else [])
-    output = run(
-        "SequenceMask", *inputs, mode=mode, radius=radius, diagonal=diagonal, fill_val=0.0
-    )
-    for i, j in itertools.product(range(rows), range(columns)):
-        names = dict(entries, i=i, j=j, radius=radius, diagonal=diagonal)
-        names["mask"] = bool(entries["mask"][i, j])
-        assert (output[i, j] == 1) == eval(condition, names), (i, j)

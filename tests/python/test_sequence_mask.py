@@ -5,25 +5,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-import reference
-from op_tester import (
+from oracles import masking
+from testers.arrays import arrays, fill_values, long_masks, numbered, shapes
+from testers.operators import (
     INDICES,
     REALS,
     Case,
     GradientTests,
     OperatorTests,
-    arrays,
     assert_same,
-    fill_values,
-    gradient,
-    long_masks,
-    numbered,
+    gradients,
     run,
     run_case,
-    shapes,
 )
 
-SHAPES = sorted(reference.MASKED)
+pytestmark = pytest.mark.operators
+
+SHAPES = sorted(masking.MASKED)
 
 
 @st.composite
@@ -35,18 +33,18 @@ def row_index(draw, shape, axis, batch, lengths_of):
     if lengths_of == "batch":
         sizes = prefix
     elif batch is not None:
-        sizes = draw(st.sampled_from([rows, (reference.product(rows),)]))
+        sizes = draw(st.sampled_from([rows, (masking.product(rows),)]))
     else:
-        sizes = draw(st.sampled_from([(reference.product(rows),), prefix]))
+        sizes = draw(st.sampled_from([(masking.product(rows),), prefix]))
     dtype = np.dtype(draw(st.sampled_from(INDICES)))
     limits = np.iinfo(dtype)
-    near = st.integers(-2, reference.product(shape[axis:]) + 2)
+    near = st.integers(-2, masking.product(shape[axis:]) + 2)
     far = st.sampled_from([int(limits.min), int(limits.max)])
     return draw(arrays_of(dtype, sizes, near | far))
 
 
 def arrays_of(dtype, shape, elements):
-    count = reference.product(shape)
+    count = masking.product(shape)
     return st.lists(elements, min_size=count, max_size=count).map(
         lambda entries: np.array(entries, dtype).reshape(shape)
     )
@@ -63,7 +61,7 @@ def shaped(draw, dtype, finite=False):
     if batch is not None:
         args["batch"] = batch - draw(st.sampled_from([0, len(shape)]))
     if draw(st.booleans()):
-        repeat = draw(st.integers(reference.first_repeat(shape, axis), len(shape) - 1))
+        repeat = draw(st.integers(masking.first_repeat(shape, axis), len(shape) - 1))
         args["repeat_from_axis"] = repeat - draw(st.sampled_from([0, len(shape)]))
     limit = 2 ** 63 - 1
     if draw(st.booleans()):
@@ -73,7 +71,7 @@ def shaped(draw, dtype, finite=False):
     if draw(st.booleans()):
         args["lengths_of"] = draw(st.sampled_from(["rows", "batch"]))
     inputs = [draw(arrays(dtype, shape, finite))]
-    for part, _ in reference.ROW_INPUTS:
+    for part, _ in masking.ROW_INPUTS:
         if part in parts:
             inputs.append(draw(row_index(shape, axis, batch, args.get("lengths_of", "rows"))))
     return inputs, args
@@ -90,7 +88,7 @@ def masked(draw, dtype, finite=False):
 
 class TestSequenceMask(OperatorTests, GradientTests):
     op_type = "SequenceMask"
-    reference = staticmethod(reference.sequence_mask)
+    reference = staticmethod(masking.sequence_mask)
     empty = tuple(
         Case(inputs, args)
         for inputs, args in [
@@ -139,7 +137,7 @@ class TestSequenceMask(OperatorTests, GradientTests):
         expected[~mask] = 0
         assert_same(run("SequenceMask", values, mask, mode="mask"), expected)
         fill = data.draw(fill_values(dtype))
-        expected[~mask] = reference.filled((), fill, dtype)
+        expected[~mask] = masking.filled((), fill, dtype)
         assert_same(run("SequenceMask", values, mask, mode="mask", fill_val=fill), expected)
 
     @pytest.mark.parametrize("row", [(), (3,)])
@@ -247,7 +245,7 @@ class TestSequenceMask(OperatorTests, GradientTests):
         case = Case([data], {"mode": "upper", "fill_val": 0.0}, in_place=in_place)
         expected = np.array([[np.nan, 0], [np.inf, np.nan]], "f")
         assert_same(run_case("SequenceMask", case)[0], expected)
-        assert_same(gradient("SequenceMask", case, data)[0], expected)
+        assert_same(gradients("SequenceMask", case, [data])[0], expected)
 
     @pytest.mark.parametrize("fill", [np.inf, -np.inf, np.nan, -0.0])
     @pytest.mark.parametrize("real", REALS)
@@ -285,15 +283,15 @@ class TestSequenceMask(OperatorTests, GradientTests):
         data = np.arange(1, 7, dtype="f").reshape(2, 3)
         case = Case([data] + extra, args, in_place=in_place)
         d_output = -data
-        grads = gradient("SequenceMask", case, d_output)
+        grads = gradients("SequenceMask", case, [d_output])
         assert list(grads) == [0]
-        assert_same(grads[0], reference.sequence_mask(d_output, *extra, grad=1, **args)[0])
+        assert_same(grads[0], masking.sequence_mask(d_output, *extra, grad=1, **args)[0])
 
     def test_gradient_of_the_gradient(self):
         """The gradient is a SequenceMask, so it has one as well."""
         data = np.arange(6, dtype="f").reshape(2, 3)
         case = Case([data], {"mode": "upper", "grad": 1})
-        assert_same(gradient("SequenceMask", case, data)[0], np.tril(data))
+        assert_same(gradients("SequenceMask", case, [data])[0], np.tril(data))
 
     def test_second_input_of_a_triangle_is_passed_over(self):
         """Stock nets may name one."""

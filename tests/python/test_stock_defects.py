@@ -8,7 +8,7 @@ stands behind its end is memory of its own, with values that the test put there.
 import re
 import signal
 
-import fresh_process
+from testers import fresh_process
 import numpy as np
 import pytest
 from caffe2.python import core, workspace

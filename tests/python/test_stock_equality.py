@@ -8,21 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-import fresh_process
-from op_tester import (
-    DTYPES,
-    INDICES,
-    Case,
-    arrays,
-    assert_same,
-    gradient,
-    long_masks,
-    numbered,
-    run,
-    run_case,
-    shapes,
-)
-from reference import first_repeat, product
+from oracles.masking import first_repeat, product
+from testers import fresh_process
+from testers.arrays import arrays, long_masks, numbered, shapes
+from testers.operators import DTYPES, INDICES, Case, assert_same, gradients, run, run_case
 
 STOCK = "DEFAULT"
 
@@ -94,7 +83,7 @@ class TestSequenceMask(object):
         case = data.draw(sequence_mask_cases(mode))
         d_output = data.draw(arrays("float32", case.inputs[0].shape))
         ours, stock = (
-            gradient("SequenceMask", case._replace(args=dict(case.args, **engine)), d_output)
+            gradients("SequenceMask", case._replace(args=dict(case.args, **engine)), [d_output])
             for engine in ({}, {"engine": STOCK})
         )
         assert list(ours) == list(stock) == [0]

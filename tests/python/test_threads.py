@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-import fresh_process
-from op_tester import Case, assert_same, gradient, run_case
+from testers import fresh_process
+from testers.operators import Case, assert_same, gradients, run_case
+from testers.threads import threads
 
 N = 3 * 2 ** 19 + 5  # neither a multiple of a chunk nor of a word
 MASK = np.random.RandomState(1).rand(N) < 0.5
@@ -66,24 +67,18 @@ EXPECTED = {
 }
 
 
-@pytest.fixture
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("threads", [1, 2, 5], indirect=True)
+@pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_forward(name, threads):
-    for actual, expected in zip(run_case(*CASES[name]), EXPECTED[name]):
+def test_forward(name, count):
+    with threads(count):
+        outputs = run_case(*CASES[name])
+    for actual, expected in zip(outputs, EXPECTED[name]):
         assert_same(actual, expected)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5], indirect=True)
+@pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("name", ["compact", "jagged", "unmask", "dense", "causal"])
-def test_gradient(name, threads):
+def test_gradient(name, count):
     """What comes back stands where it came from, and every other entry is 0."""
     op_type, case = CASES[name]
     ones = np.ones_like(EXPECTED[name][0])
@@ -94,7 +89,8 @@ def test_gradient(name, threads):
         "dense": {1: MASK, 3: OTHER & ~MASK},
         "causal": {0: np.tile(np.tri(SCORES.shape[1], 512), (2, 1, 1))},
     }[name]
-    grads = gradient(op_type, case, ones)
+    with threads(count):
+        grads = gradients(op_type, case, [ones])
     assert sorted(grads) == sorted(kept)
     for i, expected in kept.items():
         assert_same(grads[i], expected.astype("float32"))

@@ -12,8 +12,7 @@ from textwrap import dedent
 import pytest
 
 import caffe2op_mask
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from testers import ROOT
 
 # What works; a test changes one of these files. None is no such file.
 FITS = {

@@ -9,8 +9,8 @@ HEAD = """# Operators
 <!-- Written by `make docs` from the schemas in operators/. Edit those. -->
 
 What each operator of caffe2op-mask does, takes and gives. True in a mask keeps. Pictures lead to
-the [gallery](gallery.md), which has the arguments that made them; what errors mean and how to mend
-them is in [troubleshooting](troubleshooting.md#operators).
+the [gallery](gallery.md), which has the arguments that made them; errors that need more explanation
+than they give are in [troubleshooting](troubleshooting.md#operators).
 
 A net keeps a float argument in float32. One that needs more is given as a text, which every operator
 reads as a float64: `scale="0.1"`, `fill_val="-1e300"`.
@@ -38,15 +38,17 @@ def _operator(name, schema):
 
 
 def _pictures(name):
-    """Pictures of what an operator keeps, side by side, each a link to the gallery."""
-    stems = [mask.stem for mask in masks.MASKS if mask.operator == name]
+    """What an operator keeps: pictures side by side and names, each a link to the gallery."""
+    shown = [(mask.stem, mask.drawn) for mask in masks.MASKS if mask.operator == name]
     if name == "Gate":
-        stems.append(pictures.CURVES)
-    if not stems:
+        shown.append((pictures.CURVES, True))
+    if not shown:
         return ""
     links = [
-        "[![{0}]({1})](gallery.md#{2})".format(stem, pictures.path(stem), gallery.anchor(stem))
-        for stem in stems
+        "[{}](gallery.md#{})".format(
+            "![{}]({})".format(stem, pictures.path(stem)) if drawn else stem, gallery.anchor(stem)
+        )
+        for stem, drawn in shown
     ]
     return "**What it keeps**\n\n" + "\n".join(links)
 

@@ -6,8 +6,8 @@ HEAD = """# Gallery
 
 <!-- Written by `make docs` from tools/pages/masks.py. Edit that. -->
 
-What masks keep, blue, and hide, hatched: drawn by `caffe2op_mask.plot` from what the operators
-computed. Under each picture stand the operator that made it and the command that tells the same.
+What masks keep, blue or #, and hide, hatched or a dot: by `caffe2op_mask.plot` from what the operators
+computed. Under each stand the operator that made it and the command that shows the same.
 An array is fed to the blob of its name, as in `workspace.FeedBlob("scores", scores)`. Where the
 command reads a file, save the blob first, as in
 `np.save("masked.npy", workspace.FetchBlob("masked"))`; `--output mask.png` draws.
@@ -36,10 +36,10 @@ def page(made):
 def _entry(made):
     mask = made.mask
     return (
-        "### {stem}\n\n![{stem}]({picture})\n\n{text} Hides {share:.1%}. "
+        "### {stem}\n\n{shown}\n\n{text} Hides {share:.1%}. "
         "By [{operator}](operators.md#{anchor}).\n\n```python\n{program}```\n\n"
         "```\npython -m caffe2op_mask show {show}\n```\n".format(
-            picture=pictures.path(mask.stem),
+            shown=pictures.shown(made),
             share=made.hidden.share,
             anchor=mask.operator.lower(),
             **mask._asdict()

@@ -18,7 +18,8 @@ from caffe2op_mask import plot
 # show        arguments of `python -m caffe2op_mask show` that tell the same
 # draw        what of caffe2op_mask.plot draws it: mask or gate
 # look        from the blobs, by name, to what is drawn and options of the picture
-Mask = collections.namedtuple("Mask", "stem operator text program show draw look")
+# drawn       whether it has a picture; what has none is shown as text
+Mask = collections.namedtuple("Mask", "stem operator text program show draw look drawn")
 
 # A mask with what came of it: its blobs by name, what is drawn, options, and the Hidden of it.
 Made = collections.namedtuple("Made", "mask blobs values options hidden")
@@ -73,8 +74,8 @@ def _gates(op, blobs):
     return blobs[op.output[-1]].astype(np.float64).round(2), {}
 
 
-def _mask(stem, operator, text, program, show, draw="mask", look=_filled):
-    return Mask(stem, operator, text, program.strip() + "\n", show, draw, look)
+def _mask(stem, operator, text, program, show, draw="mask", look=_filled, drawn=False):
+    return Mask(stem, operator, text, program.strip() + "\n", show, draw, look, drawn)
 
 
 SEQUENCE_MASKS = [
@@ -90,17 +91,7 @@ op = core.CreateOperator(
     mode="sequence", axis=2, batch=0, lengths_of="batch")
 """,
         "--shape 2,12,12 --mode sequence --lengths 9,5",
-    ),
-    _mask(
-        "sequence of rows",
-        "SequenceMask",
-        "A length for each row.",
-        """
-scores = np.ones((6, 12), np.float32)
-lengths = np.array([12, 3, 7, 0, 9, 1], np.int32)
-op = core.CreateOperator("SequenceMask", ["scores", "lengths"], ["masked"], mode="sequence")
-""",
-        "--shape 6,12 --mode sequence --lengths 12,3,7,0,9,1",
+        drawn=True,
     ),
     _mask(
         "window",
@@ -113,19 +104,7 @@ op = core.CreateOperator(
     "SequenceMask", ["scores", "centers"], ["masked"], mode="window", radius=2)
 """,
         "--shape 6,12 --mode window --radius 2 --centers 0,1,4,6,9,11",
-    ),
-    _mask(
-        "left padding",
-        "SequenceMask",
-        "Padding at the beginning, as decoders have it: of each batch, columns from its left_pad on.",
-        """
-scores = np.ones((2, 12, 12), np.float32)
-left_pad = np.array([3, 7], np.int32)
-op = core.CreateOperator(
-    "SequenceMask", ["scores", "left_pad"], ["masked"],
-    mode="left_pad", axis=2, batch=0, lengths_of="batch")
-""",
-        "--shape 2,12,12 --mode left_pad --left-pad 3,7",
+        drawn=True,
     ),
     _mask(
         "upper",
@@ -136,6 +115,7 @@ scores = np.ones((12, 12), np.float32)
 op = core.CreateOperator("SequenceMask", ["scores"], ["masked"], mode="upper")
 """,
         "--shape 12,12 --mode upper",
+        drawn=True,
     ),
     _mask(
         "lower",
@@ -168,16 +148,6 @@ op = core.CreateOperator("SequenceMask", ["scores"], ["masked"], mode="lowerdiag
         "--shape 12,12 --mode lowerdiag",
     ),
     _mask(
-        "diagonal",
-        "SequenceMask",
-        "A triangle whose boundary is moved to the right, by a negative number to the left.",
-        """
-scores = np.ones((12, 12), np.float32)
-op = core.CreateOperator("SequenceMask", ["scores"], ["masked"], mode="upper", diagonal=4)
-""",
-        "--shape 12,12 --mode upper --diagonal 4",
-    ),
-    _mask(
         "padded and causal",
         "SequenceMask",
         "Shapes joined by + keep what all of them keep.",
@@ -189,34 +159,7 @@ op = core.CreateOperator(
     mode="sequence+upper", axis=2, batch=0, lengths_of="batch")
 """,
         "--shape 2,12,12 --mode sequence+upper --lengths 9,5",
-    ),
-    _mask(
-        "windows of padded rows",
-        "SequenceMask",
-        "Lengths and centers together: windows end where the row does.",
-        """
-scores = np.ones((6, 12), np.float32)
-lengths = np.array([4, 8, 8, 10, 12, 12], np.int32)
-centers = np.array([0, 4, 7, 8, 9, 11], np.int32)
-op = core.CreateOperator(
-    "SequenceMask", ["scores", "lengths", "centers"], ["masked"], mode="sequence+window", radius=3)
-""",
-        "--shape 6,12 --mode sequence+window --radius 3 --lengths 4,8,8,10,12,12 "
-        "--centers 0,4,7,8,9,11",
-    ),
-    _mask(
-        "repeated",
-        "SequenceMask",
-        "With repeat_from_axis a column of the mask covers all dims from there on: a length counts "
-        "groups of 3 columns.",
-        """
-scores = np.ones((6, 4, 3), np.float32)
-lengths = np.array([4, 1, 2, 3, 0, 2], np.int32)
-op = core.CreateOperator(
-    "SequenceMask", ["scores", "lengths"], ["masked"], mode="sequence", repeat_from_axis=2)
-""",
-        "masked.npy",
-        look=lambda op, blobs: (_filled(op, blobs)[0].reshape(6, 12), {}),
+        drawn=True,
     ),
     _mask(
         "a mask of rows",
@@ -241,29 +184,7 @@ scores = np.zeros((12, 12), np.float32)
 op = core.CreateOperator("MaskedSoftmax", ["scores"], ["weights"], mode="upper", window_left=3)
 """,
         "--shape 12,12 --mode upper --window-left 3",
-    ),
-    _mask(
-        "band",
-        "MaskedSoftmax",
-        "Columns near the row's own position, to both sides.",
-        """
-scores = np.zeros((12, 12), np.float32)
-op = core.CreateOperator("MaskedSoftmax", ["scores"], ["weights"], window_left=3, window_right=1)
-""",
-        "--shape 12,12 --window-left 3 --window-right 1",
-    ),
-    _mask(
-        "band of padded batches",
-        "MaskedSoftmax",
-        "A band cut by lengths. Rows of which nothing is kept become zeros.",
-        """
-scores = np.zeros((2, 12, 12), np.float32)
-lengths = np.array([9, 5], np.int32)
-op = core.CreateOperator(
-    "MaskedSoftmax", ["scores", "lengths"], ["weights"],
-    mode="sequence", window_left=2, window_right=2)
-""",
-        "--shape 2,12,12 --mode sequence --lengths 9,5 --window-left 2 --window-right 2",
+        drawn=True,
     ),
     _mask(
         "left padded and causal",
@@ -277,18 +198,7 @@ op = core.CreateOperator(
     "MaskedSoftmax", ["scores", "left_pad"], ["weights"], mode="upper+left_pad")
 """,
         "--shape 2,12,12 --mode upper+left_pad --left-pad 3,7",
-    ),
-    _mask(
-        "triangle and mask",
-        "MaskedSoftmax",
-        "A shape and a bool mask, which is broadcast: here the same columns of every row.",
-        """
-scores = np.zeros((12, 12), np.float32)
-mask = np.arange(12) % 4 != 1
-op = core.CreateOperator(
-    "MaskedSoftmax", ["scores", "mask"], ["weights"], mode="upper", has_mask=1)
-""",
-        "weights.npy",
+        drawn=True,
     ),
 ]
 
@@ -303,21 +213,6 @@ K = np.zeros((1, 1, 12, 8), np.float32)
 V = np.eye(12, dtype=np.float32).reshape(1, 1, 12, 12)
 op = core.CreateOperator(
     "MaskedAttention", ["Q", "K", "V"], ["O"], mode="upper", align="bottom_right")
-""",
-        "O.npy",
-        look=_weights,
-    ),
-    _mask(
-        "window from the end",
-        "MaskedAttention",
-        "The same with a window of 4 keys, the query's own among them.",
-        """
-Q = np.zeros((1, 1, 5, 8), np.float32)
-K = np.zeros((1, 1, 12, 8), np.float32)
-V = np.eye(12, dtype=np.float32).reshape(1, 1, 12, 12)
-op = core.CreateOperator(
-    "MaskedAttention", ["Q", "K", "V"], ["O"],
-    align="bottom_right", window_left=3, window_right=0)
 """,
         "O.npy",
         look=_weights,
@@ -338,22 +233,11 @@ op = core.CreateOperator(
 """,
         "O.npy",
         look=_weights,
+        drawn=True,
     ),
 ]
 
 BOOLEAN_MASKS = [
-    _mask(
-        "rows that are picked out",
-        "BooleanMask",
-        "What is kept moves together: the picture shows which rows of 12 came through.",
-        """
-data = np.arange(144, dtype=np.float32).reshape(12, 12)
-mask = np.arange(12) % 3 != 1
-op = core.CreateOperator("BooleanMask", ["data", "mask"], ["masked"])
-""",
-        "mask.npy",
-        look=_compacted,
-    ),
     _mask(
         "rows in their places",
         "BooleanMask",
@@ -361,17 +245,6 @@ op = core.CreateOperator("BooleanMask", ["data", "mask"], ["masked"])
         """
 data = np.ones((6, 12), np.float32)
 mask = np.array([True, True, False, True, False, False])
-op = core.CreateOperator("BooleanMask", ["data", "mask"], ["masked"], keep_shape=1)
-""",
-        "masked.npy --as mask",
-    ),
-    _mask(
-        "entries in their places",
-        "BooleanMask",
-        "A mask of the rank of the data stands for its entries.",
-        """
-data = np.ones((6, 12), np.float32)
-mask = np.add.outer(np.arange(6), np.arange(12)) % 3 != 0
 op = core.CreateOperator("BooleanMask", ["data", "mask"], ["masked"], keep_shape=1)
 """,
         "masked.npy --as mask",
@@ -389,6 +262,7 @@ op = core.CreateOperator(
 """,
         "mask.npy",
         look=_compacted,
+        drawn=True,
     ),
     _mask(
         "counted rows",
@@ -414,32 +288,11 @@ op = core.CreateOperator(
     "BooleanUnmask", ["mask_1", "values_1", "mask_2", "values_2"], ["data"], fill_val=0.0)
 """,
         "data.npy --as mask",
+        drawn=True,
     ),
 ]
 
 DRAWN_MASKS = [
-    _mask(
-        "drawn elements",
-        "RandomMask",
-        "Each entry by itself is hidden with probability p.",
-        """
-X = np.zeros((12, 40), np.float32)
-seeded = core.DeviceOption(caffe2_pb2.CPU, random_seed=1)
-op = core.CreateOperator("RandomMask", ["X"], ["mask"], p=0.3, device_option=seeded)
-""",
-        "mask.npy",
-    ),
-    _mask(
-        "drawn rows",
-        "RandomMask",
-        "All of a row, or nothing.",
-        """
-X = np.zeros((12, 40), np.float32)
-seeded = core.DeviceOption(caffe2_pb2.CPU, random_seed=1)
-op = core.CreateOperator("RandomMask", ["X"], ["mask"], p=0.3, unit="row", device_option=seeded)
-""",
-        "mask.npy",
-    ),
     _mask(
         "drawn spans",
         "RandomMask",
@@ -451,6 +304,7 @@ op = core.CreateOperator(
     "RandomMask", ["X"], ["mask"], p=0.3, unit="span", span_length=8, device_option=seeded)
 """,
         "mask.npy",
+        drawn=True,
     ),
     _mask(
         "drawn from logits",
@@ -492,6 +346,7 @@ op = core.CreateOperator("Highway", ["H", "X", "Z"], ["Y"])
         "Y.npy --as gate",
         draw="gate",
         look=_gates,
+        drawn=True,
     ),
     _mask(
         "two experts of six",
@@ -517,8 +372,8 @@ FAMILIES = [
         SEQUENCE_MASKS,
     ),
     (
-        "Windows and masks of a softmax",
-        "These belong to MaskedSoftmax and MaskedAttention alone.",
+        "Shapes of a softmax",
+        "Windows around a row belong to MaskedSoftmax and MaskedAttention alone.",
         SOFTMAX_MASKS,
     ),
     (

@@ -41,6 +41,13 @@ def of_mask(made):
     return _svg(draw(made.values, **made.options), made.mask.stem, _as_text(made.values))
 
 
+def shown(made):
+    """Markdown of a mask that was made: its picture, or its text."""
+    if made.mask.drawn:
+        return "![{}]({})".format(made.mask.stem, path(made.mask.stem))
+    return "```\n{}\n```".format(_as_text(made.values))
+
+
 def of_gate_kinds():
     """The SVG of g(Z) for the kinds of Gate, and of what their gradients are."""
     z = (np.arange(-40, 41) / 10).astype(np.float32)

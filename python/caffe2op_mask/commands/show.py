@@ -33,12 +33,12 @@ from caffe2.python import core, workspace
 from caffe2op_mask import plot
 from caffe2op_mask.commands import UserError, files, nets
 from caffe2op_mask.commands.progress import progress
+from caffe2op_mask.mask_shapes import INPUTS
 
 _DRAW = {"mask": plot.mask, "gate": plot.gate, "attention": plot.attention}
 
-# Options that are arguments of MaskedSoftmax, and those that are inputs of it.
+# Options that are arguments of MaskedSoftmax; those that are inputs of it are INPUTS.
 _ARGUMENTS = ("mode", "radius", "diagonal", "window_left", "window_right")
-_INPUTS = ("lengths", "centers", "left_pad")
 
 # Options that a picture alone has.
 _PICTURE = ("row_labels", "column_labels", "panels")
@@ -75,7 +75,7 @@ def add_arguments(parser):
     shape.add_argument("--mode", help="shapes joined by +, such as sequence+upper")
     for name in ("radius", "diagonal", "window-left", "window-right"):
         shape.add_argument("--" + name, metavar="N", type=int)
-    for name in _INPUTS:
+    for name in INPUTS:
         text = "integers for the leading dims, or a .npy file"
         option = "--" + name.replace("_", "-")
         shape.add_argument(option, metavar="N,..", type=numbers, help=text)
@@ -138,7 +138,7 @@ def _check(options):
         raise UserError("--init, --feed and --blob go with --net.")
     if options.net is not None and options.blob is None and options.output is not None:
         raise UserError("--output draws the blob of a net that --blob names.")
-    for name in _ARGUMENTS + _INPUTS:
+    for name in _ARGUMENTS + INPUTS:
         if options.shape is None and getattr(options, name) is not None:
             raise UserError("--{} goes with --shape.".format(name.replace("_", "-")))
     for name in _PICTURE:
@@ -159,7 +159,7 @@ def _by_arguments(options):
     arguments = {name: getattr(options, name) for name in _ARGUMENTS}
     arguments = {name: value for name, value in arguments.items() if value is not None}
     blobs = {}
-    for name in _INPUTS:
+    for name in INPUTS:
         value = getattr(options, name)
         if value is not None:
             blobs[name] = files.read_array(value) if isinstance(value, str) else value

@@ -15,8 +15,8 @@ from caffe2op_mask.fuse.expressions import (
 from caffe2op_mask.fuse.graph import SCALES, Value
 from caffe2op_mask.fuse.products import Products, with_heads
 from caffe2op_mask.fuse.scores import Scores, checked_scale
-from caffe2op_mask.fuse.sequence import BY_ROW
 from caffe2op_mask.fuse.shapes import product
+from caffe2op_mask.mask_shapes import INPUTS
 
 
 def fusions_at(facts, softmax, taken):
@@ -301,7 +301,7 @@ class _MaskedAttention(Fusion):
 def _lead(facts, scores, factors, sides):
     """Batch and heads, or None where a head is a batch of its own; raises Declined."""
     for name, one in sides:
-        if known_shape(facts, one) == () and name in BY_ROW:
+        if known_shape(facts, one) == () and name in INPUTS:
             raise Declined("{} have no dims".format(name))
     shapes = [shape_of(facts, one) for one in factors]
     if not all(2 <= len(shape) <= 4 for shape in shapes):
@@ -328,7 +328,7 @@ def _check_factors(shapes):
 def _side(facts, name, one, rank, lead):
     """A side input of scores of a rank for those with `lead` before the rows."""
     shape = shape_of(facts, one)
-    by_row = name in BY_ROW
+    by_row = name in INPUTS
     if rank == 2 and by_row:
         one = expand_dims(facts, one, 0)
         return one if lead is None else expand_dims(facts, one, 0)

@@ -9,6 +9,7 @@ from caffe2op_mask.fuse.expressions import both, make, shape_of
 from caffe2op_mask.fuse.graph import SCALES, Value, argument, number_argument
 from caffe2op_mask.fuse.limits import LOW, VANISHES
 from caffe2op_mask.fuse.shapes import broadcasts, product
+from caffe2op_mask.mask_shapes import INPUTS, READS, SHAPES, TRIANGLES
 
 # A bias above this is no mask.
 _NOT_LOW = -1e3
@@ -139,7 +140,7 @@ class Scores(object):
     @property
     def rows_are_known(self):
         """Whether masks are there that go by the position of a row."""
-        return bool(set(self.parts) & set(sequence.TRIANGLES)) or self.window != [None, None]
+        return bool(set(self.parts) & set(TRIANGLES)) or self.window != [None, None]
 
     def arguments(self):
         """Arguments of MaskedSoftmax and MaskedAttention, less those that are their defaults."""
@@ -165,7 +166,7 @@ class Scores(object):
 
     def side_inputs(self):
         """(name, value or expression) of the inputs behind the first."""
-        names = sequence.BY_ROW + ("mask",)
+        names = INPUTS + ("mask",)
         found = [(name, self.side[name]) for name in names if name in self.side]
         if self.biases:
             bias = self.biases[0]
@@ -197,7 +198,7 @@ class Scores(object):
         strange = sorted({arg.name for arg in op.arg} - _MASKED_SOFTMAX)
         mode = argument(op, "mode", "")
         parts = mode.split("+") if mode else []
-        if len(op.output) > 1 or strange or set(parts) - set(sequence.PARTS):
+        if len(op.output) > 1 or strange or set(parts) - set(SHAPES):
             self._refused = "it has outputs, arguments or shapes that are not known here"
             return
         self.parts = parts
@@ -208,7 +209,7 @@ class Scores(object):
         sides = [argument(op, name, -1) for name in ("window_left", "window_right")]
         self.window = [None if side < 0 else side for side in sides]
         inputs = self.graph.inputs[self.softmax][1:]
-        names = [name for name, part in sequence.READS if part in parts]
+        names = [name for name, part in READS if part in parts]
         if argument(op, "has_mask", 0):
             names.append("mask")
         for name in names:

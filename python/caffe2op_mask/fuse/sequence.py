@@ -7,12 +7,7 @@ from caffe2op_mask.fuse.declined import Declined, from_the_end
 from caffe2op_mask.fuse.expressions import make
 from caffe2op_mask.fuse.graph import argument, number_argument
 from caffe2op_mask.fuse.shapes import product
-
-TRIANGLES = ("upper", "lower", "upperdiag", "lowerdiag")
-# The inputs that shapes read, in the order of an operator's inputs, with an entry for each row.
-READS = (("lengths", "sequence"), ("centers", "window"), ("left_pad", "left_pad"))
-BY_ROW = tuple(name for name, _ in READS)
-PARTS = tuple(part for _, part in READS) + TRIANGLES
+from caffe2op_mask.mask_shapes import READS, SHAPES, TRIANGLES
 
 
 def take_sequence_mask(scores, index, op):
@@ -23,7 +18,7 @@ def take_sequence_mask(scores, index, op):
     is_mask = parts == ["mask"]
     fill = number_argument(op, "fill_val", 0.0 if is_mask else -np.inf)
     fill = 0.0 if argument(op, "grad", 0) else fill
-    if not is_mask and not set(parts) <= set(PARTS):
+    if not is_mask and not set(parts) <= set(SHAPES):
         raise Declined("its mode is '{}'".format("+".join(parts)))
     names = [name for name, part in READS + (("mask", "mask"),) if part in parts]
     if len(side) < len(names):

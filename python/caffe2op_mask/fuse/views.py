@@ -2,8 +2,8 @@
 
 from caffe2op_mask.fuse.declined import Declined, known_shape
 from caffe2op_mask.fuse.expressions import squeeze
-from caffe2op_mask.fuse.sequence import BY_ROW
 from caffe2op_mask.fuse.shapes import product
+from caffe2op_mask.mask_shapes import INPUTS
 
 VIEWS = ("Reshape", "Squeeze", "ExpandDims", "Flatten", "FlattenToVec", "MergeDim", "PrependDim")
 
@@ -33,7 +33,7 @@ def take_view(scores, index, op):
 def _moved(scores, name, side, after, before):
     """A side input for rows that are grouped otherwise."""
     shape = known_shape(scores.facts, side)
-    if name in BY_ROW:
+    if name in INPUTS:
         if shape == (product(after[:-1]),):
             return side  # one for each row
         raise Declined("{} {} are not one for each row".format(name, shape))

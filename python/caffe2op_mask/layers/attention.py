@@ -11,6 +11,7 @@ from caffe2op_mask.layers.arguments import (
     parameter,
     positive_sizes,
 )
+from caffe2op_mask.mask_shapes import READS
 
 
 def masked_softmax(
@@ -44,7 +45,7 @@ def masked_softmax(
     The operator, MaskedSoftmax, checks types and shapes when it runs.
     """
     blob_out = blob_out or model.net.NextName()
-    extras = _extras("masked_softmax", lengths, centers, left_pad, mask, bias, arguments)
+    extras = _extras("masked_softmax", (lengths, centers, left_pad), mask, bias, arguments)
     arguments = operator_arguments(model, "MaskedSoftmax", arguments)
     return model.net.MaskedSoftmax([blob_in] + extras, blob_out, **arguments)
 
@@ -88,7 +89,7 @@ def masked_attention(
     """
     blob_out = blob_out or model.net.NextName()
     blobs_in = blob_list("masked_attention", blob_in, "[Q, K, V]")
-    extras = _extras("masked_attention", lengths, centers, left_pad, mask, bias, arguments)
+    extras = _extras("masked_attention", (lengths, centers, left_pad), mask, bias, arguments)
     must_not_be_given("masked_attention", arguments, has_sinks="sinks")
     if sinks is not None:
         extras.append(sinks)
@@ -292,7 +293,7 @@ def _task_queries(model, blob_in, blob_out, dim_in, num_tasks, task):
     return net.Add([zeros, net.ExpandDims(table, blob_out + "_row", dims=[0])], blob_out + "_query")
 
 
-def _extras(layer, lengths, centers, left_pad, mask, bias, arguments):
+def _extras(layer, of_rows, mask, bias, arguments):
     """The optional inputs that there are, in the operator's order; `arguments` comes to say so."""
     must_not_be_given(layer, arguments, has_mask="mask", has_bias="bias")
     mode = arguments.get("mode")
@@ -300,12 +301,7 @@ def _extras(layer, lengths, centers, left_pad, mask, bias, arguments):
     if not isinstance(mode, str):
         raise TypeError("{}: mode must be a string, but is {!r}.".format(layer, mode))
     parts = [part for part in mode.split("+") if part]
-    of_rows = (
-        ("sequence", "lengths", lengths),
-        ("window", "centers", centers),
-        ("left_pad", "left_pad", left_pad),
-    )
-    for part, name, blob in of_rows:
+    for (name, part), blob in zip(READS, of_rows):
         if part in parts and blob is None:
             raise ValueError("{}: mode {} needs {}.".format(layer, part, name))
         if part not in parts and blob is not None:
@@ -313,4 +309,4 @@ def _extras(layer, lengths, centers, left_pad, mask, bias, arguments):
     arguments["mode"] = "+".join(parts)
     arguments["has_mask"] = int(mask is not None)
     arguments["has_bias"] = int(bias is not None)
-    return [blob for blob in (lengths, centers, left_pad, mask, bias) if blob is not None]
+    return [blob for blob in of_rows + (mask, bias) if blob is not None]
