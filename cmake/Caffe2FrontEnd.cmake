@@ -48,8 +48,9 @@ target_link_libraries(caffe2op_mask PRIVATE strict contracts caffe2_runtime)
 option(CAFFE2OP_MASK_UNITY "Compile several operators at once: quicker from nothing, slower after a change" OFF)
 set_target_properties(caffe2op_mask PROPERTIES
   UNITY_BUILD ${CAFFE2OP_MASK_UNITY} UNITY_BUILD_BATCH_SIZE 16)
-set_source_files_properties(registry/library_info.cc PROPERTIES COMPILE_DEFINITIONS
-  "CAFFE2OP_MASK_VERSION=\"${PROJECT_VERSION}\";BUILT_FOR=\"torch=${Caffe2Runtime_VERSION},abi=${Caffe2Runtime_CXX11_ABI},protobuf=${PROTOBUF_USED}\"")
+target_compile_definitions(caffe2op_mask PRIVATE
+  CAFFE2OP_MASK_VERSION="${PROJECT_VERSION}"
+  BUILT_FOR="torch=${Caffe2Runtime_VERSION},abi=${Caffe2Runtime_CXX11_ABI},protobuf=${PROTOBUF_USED}")
 file(RELATIVE_PATH _up ${CMAKE_CURRENT_BINARY_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_options(caffe2op_mask PRIVATE -ffile-prefix-map=${_up}=)
 set_target_properties(caffe2op_mask PROPERTIES

@@ -14,23 +14,9 @@
 
 set(CAFFE2_PYTHON "python3" CACHE STRING "Python that has the Caffe2 to build for")
 
-# What keeps a torch from being such a runtime is said by the script, in one sentence.
-execute_process(
-  # Without PYTHONPATH: pip hides the environment behind it while it builds a package.
-  COMMAND ${CMAKE_COMMAND} -E env --unset=PYTHONPATH
-    ${CAFFE2_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/caffe2_runtime.py
-  OUTPUT_VARIABLE _answer ERROR_VARIABLE _error RESULT_VARIABLE _result
-  OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_STRIP_TRAILING_WHITESPACE)
-if(NOT _result EQUAL 0)
-  message(FATAL_ERROR "No Caffe2 to build for: ${_error}${_answer}")
-endif()
-foreach(_line IN LISTS _answer)
-  string(REPLACE "\n" ";" _line "${_line}")
-  foreach(_pair IN LISTS _line)
-    string(REGEX REPLACE "^([^=]+)=(.*)$" "\\1" _key "${_pair}")
-    string(REGEX REPLACE "^([^=]+)=(.*)$" "\\2" Caffe2Runtime_${_key} "${_pair}")
-  endforeach()
-endforeach()
+include(AskPython)
+ask_python(${CAFFE2_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/caffe2_runtime.py Caffe2Runtime
+  "No Caffe2 to build for")
 
 # Not every compiler can make both string ABIs of libstdc++: one for an old system may know the old alone.
 include(CheckCXXSourceCompiles)

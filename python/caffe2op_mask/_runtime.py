@@ -24,6 +24,26 @@ def torch_version():
     return found.group(1) if found else "of unknown version"
 
 
+def _release(version):
+    """The first two numbers of a version."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+
+
+def has_stable_abi(version):
+    """Whether a torch of this version has the stable ABI that the front end for PyTorch is built on."""
+    return _release(version) >= (2, 10)
+
+
+def torch_fault():
+    """What keeps this Python from having a torch for that front end, or None if nothing is seen."""
+    version = torch_version()
+    if version is None:
+        return "{} has no torch.".format(sys.executable)
+    if not has_stable_abi(version):
+        return "torch 2.10 or later is needed, but torch {} is installed.".format(version)
+    return None
+
+
 def fault():
     """What is wrong with this Python's torch, numpy or protobuf, or None if nothing is seen."""
     version = torch_version()

@@ -1,0 +1,135 @@
+#include <string>
+#include <tuple>
+
+#include "contracts/masked_attention.h"
+#include "torch_ops/score_arguments.h"
+
+namespace caffe2op_mask {
+namespace torch_ops {
+namespace {
+
+// Q, K, V and what is kept of their scores, as the operator and its gradient take them.
+struct AttentionInputs {
+  AttentionContract contract;
+  ScoreInputs scores;
+  Input q;
+  Input k;
+  Input v;
+  AttentionContract::Bound bound;
+
+  AttentionInputs(
+      const char* op, const ScoreArguments& arguments, const ScoreOptions& options, double softcap,
+      const std::string& align, const Tensor& of_q, const Tensor& of_k, const Tensor& of_v)
+      : contract(op, {options, RealNumber(softcap), align}),
+        scores(arguments.Views(contract.scores())),
+        q(op, "q", of_q),
+        k(op, "k", of_k),
+        v(op, "v", of_v) {
+    contract.Bind(*q, *k, *v, scores, &bound);
+  }
+
+  Dims OutputSizes() const { return AttentionSizes(q->sizes, v->sizes); }
+};
+
+std::tuple<Tensor, Tensor> MaskedAttentionOp(
+    const Tensor& q, const Tensor& k, const Tensor& v, const std::optional<Tensor>& lengths,
+    const std::optional<Tensor>& centers, const std::optional<Tensor>& left_pad,
+    const std::optional<Tensor>& mask, const std::optional<Tensor>& bias,
+    const std::optional<Tensor>& sinks, const std::string& mode, int64_t radius, int64_t diagonal,
+    int64_t window_left, int64_t window_right, std::optional<double> scale,
+    const std::string& empty_row, double softcap, const std::string& align, bool return_lse) {
+  constexpr const char* kOp = "masked_attention";
+  const ScoreArguments arguments(kOp, {lengths, centers, left_pad, mask, bias, sinks});
+  const AttentionInputs in(
+      kOp, arguments,
+      arguments.Options(mode, radius, diagonal, window_left, window_right, scale, empty_row),
+      softcap, align, q, k, v);
+  const Dims sizes = in.OutputSizes();
+  in.contract.CheckOutputs(*in.q, sizes, return_lse);
+  Tensor o = Make(sizes, in.q.scalar_type());
+  Tensor lse = return_lse ? Make(LogSumExpSizes(sizes), WideOf(in.bound.attention.type)) : None();
+  if (in.bound.attention.kv_heads > 0) {
+    MaskedAttention(
+        in.bound.attention, DataOf(&o), return_lse ? DataOf(&lse) : nullptr, ThreadCount(),
+        TorchParallelFor);
+  }
+  return {o, lse};
+}
+
+// d_bias is empty unless want_bias, d_sinks unless there are sinks.
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> MaskedAttentionBackwardOp(
+    const Tensor& o, const Tensor& lse, const std::optional<Tensor>& d_o,
+    const std::optional<Tensor>& d_lse, const Tensor& q, const Tensor& k, const Tensor& v,
+    const std::optional<Tensor>& lengths, const std::optional<Tensor>& centers,
+    const std::optional<Tensor>& left_pad, const std::optional<Tensor>& mask,
+    const std::optional<Tensor>& bias, const std::optional<Tensor>& sinks, const std::string& mode,
+    int64_t radius, int64_t diagonal, int64_t window_left, int64_t window_right,
+    std::optional<double> scale, const std::string& empty_row, double softcap,
+    const std::string& align, bool want_bias) {
+  constexpr const char* kOp = "masked_attention_backward";
+  const ScoreArguments arguments(kOp, {lengths, centers, left_pad, mask, bias, sinks});
+  Require(
+      !want_bias || bias.has_value(), kOp, ": bias must be given for its gradient, but is not.");
+  AttentionInputs in(
+      kOp, arguments,
+      arguments.Options(mode, radius, diagonal, window_left, window_right, scale, empty_row),
+      softcap, align, q, k, v);
+  const Input of_o(kOp, "o", o);
+  const Input of_lse(kOp, "lse", lse);
+  const Input of_d_o(kOp, "d_o", d_o);
+  const Input of_d_lse(kOp, "d_lse", d_lse);
+  const Dims sizes = in.OutputSizes();
+  AttentionOutputs outputs{};
+  outputs.o = in.contract.OutputData("o", *of_o, *in.q, sizes);
+  outputs.lse = in.contract.LogSumExpData("lse", *of_lse, *in.q, sizes);
+  if (d_o) outputs.d_o = in.contract.OutputData("d_o", *of_d_o, *in.q, sizes);
+  if (d_lse) outputs.d_lse = in.contract.LogSumExpData("d_lse", *of_d_lse, *in.q, sizes);
+  Tensor d_q = MakeLike(in.q);
+  Tensor d_k = MakeLike(in.k);
+  Tensor d_v = MakeLike(in.v);
+  Tensor d_bias = want_bias ? MakeLike(arguments.bias()) : None();
+  Tensor d_sinks = sinks ? MakeLike(arguments.sinks()) : None();
+  if (in.bound.attention.kv_heads == 0) {
+    // No scores, and so nothing that would add to a gradient.
+    for (Tensor* const one : {&d_q, &d_k, &d_v, &d_bias, &d_sinks}) Clear(one);
+    return {d_q, d_k, d_v, d_bias, d_sinks};
+  }
+  if (!d_o) {
+    // LSE alone has no values, whatever they are.
+    in.bound.attention.value_depth = 0;
+    Clear(&d_v);
+  }
+  AttentionGradient gradient{};
+  gradient.dq = DataOf(&d_q);
+  gradient.dk = DataOf(&d_k);
+  gradient.dv = DataOf(&d_v);
+  if (want_bias) gradient.dbias = DataOf(&d_bias);
+  if (sinks) gradient.dsinks = DataOf(&d_sinks);
+  MaskedAttentionGradient(in.bound.attention, outputs, gradient, ThreadCount(), TorchParallelFor);
+  return {d_q, d_k, d_v, d_bias, d_sinks};
+}
+
+}  // namespace
+
+#define OF_SCORES                                                                          \
+  "Tensor? lengths=None, Tensor? centers=None, Tensor? left_pad=None, Tensor? mask=None, " \
+  "Tensor? bias=None, Tensor? sinks=None, " SCORE_OPTIONS                                  \
+  ", float softcap=0., str align=\"top_left\", "
+
+STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
+  m.def("masked_attention(Tensor q, Tensor k, Tensor v, " OF_SCORES
+        "bool return_lse=False) -> (Tensor o, Tensor lse)");
+  m.def(
+      "masked_attention_backward(Tensor o, Tensor lse, Tensor? d_o, Tensor? d_lse, Tensor q, "
+      "Tensor k, Tensor v, " OF_SCORES
+      "bool want_bias=False) -> (Tensor d_q, Tensor d_k, Tensor d_v, Tensor d_bias, "
+      "Tensor d_sinks)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
+  m.impl("masked_attention", TORCH_BOX(&MaskedAttentionOp));
+  m.impl("masked_attention_backward", TORCH_BOX(&MaskedAttentionBackwardOp));
+}
+
+}  // namespace torch_ops
+}  // namespace caffe2op_mask

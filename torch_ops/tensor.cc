@@ -1,0 +1,95 @@
+#include "torch_ops/tensor.h"
+
+#include <torch/headeronly/core/DeviceType.h>
+#include <torch/headeronly/core/Layout.h>
+
+#include <cstring>
+
+namespace caffe2op_mask {
+namespace torch_ops {
+namespace {
+
+struct Types {
+  ElementType element;
+  ScalarType scalar;
+};
+
+constexpr Types kTypes[] = {
+    {ElementType::kFloat32, ScalarType::Float}, {ElementType::kFloat64, ScalarType::Double},
+    {ElementType::kFloat16, ScalarType::Half},  {ElementType::kBFloat16, ScalarType::BFloat16},
+    {ElementType::kInt32, ScalarType::Int},     {ElementType::kInt64, ScalarType::Long},
+    {ElementType::kBool, ScalarType::Bool},     {ElementType::kUInt8, ScalarType::Byte},
+    {ElementType::kInt8, ScalarType::Char},     {ElementType::kUInt16, ScalarType::UInt16},
+    {ElementType::kInt16, ScalarType::Short}};
+
+const char* DeviceOf(const Tensor& tensor) {
+  switch (tensor.device().type()) {
+    case torch::headeronly::DeviceType::CUDA: return "cuda";
+    case torch::headeronly::DeviceType::XPU: return "xpu";
+    case torch::headeronly::DeviceType::MPS: return "mps";
+    case torch::headeronly::DeviceType::Meta: return "meta";
+    default: return "another device";
+  }
+}
+
+}  // namespace
+
+void CheckPlace(const char* op, const char* name, const Tensor& tensor) {
+  Require(
+      tensor.is_cpu(), op, ": ", name, " must be on a CPU, but is on ", DeviceOf(tensor), ".");
+  Require(
+      tensor.layout() == torch::headeronly::Layout::Strided, op, ": ", name,
+      " must be a dense tensor, but is of another layout.");
+}
+
+Input::Input(const char* op, const char* name, const Tensor& tensor)
+    : scalar_type_(tensor.scalar_type()) {
+  CheckPlace(op, name, tensor);
+  tensor_ = tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
+  for (const Types& types : kTypes) {
+    if (types.scalar == scalar_type_) view_.type = types.element;
+  }
+  if (view_.Is(ElementType::kOther)) view_.other_name = torch::headeronly::toString(scalar_type_);
+  view_.element_bytes = static_cast<int64_t>(tensor_->element_size());
+  view_.is_plain = true;
+  const auto sizes = tensor_->sizes();
+  view_.sizes = {sizes.data(), static_cast<int64_t>(sizes.size())};
+  // Null stands for a tensor that is not there.
+  view_.data = tensor_->numel() == 0 ? kNoEntries : tensor_->const_data_ptr();
+}
+
+Input Given(const char* op, const char* name, const std::optional<Tensor>& tensor) {
+  Require(tensor.has_value(), op, ": ", name, " must be given, but is not.");
+  return Input(op, name, *tensor);
+}
+
+Tensor Make(Sizes sizes, ScalarType type) {
+  return torch::stable::empty({sizes.data(), static_cast<size_t>(sizes.rank())}, type);
+}
+
+Tensor Make(Sizes sizes, ElementType type) {
+  for (const Types& types : kTypes) {
+    if (types.element == type) return Make(sizes, types.scalar);
+  }
+  return Make(sizes, ScalarType::Undefined);
+}
+
+void Clear(Tensor* tensor) {
+  if (tensor->numel() == 0) return;
+  std::memset(
+      tensor->mutable_data_ptr(), 0,
+      static_cast<size_t>(tensor->numel()) * static_cast<size_t>(tensor->element_size()));
+}
+
+void TorchParallelFor(int64_t begin, int64_t end, int64_t grain, RangeBody body) {
+  // What is too little for two threads runs here: asking for them costs as much as a small operator
+  // does in all.
+  if (end - begin <= grain) {
+    SerialFor(begin, end, grain, body);
+  } else {
+    torch::stable::parallel_for(begin, end, grain, body);
+  }
+}
+
+}  // namespace torch_ops
+}  // namespace caffe2op_mask
