@@ -4,6 +4,7 @@
 #include "contracts/check.h"
 #include "contracts/gate.h"
 #include "kernels/random_mask.h"
+#include "torch_ops/library.h"
 #include "torch_ops/tensor.h"
 
 namespace caffe2op_mask {
@@ -39,13 +40,13 @@ Tensor BernoulliMaskBackwardOp(const Tensor& d_log_prob, const Tensor& z, const 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def("bernoulli_mask(Tensor z, Tensor noise) -> (Tensor mask, Tensor log_prob)");
-  m.def("bernoulli_mask_backward(Tensor d_log_prob, Tensor z, Tensor mask) -> Tensor");
+  Define(&m, "bernoulli_mask(Tensor z, Tensor noise) -> (Tensor mask, Tensor log_prob)");
+  Define(&m, "bernoulli_mask_backward(Tensor d_log_prob, Tensor z, Tensor mask) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("bernoulli_mask", TORCH_BOX(&BernoulliMaskOp));
-  m.impl("bernoulli_mask_backward", TORCH_BOX(&BernoulliMaskBackwardOp));
+  Implement(&m, "bernoulli_mask", TORCH_BOX(&BernoulliMaskOp));
+  Implement(&m, "bernoulli_mask_backward", TORCH_BOX(&BernoulliMaskBackwardOp));
 }
 
 }  // namespace torch_ops

@@ -6,6 +6,7 @@
 #include "kernels/aligned_buffer.h"
 #include "kernels/boolean_mask.h"
 #include "kernels/chunk.h"
+#include "torch_ops/library.h"
 #include "torch_ops/tensor.h"
 
 namespace caffe2op_mask {
@@ -45,13 +46,14 @@ std::tuple<Tensor, Tensor> BooleanMaskJaggedOp(
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def(
+  Define(
+      &m,
       "boolean_mask_jagged(Tensor values, Tensor lengths, Tensor mask) -> (Tensor masked, "
       "Tensor masked_lengths)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("boolean_mask_jagged", TORCH_BOX(&BooleanMaskJaggedOp));
+  Implement(&m, "boolean_mask_jagged", TORCH_BOX(&BooleanMaskJaggedOp));
 }
 
 }  // namespace torch_ops

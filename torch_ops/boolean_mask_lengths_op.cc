@@ -1,5 +1,6 @@
 #include "contracts/boolean_mask_lengths.h"
 #include "kernels/boolean_mask.h"
+#include "torch_ops/library.h"
 #include "torch_ops/tensor.h"
 
 namespace caffe2op_mask {
@@ -34,11 +35,11 @@ Tensor BooleanMaskLengthsOp(const Tensor& lengths, const Tensor& mask) {
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def("boolean_mask_lengths(Tensor lengths, Tensor mask) -> Tensor");
+  Define(&m, "boolean_mask_lengths(Tensor lengths, Tensor mask) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("boolean_mask_lengths", TORCH_BOX(&BooleanMaskLengthsOp));
+  Implement(&m, "boolean_mask_lengths", TORCH_BOX(&BooleanMaskLengthsOp));
 }
 
 }  // namespace torch_ops

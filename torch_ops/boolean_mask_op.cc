@@ -7,6 +7,7 @@
 #include "kernels/boolean_unmask.h"
 #include "kernels/chunk.h"
 #include "kernels/masked_fill.h"
+#include "torch_ops/library.h"
 #include "torch_ops/tensor.h"
 
 namespace caffe2op_mask {
@@ -71,15 +72,17 @@ Tensor BooleanMaskBackwardOp(const Tensor& mask, const Tensor& d_masked, bool ke
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def(
+  Define(
+      &m,
       "boolean_mask(Tensor data, Tensor mask, bool keep_shape=False, float? fill_val=None, "
       "bool return_indices=False) -> (Tensor masked, Tensor indices)");
-  m.def("boolean_mask_backward(Tensor mask, Tensor d_masked, bool keep_shape=False) -> Tensor");
+  Define(
+      &m, "boolean_mask_backward(Tensor mask, Tensor d_masked, bool keep_shape=False) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("boolean_mask", TORCH_BOX(&BooleanMaskOp));
-  m.impl("boolean_mask_backward", TORCH_BOX(&BooleanMaskBackwardOp));
+  Implement(&m, "boolean_mask", TORCH_BOX(&BooleanMaskOp));
+  Implement(&m, "boolean_mask_backward", TORCH_BOX(&BooleanMaskBackwardOp));
 }
 
 }  // namespace torch_ops

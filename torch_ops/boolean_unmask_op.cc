@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "contracts/boolean_unmask.h"
+#include "torch_ops/library.h"
 #include "torch_ops/tensor.h"
 
 namespace caffe2op_mask {
@@ -74,17 +75,19 @@ std::vector<Tensor> BooleanUnmaskBackwardOp(
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def(
+  Define(
+      &m,
       "boolean_unmask(Tensor[] masks, Tensor[] values, str layout=\"auto\", "
       "float? fill_val=None) -> Tensor");
-  m.def(
+  Define(
+      &m,
       "boolean_unmask_backward(Tensor[] masks, Tensor[] values, Tensor d_data, "
       "str layout=\"auto\") -> Tensor[]");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("boolean_unmask", TORCH_BOX(&BooleanUnmaskOp));
-  m.impl("boolean_unmask_backward", TORCH_BOX(&BooleanUnmaskBackwardOp));
+  Implement(&m, "boolean_unmask", TORCH_BOX(&BooleanUnmaskOp));
+  Implement(&m, "boolean_unmask_backward", TORCH_BOX(&BooleanUnmaskBackwardOp));
 }
 
 }  // namespace torch_ops

@@ -3,6 +3,7 @@
 
 #include "contracts/check.h"
 #include "contracts/gate.h"
+#include "torch_ops/library.h"
 #include "torch_ops/tensor.h"
 
 namespace caffe2op_mask {
@@ -100,14 +101,15 @@ std::tuple<Tensor, Tensor, Tensor> GateBackwardOp(
   "float? tau=None, bool? hard=None"
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def("gate(" OF_GATE ", bool return_gate=False) -> (Tensor y, Tensor g)");
-  m.def("gate_backward(Tensor? d_y, Tensor? d_g, " OF_GATE
-        ") -> (Tensor d_x, Tensor d_z, Tensor d_threshold)");
+  Define(&m, "gate(" OF_GATE ", bool return_gate=False) -> (Tensor y, Tensor g)");
+  Define(
+      &m, "gate_backward(Tensor? d_y, Tensor? d_g, " OF_GATE
+          ") -> (Tensor d_x, Tensor d_z, Tensor d_threshold)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("gate", TORCH_BOX(&GateOp));
-  m.impl("gate_backward", TORCH_BOX(&GateBackwardOp));
+  Implement(&m, "gate", TORCH_BOX(&GateOp));
+  Implement(&m, "gate_backward", TORCH_BOX(&GateBackwardOp));
 }
 
 }  // namespace torch_ops

@@ -3,6 +3,7 @@
 
 #include "contracts/check.h"
 #include "contracts/gate.h"
+#include "torch_ops/library.h"
 #include "torch_ops/tensor.h"
 
 namespace caffe2op_mask {
@@ -59,15 +60,18 @@ std::tuple<Tensor, Tensor, Tensor> HighwayBackwardOp(
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def("highway(Tensor h, Tensor x, Tensor z, str kind=\"sigmoid\", float? clip=None) -> Tensor");
-  m.def(
+  Define(
+      &m,
+      "highway(Tensor h, Tensor x, Tensor z, str kind=\"sigmoid\", float? clip=None) -> Tensor");
+  Define(
+      &m,
       "highway_backward(Tensor d_y, Tensor h, Tensor x, Tensor z, str kind=\"sigmoid\", "
       "float? clip=None) -> (Tensor d_h, Tensor d_x, Tensor d_z)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("highway", TORCH_BOX(&HighwayOp));
-  m.impl("highway_backward", TORCH_BOX(&HighwayBackwardOp));
+  Implement(&m, "highway", TORCH_BOX(&HighwayOp));
+  Implement(&m, "highway_backward", TORCH_BOX(&HighwayBackwardOp));
 }
 
 }  // namespace torch_ops

@@ -2,6 +2,7 @@
 #include <tuple>
 
 #include "contracts/masked_attention.h"
+#include "torch_ops/library.h"
 #include "torch_ops/score_arguments.h"
 
 namespace caffe2op_mask {
@@ -117,9 +118,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> MaskedAttentionBackwardOp(
   ", float softcap=0., str align=\"top_left\", "
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def("masked_attention(Tensor q, Tensor k, Tensor v, " OF_SCORES
-        "bool return_lse=False) -> (Tensor o, Tensor lse)");
-  m.def(
+  Define(
+      &m, "masked_attention(Tensor q, Tensor k, Tensor v, " OF_SCORES
+          "bool return_lse=False) -> (Tensor o, Tensor lse)");
+  Define(
+      &m,
       "masked_attention_backward(Tensor o, Tensor lse, Tensor? d_o, Tensor? d_lse, Tensor q, "
       "Tensor k, Tensor v, " OF_SCORES
       "bool want_bias=False) -> (Tensor d_q, Tensor d_k, Tensor d_v, Tensor d_bias, "
@@ -127,8 +130,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("masked_attention", TORCH_BOX(&MaskedAttentionOp));
-  m.impl("masked_attention_backward", TORCH_BOX(&MaskedAttentionBackwardOp));
+  Implement(&m, "masked_attention", TORCH_BOX(&MaskedAttentionOp));
+  Implement(&m, "masked_attention_backward", TORCH_BOX(&MaskedAttentionBackwardOp));
 }
 
 }  // namespace torch_ops

@@ -2,6 +2,7 @@
 #include <tuple>
 
 #include "contracts/masked_softmax.h"
+#include "torch_ops/library.h"
 #include "torch_ops/score_arguments.h"
 
 namespace caffe2op_mask {
@@ -13,13 +14,13 @@ std::tuple<Tensor, Tensor> MaskedSoftmaxOp(
     const std::optional<Tensor>& left_pad, const std::optional<Tensor>& mask,
     const std::optional<Tensor>& bias, const std::string& mode, int64_t radius, int64_t diagonal,
     int64_t window_left, int64_t window_right, std::optional<double> scale,
-    const std::string& empty_row, std::optional<int64_t> axis, bool log, bool return_lse) {
+    const std::string& empty_row, bool log, bool return_lse) {
   constexpr const char* kOp = "masked_softmax";
   const ScoreArguments arguments(
       kOp, {lengths, centers, left_pad, mask, bias, /*sinks=*/std::nullopt});
   const SoftmaxContract contract(
       kOp, {arguments.Options(mode, radius, diagonal, window_left, window_right, scale, empty_row),
-            axis, log});
+            /*axis=*/std::nullopt, log});
   const Input in(kOp, "x", x);
   const SoftmaxContract::Bound bound =
       contract.Bind(*in, arguments.Views(contract.scores()), return_lse);
@@ -38,14 +39,13 @@ std::tuple<Tensor, Tensor> MaskedSoftmaxBackwardOp(
     const std::optional<Tensor>& centers, const std::optional<Tensor>& left_pad,
     const std::optional<Tensor>& mask, const std::optional<Tensor>& bias, const std::string& mode,
     int64_t radius, int64_t diagonal, int64_t window_left, int64_t window_right,
-    std::optional<double> scale, const std::string& empty_row, std::optional<int64_t> axis,
-    bool log, bool want_bias) {
+    std::optional<double> scale, const std::string& empty_row, bool log, bool want_bias) {
   constexpr const char* kOp = "masked_softmax_backward";
   const ScoreArguments arguments(
       kOp, {lengths, centers, left_pad, mask, bias, /*sinks=*/std::nullopt});
   const SoftmaxContract contract(
       kOp, {arguments.Options(mode, radius, diagonal, window_left, window_right, scale, empty_row),
-            axis, log});
+            /*axis=*/std::nullopt, log});
   const Input of_y(kOp, "y", y);
   const Input of_d_y(kOp, "d_y", d_y);
   const Input of_d_lse(kOp, "d_lse", d_lse);
@@ -77,17 +77,19 @@ std::tuple<Tensor, Tensor> MaskedSoftmaxBackwardOp(
 
 #define OF_SCORES                                                                          \
   "Tensor? lengths=None, Tensor? centers=None, Tensor? left_pad=None, Tensor? mask=None, " \
-  "Tensor? bias=None, " SCORE_OPTIONS ", int? axis=None, bool log=False, "
+  "Tensor? bias=None, " SCORE_OPTIONS ", bool log=False, "
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def("masked_softmax(Tensor x, " OF_SCORES "bool return_lse=False) -> (Tensor y, Tensor lse)");
-  m.def("masked_softmax_backward(Tensor y, Tensor? d_y, Tensor? d_lse, Tensor? x, " OF_SCORES
-        "bool want_bias=False) -> (Tensor d_x, Tensor d_bias)");
+  Define(
+      &m, "masked_softmax(Tensor x, " OF_SCORES "bool return_lse=False) -> (Tensor y, Tensor lse)");
+  Define(
+      &m, "masked_softmax_backward(Tensor y, Tensor? d_y, Tensor? d_lse, Tensor? x, " OF_SCORES
+          "bool want_bias=False) -> (Tensor d_x, Tensor d_bias)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("masked_softmax", TORCH_BOX(&MaskedSoftmaxOp));
-  m.impl("masked_softmax_backward", TORCH_BOX(&MaskedSoftmaxBackwardOp));
+  Implement(&m, "masked_softmax", TORCH_BOX(&MaskedSoftmaxOp));
+  Implement(&m, "masked_softmax_backward", TORCH_BOX(&MaskedSoftmaxBackwardOp));
 }
 
 }  // namespace torch_ops

@@ -2,6 +2,7 @@
 
 #include "contracts/check.h"
 #include "contracts/mixture_gate.h"
+#include "torch_ops/library.h"
 #include "torch_ops/tensor.h"
 
 namespace caffe2op_mask {
@@ -60,14 +61,15 @@ std::tuple<Tensor, Tensor> MixtureGateBackwardOp(
 #define OF_MIXTURE "Tensor e, Tensor z, Tensor? bias=None, int? top_k=None, bool renormalize=False"
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def("mixture_gate(" OF_MIXTURE ", bool return_gate=False) -> (Tensor y, Tensor g)");
-  m.def("mixture_gate_backward(Tensor? d_y, Tensor? d_g, " OF_MIXTURE
-        ") -> (Tensor d_e, Tensor d_z)");
+  Define(&m, "mixture_gate(" OF_MIXTURE ", bool return_gate=False) -> (Tensor y, Tensor g)");
+  Define(
+      &m, "mixture_gate_backward(Tensor? d_y, Tensor? d_g, " OF_MIXTURE
+          ") -> (Tensor d_e, Tensor d_z)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("mixture_gate", TORCH_BOX(&MixtureGateOp));
-  m.impl("mixture_gate_backward", TORCH_BOX(&MixtureGateBackwardOp));
+  Implement(&m, "mixture_gate", TORCH_BOX(&MixtureGateOp));
+  Implement(&m, "mixture_gate_backward", TORCH_BOX(&MixtureGateBackwardOp));
 }
 
 }  // namespace torch_ops

@@ -2,6 +2,7 @@
 
 #include "contracts/gate.h"
 #include "contracts/random_mask.h"
+#include "torch_ops/library.h"
 #include "torch_ops/tensor.h"
 
 namespace caffe2op_mask {
@@ -29,13 +30,14 @@ Tensor RandomMaskOp(
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def(
+  Define(
+      &m,
       "random_mask(Tensor like, Tensor noise, Tensor? lengths=None, float p=0.15, "
       "str unit=\"element\", int? span_length=None, int? min_masked=None) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("random_mask", TORCH_BOX(&RandomMaskOp));
+  Implement(&m, "random_mask", TORCH_BOX(&RandomMaskOp));
 }
 
 }  // namespace torch_ops

@@ -5,6 +5,7 @@
 #include "contracts/sequence_mask.h"
 #include "kernels/masked_fill.h"
 #include "kernels/sequence_mask.h"
+#include "torch_ops/library.h"
 #include "torch_ops/tensor.h"
 
 namespace caffe2op_mask {
@@ -57,7 +58,8 @@ Tensor SequenceMaskOp(
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
-  m.def(
+  Define(
+      &m,
       "sequence_mask(Tensor data, str mode, Tensor? lengths=None, Tensor? centers=None, "
       "Tensor? left_pad=None, Tensor? mask=None, int axis=1, int? batch=None, "
       "int? repeat_from_axis=None, int radius=10, int diagonal=0, str lengths_of=\"rows\", "
@@ -65,7 +67,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(caffe2op_mask, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(caffe2op_mask, CompositeExplicitAutograd, m) {
-  m.impl("sequence_mask", TORCH_BOX(&SequenceMaskOp));
+  Implement(&m, "sequence_mask", TORCH_BOX(&SequenceMaskOp));
 }
 
 }  // namespace torch_ops

@@ -35,8 +35,7 @@ const char* DeviceOf(const Tensor& tensor) {
 }  // namespace
 
 void CheckPlace(const char* op, const char* name, const Tensor& tensor) {
-  Require(
-      tensor.is_cpu(), op, ": ", name, " must be on a CPU, but is on ", DeviceOf(tensor), ".");
+  Require(tensor.is_cpu(), op, ": ", name, " must be on a CPU, but is on ", DeviceOf(tensor), ".");
   Require(
       tensor.layout() == torch::headeronly::Layout::Strided, op, ": ", name,
       " must be a dense tensor, but is of another layout.");

@@ -3,7 +3,6 @@
 // The way from PyTorch to contracts and back. Of libtorch only its stable ABI is named, so that one
 // build serves every release from 2.10 on.
 
-#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>

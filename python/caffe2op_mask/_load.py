@@ -1,20 +1,13 @@
 """Loads the shared library into the process's Caffe2, or says in one sentence why it cannot."""
 
-import ctypes
 import os
 import re
 
 from caffe2op_mask import _runtime
-
-_LIBRARY = "libcaffe2op_mask.so"
+from caffe2op_mask._library import FILES, existing_path, library_path, open_library
 
 # One operator of ours for each way of registering: as an engine, and under a name of its own.
 _MARKS = ("BooleanMask_ENGINE_MASK", "BooleanMaskJagged")
-
-
-def library_path():
-    """Path of the shared library, for ``dyndep.InitOpsLibrary`` or ``dlopen``."""
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), _LIBRARY)
 
 
 def load():
@@ -34,9 +27,7 @@ def load():
             "caffe2op_mask needs a Python with Caffe2, such as torch 1.10.2 with numpy, protobuf, "
             "future and six, but importing caffe2.python failed: {}".format(error)
         )
-    path = library_path()
-    if not os.path.isfile(path):
-        raise ImportError("caffe2op_mask is not complete: {} is missing.".format(path))
+    path = existing_path()
     if any(mark in workspace.RegisteredOperators() for mark in _MARKS):
         loaded = _loaded_copy()
         if loaded is None or not os.path.samefile(loaded, path):
@@ -54,7 +45,7 @@ def load():
         )
     try:
         # Not dyndep, which passes over a missing file with a printed line.
-        _open(path)
+        open_library(path)
     except OSError as error:
         raise ImportError(
             "caffe2op_mask cannot load {} into this runtime, which is not the one it was built "
@@ -92,34 +83,11 @@ def _why_not_loaded(error):
     )
 
 
-def _open(path):
-    return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
-
-
-def _told(name):
-    function = getattr(_open(library_path()), name)
-    function.restype = ctypes.c_char_p
-    return function().decode()
-
-
-def target_name():
-    """The instruction set that kernels run with, as Google Highway names it: "AVX3_DL", "AVX2" ...
-
-    It is the best that the machine has, unless CAFFE2OP_MASK_TARGET named another on loading.
-    """
-    return _told("caffe2op_mask_target")
-
-
-def compiler():
-    """Name and version of the compiler that built the library."""
-    return _told("caffe2op_mask_compiler")
-
-
 def _loaded_copy():
     """Path of the copy of the library that is mapped into this process, or None."""
     with open("/proc/self/maps") as lines:
         for line in lines:
             name = line.split(None, 5)[-1].strip()
-            if os.path.basename(name) == _LIBRARY:
+            if os.path.basename(name) == FILES["caffe2"]:
                 return name
     return None

@@ -1,6 +1,6 @@
-"""What is known to keep a Python from having a Caffe2 that works, told in one sentence.
+"""Which runtime this Python has, and what keeps it from working, in one sentence.
 
-Asked before the library is loaded and, by cmake/caffe2_runtime.py, before it is built. Neither
+Asked before a library is loaded and, by the scripts in cmake/, before one is built. Neither
 torch nor Caffe2 is imported to find out: where they do not fit they print pages, or end the
 process.
 """
@@ -32,6 +32,12 @@ def _release(version):
 def has_stable_abi(version):
     """Whether a torch of this version has the stable ABI that the front end for PyTorch is built on."""
     return _release(version) >= (2, 10)
+
+
+def front_end():
+    """The runtime that is there, "torch" or "caffe2"; the latter where there is none."""
+    version = torch_version()
+    return "torch" if version is not None and has_stable_abi(version) else "caffe2"
 
 
 def torch_fault():

@@ -1,0 +1,161 @@
+"""masked_attention: attention over what is kept of its scores."""
+
+from typing import Optional, Tuple, Union
+
+import torch
+from torch import Tensor
+
+from caffe2op_mask.functional.registration import Operator, gradient_operator
+from caffe2op_mask.functional.scores import Window, autocast, mode_of, sides_of
+
+
+def masked_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    lengths: Optional[Tensor] = None,
+    left_pad: Optional[Tensor] = None,
+    centers: Optional[Tensor] = None,
+    radius: int = 10,
+    mask: Optional[Tensor] = None,
+    bias: Optional[Tensor] = None,
+    sinks: Optional[Tensor] = None,
+    is_causal: bool = False,
+    window: Optional[Window] = None,
+    align: str = "top_left",
+    mode: Optional[str] = None,
+    diagonal: int = 0,
+    scale: Optional[float] = None,
+    softcap: float = 0.0,
+    empty_row: str = "zero",
+    enable_gqa: bool = False,
+    return_lse: bool = False
+) -> Union[Tensor, Tuple[Tensor, Tensor]]:
+    """``softmax(scores) @ v`` over what is kept of ``scores = scale * q @ k^T + bias``.
+
+    The matrix of scores is never stored, and what is not kept is not computed, forward or backward.
+
+    Args:
+        q: ``[B, H, Lq, D]``, float16, bfloat16, float32 or float64; or ``[B, Lq, D]``, one head.
+        k: ``[B, Hkv, Lk, D]``. v: ``[B, Hkv, Lk, Dv]``.
+        lengths: int32 or int64; key j is kept where ``j < lengths[i]``. ``[B]``, ``[B, H]`` or
+            ``[B, H, Lq]``, each entry for all rows under it.
+        left_pad: the same; key j is kept where ``j >= left_pad[i]``.
+        centers: the same; key j is kept where ``abs(j - centers[i]) <= radius``.
+        mask: bool, of a shape that broadcasts to ``[B, H, Lq, Lk]``; True keeps.
+        bias: of the dtype of q and a shape that broadcasts so; added to the scores.
+        sinks: ``[H]``, a logit for each head that is in the denominator of all of its rows.
+        is_causal: key j is kept where ``j <= i + diagonal``.
+        window: how many keys are kept on each side of a query's own, or a pair (left, right);
+            -1 is all.
+        align: where query i stands among the keys, for ``is_causal``, ``mode`` and ``window``:
+            "top_left", at i, or "bottom_right", at ``i + Lk - Lq``; with lengths, at
+            ``i + lengths - Lq``, as in decoding with a cache of keys.
+        mode: a triangle of ``sequence_mask`` that is masked beside these.
+        scale: ``1 / sqrt(D)`` where it is absent.
+        softcap: where it is not 0, scores become ``softcap * tanh(score / softcap)`` before the bias.
+        empty_row: what a row is of which nothing is kept: "zero", "nan", or "uniform", the mean of v.
+        enable_gqa: let H be a multiple of Hkv; head h of q reads head ``h // (H // Hkv)`` of k and v.
+        return_lse: also return the log-sum-exp of each row of scores, -inf where nothing is kept.
+
+    Returns:
+        ``[B, H, Lq, Dv]`` of the dtype of q; with ``return_lse`` also ``[B, H, Lq]``, in float32, or
+        float64 for that. Without the dim of heads where q has none.
+
+    Gradients go to q, k, v, bias and sinks, from both outputs. They are deterministic, whatever the
+    number of threads. Masked entries have no effect, NaN and infinity included. Under
+    ``torch.autocast`` q, k, v, bias and sinks are cast as for ``scaled_dot_product_attention``.
+
+    Raises:
+        RuntimeError: inputs of shapes or dtypes that do not fit, or on another device.
+        ValueError: heads that differ without ``enable_gqa``.
+
+    Source: Vaswani et al. 2017; ``torch.nn.functional.scaled_dot_product_attention``.
+    """
+    if not enable_gqa and q.dim() == 4 and k.dim() == 4 and q.shape[1] != k.shape[1]:
+        raise ValueError(
+            "masked_attention: q and k must have the same number of heads unless enable_gqa=True, "
+            "but have {} and {}.".format(q.shape[1], k.shape[1])
+        )
+    q, k, v, bias, sinks = autocast(q, k, v, bias, sinks)
+    left, right = sides_of(window)
+    trains = torch.is_grad_enabled() and any(
+        one is not None and one.requires_grad for one in (q, k, v, bias, sinks)
+    )
+    o, lse = _operator(
+        q,
+        k,
+        v,
+        lengths,
+        centers,
+        left_pad,
+        mask,
+        bias,
+        sinks,
+        mode_of(mode, is_causal, lengths, centers, left_pad),
+        radius,
+        diagonal,
+        left,
+        right,
+        scale,
+        empty_row,
+        softcap,
+        align,
+        return_lse or trains,
+    )
+    return (o, lse) if return_lse else o
+
+
+def _fake(q, k, v, *arguments):
+    o = q.new_empty([*q.shape[:-1], v.shape[-1]])
+    dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
+    return o, q.new_empty(q.shape[:-1] if arguments[-1] else [0], dtype=dtype)
+
+
+_SCORES = ("lengths", "centers", "left_pad", "mask", "bias", "sinks")
+_OPTIONS = (
+    "mode",
+    "radius",
+    "diagonal",
+    "window_left",
+    "window_right",
+    "scale",
+    "empty_row",
+    "softcap",
+    "align",
+)
+
+
+def _backward(saved, needed, d_o, d_lse):
+    arguments = [getattr(saved, name) for name in ("q", "k", "v") + _SCORES + _OPTIONS]
+    o, lse = saved.o, saved.lse
+    if not saved.return_lse:
+        # The gradient reads the log-sum-exp.
+        o, lse = _operator(*arguments, True)
+    d_q, d_k, d_v, d_bias, d_sinks = _gradient(
+        o, lse, d_o, d_lse, *arguments, "bias" in needed
+    )
+    return {
+        "q": d_q,
+        "k": d_k,
+        "v": d_v,
+        "bias": d_bias if "bias" in needed else None,
+        "sinks": d_sinks if "sinks" in needed else None,
+    }
+
+
+def _fake_backward(o, lse, d_o, d_lse, q, k, v, *arguments):
+    bias, sinks, want_bias = arguments[4], arguments[5], arguments[-1]
+    none = q.new_empty(0, dtype=torch.float32)
+    return (
+        q.new_empty(q.shape),
+        k.new_empty(k.shape),
+        v.new_empty(v.shape),
+        bias.new_empty(bias.shape) if want_bias else none,
+        none if sinks is None else sinks.new_empty(sinks.shape),
+    )
+
+
+_operator = Operator("masked_attention", _fake, _backward, saves=("q", "k", "v", "o", "lse") + _SCORES, differentiable=("q", "k", "v", "bias", "sinks"))
+_gradient = gradient_operator("masked_attention_backward", _fake_backward)

@@ -1,0 +1,50 @@
+"""What masked_softmax and masked_attention share: which scores are kept."""
+
+from typing import Optional, Tuple, Union
+
+import torch
+from torch import Tensor
+
+Window = Union[int, Tuple[int, int]]
+
+
+def mode_of(
+    mode: Optional[str],
+    is_causal: bool,
+    lengths: Optional[Tensor],
+    centers: Optional[Tensor],
+    left_pad: Optional[Tensor],
+) -> str:
+    """The shapes that the inputs read, and the triangles of ``mode``, joined by ``+``."""
+    shapes = []
+    if lengths is not None:
+        shapes.append("sequence")
+    if centers is not None:
+        shapes.append("window")
+    if left_pad is not None:
+        shapes.append("left_pad")
+    if is_causal:
+        shapes.append("upper")
+    if mode:
+        shapes.append(mode)
+    return "+".join(shapes)
+
+
+def sides_of(window: Optional[Window]) -> Tuple[int, int]:
+    """How many columns left and right of its own a row keeps; -1 is all."""
+    if window is None:
+        return -1, -1
+    return (window, window) if isinstance(window, int) else tuple(window)
+
+
+def autocast(*tensors: Optional[Tensor]):
+    """The tensors as ``torch.autocast`` has products of matrices take them."""
+    if not torch.is_autocast_enabled("cpu"):
+        return tensors
+    dtype = torch.get_autocast_dtype("cpu")
+    return tuple(
+        one if one is None or one.dtype not in _CAST else one.to(dtype) for one in tensors
+    )
+
+
+_CAST = (torch.float16, torch.bfloat16, torch.float32)
