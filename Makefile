@@ -1,17 +1,19 @@
 # make demo   the main job on real text        make bench    timings beside peers
 # make test   every test                       make format   clang-format, in place
 # make setup  .venv with caffe2op_mask in it   make lint     clang-format and clang-tidy, as checks
+# make torch  .venv-torch, for a current PyTorch   make test-torch   every test of that front end
 # make docs   pages that operators tell        make lock     requirements/, pinned anew
 # make sanitize  sanitizers, memcheck and Clang's warnings; minutes
 # make fuzz   made-up input, a minute for each target, or FUZZ="SECONDS NAME.."
 # make runtimes  every test on other releases of Caffe2, and README.md's table of them
 
 PYTHON := .venv/bin/python
+TORCH_PYTHON := .venv-torch/bin/python
 BUILD := build
 JOBS := $(shell nproc)
 
-.PHONY: setup environment build demo test cpp-test python-test runtimes bench fuzz sanitize docs format \
-    lint lock clean
+.PHONY: setup environment build demo test cpp-test python-test torch test-torch runtimes bench fuzz \
+    sanitize docs format lint lock clean
 
 setup: build
 
@@ -33,6 +35,16 @@ cpp-test: build
 
 python-test: build
 	@$(PYTHON) -m pytest tests/python
+
+torch:
+	@tools/setup_torch.sh
+	@cmake -S . -B $(BUILD)-torch -DTORCH_PYTHON=$(CURDIR)/$(TORCH_PYTHON) -DCAFFE2OP_MASK_TORCH=ON \
+	  -DCAFFE2OP_MASK_CAFFE2=OFF -DBUILD_TESTING=OFF --log-level=WARNING
+	@cmake --build $(BUILD)-torch --parallel $(JOBS) -- --no-print-directory
+	@$(TORCH_PYTHON) -c "import caffe2op_mask"
+
+test-torch: torch
+	@$(TORCH_PYTHON) -m pytest tests/torch
 
 # Some of them: make runtimes RUNTIMES="torch-1.7.1-python-3.7 debian-11".
 runtimes: environment
@@ -70,4 +82,4 @@ lock: environment
 	@$(PYTHON) tools/lock.py requirements/requirements.in requirements/requirements-py39.txt
 
 clean:
-	@rm -rf $(BUILD) python/caffe2op_mask/*.so
+	@rm -rf $(BUILD) $(BUILD)-torch python/caffe2op_mask/*.so

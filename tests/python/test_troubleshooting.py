@@ -12,8 +12,8 @@ import caffe2op_mask
 from testers import ROOT, fresh_process
 from testers.operators import run
 
-FOLDERS = ("cmake", "contracts", "gradients", "operators", "python", "registry")
-FILES = ("CMakeLists.txt", "setup.py", "tools/setup.sh")
+FOLDERS = ("cmake", "contracts", "gradients", "operators", "python", "registry", "tools", "torch_ops")
+FILES = ("CMakeLists.txt", "setup.py")
 RUNTIME = "From the runtime"
 
 
@@ -28,7 +28,7 @@ SOURCES = [read(path) for path in FILES] + [
     read(path)
     for folder in FOLDERS
     for path in glob.glob(os.path.join(ROOT, folder, "**", "*.*"), recursive=True)
-    if path.endswith((".h", ".cc", ".py", ".cmake", ".in"))
+    if path.endswith((".h", ".cc", ".py", ".cmake", ".in", ".sh"))
 ]
 
 
