@@ -68,25 +68,9 @@ target_link_options(caffe2op_mask PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,now -Wl,
   # Loading it registers the operators, though a program may name not one symbol of it.
   INTERFACE LINKER:--no-as-needed ${_link_to_runtime})
 
-# The Python package has it without the version, in its folder.
-set(CAFFE2OP_MASK_LIBRARY_DIR ${CMAKE_CURRENT_SOURCE_DIR}/python/caffe2op_mask
-  CACHE PATH "Where the library is put for Python: the folder of the package")
-set(_python_library ${CAFFE2OP_MASK_LIBRARY_DIR}/libcaffe2op_mask.so)
-add_custom_command(OUTPUT ${_python_library}
-  COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:caffe2op_mask> ${_python_library}
-  DEPENDS caffe2op_mask VERBATIM)
-add_custom_target(python_library ALL DEPENDS ${_python_library})
-
-# A wheel goes to machines that may not have Highway: it carries the library beside ours. It is
-# installed beside torch in site-packages; a process that has Caffe2 has its libraries loaded.
-option(CAFFE2OP_MASK_BUNDLE "Put what a wheel must carry beside the library" OFF)
-if(CAFFE2OP_MASK_BUNDLE)
-  set_target_properties(caffe2op_mask PROPERTIES
-    BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "$ORIGIN:$ORIGIN/../torch/lib")
-  get_filename_component(_hwy ${HWY_LIBRARY} REALPATH)
-  add_custom_command(TARGET python_library POST_BUILD
-    COMMAND ${CMAKE_COMMAND} -E copy ${_hwy} ${CAFFE2OP_MASK_LIBRARY_DIR}/libhwy.so.1)
-endif()
+# It is installed beside torch in site-packages; a process that has Caffe2 has its libraries loaded.
+include(PythonLibrary)
+python_library(python_library caffe2op_mask "$ORIGIN/../torch/lib")
 
 include(Install)
 

@@ -30,18 +30,11 @@ target_compile_definitions(caffe2op_mask_torch PRIVATE
 target_include_directories(caffe2op_mask_torch SYSTEM PRIVATE ${TorchRuntime_INCLUDE_DIR})
 find_library(TORCH_CPU_LIBRARY torch_cpu PATHS ${TorchRuntime_LIBRARY_DIR} NO_DEFAULT_PATH NO_CACHE)
 target_link_libraries(caffe2op_mask_torch PRIVATE strict contracts ${TORCH_CPU_LIBRARY})
+# It names no folder of torch, which is loaded before it, from wherever it lies.
 set_target_properties(caffe2op_mask_torch PROPERTIES
-  CXX_VISIBILITY_PRESET hidden
-  VISIBILITY_INLINES_HIDDEN ON
-  # torch is loaded before, from wherever it lies.
-  SKIP_BUILD_RPATH ON)
+  CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON SKIP_BUILD_RPATH ON)
 target_link_options(caffe2op_mask_torch PRIVATE
   -Wl,--exclude-libs,ALL -Wl,-z,now -Wl,-z,nodelete -Wl,--allow-shlib-undefined)
 
-set(CAFFE2OP_MASK_LIBRARY_DIR ${CMAKE_CURRENT_SOURCE_DIR}/python/caffe2op_mask
-  CACHE PATH "Where the library is put for Python: the folder of the package")
-set(_torch_library ${CAFFE2OP_MASK_LIBRARY_DIR}/libcaffe2op_mask_torch.so)
-add_custom_command(OUTPUT ${_torch_library}
-  COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:caffe2op_mask_torch> ${_torch_library}
-  DEPENDS caffe2op_mask_torch VERBATIM)
-add_custom_target(torch_library ALL DEPENDS ${_torch_library})
+include(PythonLibrary)
+python_library(torch_library caffe2op_mask_torch "")

@@ -35,9 +35,12 @@ def has_stable_abi(version):
 
 
 def front_end():
-    """The runtime that is there, "torch" or "caffe2"; the latter where there is none."""
+    """The runtime that is there, "torch" or "caffe2"; where neither is, the one of such a Python."""
     version = torch_version()
-    return "torch" if version is not None and has_stable_abi(version) else "caffe2"
+    if version is not None and has_stable_abi(version):
+        return "torch"
+    # The last torch with Caffe2 has no wheel for a Python after 3.9.
+    return "torch" if sys.version_info >= (3, 10) and not _has_caffe2() else "caffe2"
 
 
 def torch_fault():
@@ -101,3 +104,7 @@ def _protobuf_refuses():
     from google.protobuf.internal import api_implementation
 
     return api_implementation.Type() != "python"
+
+
+if __name__ == "__main__":
+    print(front_end())

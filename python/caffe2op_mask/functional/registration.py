@@ -4,9 +4,13 @@ their outputs, and their gradients.
 
 import inspect
 
-import torch
-
+from caffe2op_mask import _runtime
 from caffe2op_mask._library import existing_path
+
+if _runtime.torch_fault():
+    raise ImportError("caffe2op_mask needs PyTorch: " + _runtime.torch_fault())
+
+import torch  # noqa: E402  after the sentence that says which one
 
 try:
     torch.ops.load_library(existing_path())
