@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(ROOT, "tools"))
 
 import make_docs  # noqa: E402  behind the path to it
 from pages import gallery, masks, pictures  # noqa: E402
-OTHER_FOLDERS = {".git", ".venv", "build", "demo-output", "dist", ".pytest_cache"}
+OTHER_FOLDERS = {".git", ".venv", ".venv-torch", "build", "build-torch", "demo-output", "dist", ".pytest_cache"}
 
 
 def read(path):
@@ -226,6 +226,7 @@ def test_what_a_missing_file_is():
         ("operators", {"operators", "contracts", "kernels", "caffe2", "ATen"}),
         ("gradients", {"gradients", "contracts", "caffe2"}),
         ("registry", {"registry", "operators", "gradients", "kernels", "caffe2"}),
+        ("torch_ops", {"torch_ops", "contracts", "kernels", "torch"}),
     ],
 )
 def test_includes_run_one_way(folder, allowed):
@@ -238,9 +239,13 @@ def test_includes_run_one_way(folder, allowed):
             assert "/" not in header or header.split("/")[0] in allowed, (source, header)
 
 
-@pytest.mark.parametrize("folder", ["kernels", "contracts", "operators", "gradients", "registry"])
+@pytest.mark.parametrize(
+    "folder", ["kernels", "contracts", "operators", "gradients", "registry", "torch_ops"]
+)
 def test_sources_are_listed(folder):
-    lists = read("cmake/Core.cmake") + read("cmake/Caffe2FrontEnd.cmake")
+    lists = "".join(
+        read("cmake/{}.cmake".format(name)) for name in ("Core", "Caffe2FrontEnd", "TorchFrontEnd")
+    )
     listed = set(re.findall(r"^  (\w+/\w+\.cc)", lists, re.M))
     sources = glob.glob(os.path.join(ROOT, folder, "*.cc"))
     assert {os.path.relpath(source, ROOT) for source in sources} <= listed
