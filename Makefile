@@ -12,7 +12,7 @@ TORCH_PYTHON := .venv-torch/bin/python
 BUILD := build
 JOBS := $(shell nproc)
 
-.PHONY: setup environment build demo test cpp-test python-test torch test-torch runtimes bench fuzz \
+.PHONY: setup environment build demo test cpp-test python-test torch test-torch test-torch-2.10 runtimes bench fuzz \
     sanitize docs format lint lock clean
 
 setup: build
@@ -45,6 +45,11 @@ torch:
 
 test-torch: torch
 	@$(TORCH_PYTHON) -m pytest tests/torch
+
+# The same library on the oldest PyTorch that it serves.
+test-torch-2.10: torch
+	@tools/setup_torch.sh 2.10
+	@.venv-torch-2.10/bin/python -m pytest tests/torch
 
 # Some of them: make runtimes RUNTIMES="torch-1.7.1-python-3.7 debian-11".
 runtimes: environment
