@@ -12,8 +12,8 @@ TORCH_PYTHON := .venv-torch/bin/python
 BUILD := build
 JOBS := $(shell nproc)
 
-.PHONY: setup environment build demo test cpp-test python-test torch test-torch test-torch-2.10 runtimes bench fuzz \
-    sanitize docs format lint lock clean
+.PHONY: setup environment build demo test cpp-test python-test torch test-torch test-torch-2.10 runtimes \
+    bench fuzz sanitize docs format lint lock clean
 
 setup: build
 
