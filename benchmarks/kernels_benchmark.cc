@@ -399,7 +399,7 @@ void PackedProductOf(benchmark::State& state, int64_t rows, int64_t columns, int
   std::vector<float> packed(static_cast<size_t>(PackedSize(columns, terms)));
   std::vector<float> c(static_cast<size_t>(rows * columns));
   for (auto _ : state) {
-    PackTransposed(Real::kFloat32, keys.data(), columns, terms, packed.data());
+    PackTransposed(Real::kFloat32, keys.data(), terms, columns, terms, packed.data());
     PackedProduct(
         Real::kFloat32, rows, columns, terms, 1, a.data(), packed.data(), c.data(), columns);
     benchmark::ClobberMemory();
@@ -416,9 +416,11 @@ void AttentionOver(benchmark::State& state, Real type, const std::string& kept, 
   constexpr int64_t kDepth = 64;
   constexpr int64_t kRows = kBatch * kHeads * kLength;
   const int64_t lengths[kBatch] = {kLength / 4, kLength / 2};
-  Attention attention{type,   kBatch,  kHeads,  kHeads,  kLength, kLength,
-                      kDepth, kDepth,  nullptr, nullptr, nullptr, 0.125,
-                      0,      nullptr, {},      nullptr, {},      EmptyRow::kZero};
+  constexpr RowStrides kRowsAt{kHeads * kLength * kDepth, kLength * kDepth, kDepth};
+  constexpr RowStrides kEntriesAt{kHeads * kLength, kLength, 1};
+  Attention attention{type,   kBatch,  kHeads, kHeads,  kLength, kLength,
+                      kDepth, kDepth,  {},     {},      {},      0.125,
+                      0,      nullptr, {},     nullptr, {},      EmptyRow::kZero};
   IntersectionFunctor& shape = attention.mask.shape;
   if (kept == "causal") shape.Add(UpperFunctor{0, RowPosition{{1, kLength}}});
   if (kept == "padded") shape.Add(SequenceFunctor<int64_t>{lengths, {kHeads * kLength}});
@@ -434,18 +436,22 @@ void AttentionOver(benchmark::State& state, Real type, const std::string& kept, 
     std::memset(tensors.back().get(), 0x3C, static_cast<size_t>(bytes));  // 0.0115 of both types
   }
   const auto tensor = [&](size_t i) { return tensors[i].get(); };
-  attention.q = tensor(0);
-  attention.k = tensor(1);
-  attention.v = tensor(2);
-  std::vector<float> lse(static_cast<size_t>(kRows));
-  MaskedAttention(attention, tensor(3), lse.data(), 1, SerialFor);
-  const AttentionOutputs outputs{tensor(3), lse.data(), tensor(4), nullptr};
-  const AttentionGradient gradients{tensor(5), tensor(6), tensor(7), nullptr, nullptr};
+  attention.q = {tensor(0), kRowsAt};
+  attention.k = {tensor(1), kRowsAt};
+  attention.v = {tensor(2), kRowsAt};
+  std::vector<float> sums(static_cast<size_t>(kRows));
+  const OutputRows o{tensor(3), kRowsAt};
+  const OutputRows lse{sums.data(), kEntriesAt};
+  MaskedAttention(attention, o, lse, 1, SerialFor);
+  const AttentionOutputs outputs{
+      {o.data, kRowsAt}, {lse.data, kEntriesAt}, {tensor(4), kRowsAt}, {}};
+  const AttentionGradient gradients{
+      {tensor(5), kRowsAt}, {tensor(6), kRowsAt}, {tensor(7), kRowsAt}, nullptr, nullptr};
   for (auto _ : state) {
     if (gradient) {
       MaskedAttentionGradient(attention, outputs, gradients, 1, SerialFor);
     } else {
-      MaskedAttention(attention, tensor(3), lse.data(), 1, SerialFor);
+      MaskedAttention(attention, o, lse, 1, SerialFor);
     }
     benchmark::ClobberMemory();
   }

@@ -14,7 +14,26 @@ bool HasHeads(const TensorView& q) {
   return q.rank() == 4;
 }
 
+InputRows RowsOf(const TensorView& tensor) {
+  return {tensor.data, RowStridesOf(tensor.sizes, tensor.strides)};
+}
+
 }  // namespace
+
+RowStrides RowStridesOf(Sizes sizes, Sizes strides) {
+  // Without a dim of heads there is one of them, which is not stepped to.
+  const bool has_heads = sizes.rank() == 4;
+  if (strides.rank() > 0) {
+    return {strides[0], has_heads ? strides[1] : 0, strides.FromBack(2)};
+  }
+  return {Product(sizes.From(1)), has_heads ? Product(sizes.From(2)) : 0, sizes.FromBack(1)};
+}
+
+RowStrides EntryStridesOf(Sizes sizes, Sizes strides) {
+  const Dims rows = Dims(sizes).Append(Dims{1});
+  return strides.rank() == 0 ? RowStridesOf(rows)
+                             : RowStridesOf(rows, Dims(strides).Append(Dims{1}));
+}
 
 AttentionContract::AttentionContract(const char* op, const AttentionOptions& options)
     : op_(op),
@@ -104,9 +123,9 @@ void AttentionContract::Bind(
     CheckSizes("sinks", inputs.sinks, q, Dims{in.heads}, has_heads ? "[H]" : "[1]");
     in.sinks = inputs.sinks.data;
   }
-  in.q = q.data;
-  in.k = k.data;
-  in.v = v.data;
+  in.q = RowsOf(q);
+  in.k = RowsOf(k);
+  in.v = RowsOf(v);
   const double depth = static_cast<double>(std::max<int64_t>(in.depth, 1));
   in.scale = scores_.Scale(1 / std::sqrt(depth), in.type);
   CheckHolds(op_, "softcap", softcap_, WideOf(in.type));
@@ -120,20 +139,20 @@ void AttentionContract::CheckOutputs(const TensorView& q, Sizes o, bool lse) con
   if (lse) CheckOutputSize(op_, "LSE", LogSumExpSizes(o), WideOf(RealOf(q.type)));
 }
 
-const void* AttentionContract::OutputData(
+InputRows AttentionContract::OutputRowsOf(
     const char* name, const TensorView& tensor, const TensorView& q, Sizes o) const {
   CheckSizes(name, tensor, q, o, HasHeads(q) ? "[B, H, Lq, Dv]" : "[B, Lq, Dv]");
-  return tensor.data;
+  return RowsOf(tensor);
 }
 
-const void* AttentionContract::LogSumExpData(
+InputRows AttentionContract::LogSumExpsOf(
     const char* name, const TensorView& tensor, const TensorView& q, Sizes o) const {
   const ElementType type = WideOf(RealOf(q.type));
   Require(
       tensor.Is(type) && tensor.sizes == LogSumExpSizes(o), op_, ": ", name, " must be of shape ",
       HasHeads(q) ? "[B, H, Lq]" : "[B, Lq]", " and type ", NameOf(type), ", but is of shape ",
       tensor.sizes, " and type ", tensor.type_name(), ".");
-  return tensor.data;
+  return {tensor.data, EntryStridesOf(tensor.sizes, tensor.strides)};
 }
 
 }  // namespace caffe2op_mask

@@ -23,6 +23,11 @@ inline Dims AttentionSizes(Sizes q, Sizes v) {
   return sizes;
 }
 
+// How rows of [B, H, L, D] or [B, L, D] lie, and the entries of [B, H, L] or [B, L], as LSE has
+// them, which are rows of one. Without strides they are contiguous.
+RowStrides RowStridesOf(Sizes sizes, Sizes strides = {});
+RowStrides EntryStridesOf(Sizes sizes, Sizes strides = {});
+
 class AttentionContract {
  public:
   AttentionContract(const char* op, const AttentionOptions& options);
@@ -40,6 +45,8 @@ class AttentionContract {
     Bound& operator=(const Bound&) = delete;
   };
 
+  // Q, K and V, and below O and dO, may have strides, those of 0 included, but must have contiguous
+  // rows; a front end copies what has none. LSE and dLSE may have any. All else is contiguous.
   // Without heads K and V have, there is nothing to compute: `attention.kv_heads` is 0.
   void Bind(
       const TensorView& q, const TensorView& k, const TensorView& v, const ScoreInputs& inputs,
@@ -48,11 +55,11 @@ class AttentionContract {
   // Throws where O or, where it is asked for, LSE would be too large.
   void CheckOutputs(const TensorView& q, Sizes o, bool lse) const;
 
-  // An input of the gradient of O's sizes `o`, as O and dO are; its data.
-  const void* OutputData(
+  // An input of the gradient of O's sizes `o`, as O and dO are; its rows.
+  InputRows OutputRowsOf(
       const char* name, const TensorView& tensor, const TensorView& q, Sizes o) const;
   // The same of LSE's, as LSE and dLSE are.
-  const void* LogSumExpData(
+  InputRows LogSumExpsOf(
       const char* name, const TensorView& tensor, const TensorView& q, Sizes o) const;
 
  private:

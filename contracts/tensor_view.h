@@ -73,6 +73,9 @@ struct TensorView {
   bool is_plain = false;          // elements are bytes, moved by memcpy
   std::string_view other_name{};  // of kOther
   Sizes sizes{};
+  // In elements, of each dim; none where these follow one another. Contracts take them where they
+  // say so, and else only what is contiguous.
+  Sizes strides{};
   const void* data = nullptr;
 
   int64_t rank() const { return sizes.rank(); }
@@ -85,6 +88,11 @@ struct TensorView {
     return static_cast<const T*>(data);
   }
 };
+
+// True where entries of the last dim follow one another.
+inline bool HasContiguousRows(const TensorView& view) {
+  return view.strides.rank() == 0 || view.sizes.FromBack(1) <= 1 || view.strides.FromBack(1) == 1;
+}
 
 inline bool SameType(const TensorView& a, const TensorView& b) {
   return a.type == b.type && a.other_name == b.other_name;

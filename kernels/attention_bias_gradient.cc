@@ -21,7 +21,10 @@ BroadcastSum SumOf(const RowBroadcast& at) {
 class BiasBlocks {
  public:
   explicit BiasBlocks(const Attention& attention)
-      : at_(attention.bias_rows), sum_(SumOf(at_)), unit_rows_(UnitRows(attention)) {
+      : attention_(attention),
+        at_(attention.bias_rows),
+        sum_(SumOf(at_)),
+        unit_rows_(UnitRows(attention)) {
     const int64_t most = std::min(at_.small_rows(), unit_rows_);
     while (at_.rows() > 0 && run_ < most && at_.Row(run_, 0) == run_) ++run_;
   }
@@ -42,8 +45,8 @@ class BiasBlocks {
   bool by_column() const { return at_.column_stride() != 0; }
   int64_t parts() const { return sum_.parts(); }  // of each entry's sum
 
-  // Calls f(first, rows) for the rows of scores that a block adds up: each time those of its rows
-  // or, of a single one, those of times on end.
+  // Calls f(rows) for the rows of scores that a block adds up: each time those of its rows or, of
+  // a single one, those of times on end.
   template <class F>
   void ForEachRows(const Block& block, const F& f) const {
     const int64_t end = block.unit.repeat + block.unit.repeats;
@@ -54,7 +57,8 @@ class BiasBlocks {
         const int64_t most = std::min({kTileQueries, end - k, unit_rows_ - first % unit_rows_});
         while (times < most && at_.Row(block.unit.small_row, k + times) == first + times) ++times;
       }
-      f(first, block.rows * times);
+      const Unit unit = UnitAt(attention_, first / unit_rows_);
+      f(RowTile{unit, first - unit.first_row, block.rows * times});
       k += times;
     }
   }
@@ -63,6 +67,7 @@ class BiasBlocks {
   int64_t Tiles() const { return TilesOf(run_, kTileQueries); }
   int64_t Pieces() const { return at_.small_rows() == 0 ? 1 : sum_.units() / at_.small_rows(); }
 
+  const Attention& attention_;
   const RowBroadcast& at_;
   BroadcastSum sum_;
   int64_t unit_rows_;
@@ -76,8 +81,8 @@ void SumBlock(
     AttentionGradientWork<W>* work, double* sums) {
   const BroadcastSum::Unit& unit = block.unit;
   std::fill_n(sums, block.rows * columns, 0.0);
-  blocks.ForEachRows(block, [&](int64_t first, int64_t rows) {
-    work->SetRows(first, rows);
+  blocks.ForEachRows(block, [&](const RowTile& rows) {
+    work->SetRows(rows);
     work->ForEachTile(unit.column, unit.column + unit.columns, [&](ProbabilityTile p) {
       const GradientTile ds = work->ScoreGradients(p);
       const AttentionTile& tile = ds.tile;

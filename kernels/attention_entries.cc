@@ -12,23 +12,23 @@ AttentionEntries<W>::AttentionEntries(const Attention& attention)
       q_(attention.type, attention.q, attention.depth),
       k_(attention.type, attention.k, attention.depth),
       v_(attention.type, attention.v, attention.value_depth),
-      bias_(attention.type, attention.bias, 1) {}
+      bias_(attention.type, {attention.bias, {}}, 1) {}
 
 template <typename W>
-bool AttentionEntries<W>::Keeps(int64_t row, int64_t key) const {
+bool AttentionEntries<W>::Keeps(const Unit& unit, int64_t row, int64_t key) const {
   const ScoreMask& mask = attention_.mask;
-  const Interval kept = mask.shape(row, attention_.keys);
-  const int64_t column = key % attention_.keys;
-  if (column < kept.begin || column >= kept.end) return false;
+  const Interval kept = mask.shape(unit.first_row + row, unit.keys);
+  if (key < kept.begin || key >= kept.end) return false;
+  if (mask.mask == nullptr) return true;
   const RowBroadcast& rows = mask.mask_rows;
-  return mask.mask == nullptr ||
-         CountTrue(mask.mask + rows.Offset(row) + column * rows.column_stride(), 1) == 1;
+  const int64_t entry = rows.Offset(unit.first_row + row) + key * rows.column_stride();
+  return CountTrue(mask.mask + entry, 1) == 1;
 }
 
 template <typename W>
-W AttentionEntries<W>::Score(int64_t row, int64_t key, W* slope) const {
-  const W* const q = Q(row);
-  const W* const k = K(key);
+W AttentionEntries<W>::Score(const Unit& unit, int64_t row, int64_t key, W* slope) const {
+  const W* const q = Q(unit, row);
+  const W* const k = K(unit, key);
   W score = 0;
   for (int64_t i = 0; i < attention_.depth; ++i) score += q[i] * k[i];
   score *= static_cast<W>(attention_.scale);
@@ -41,7 +41,7 @@ W AttentionEntries<W>::Score(int64_t row, int64_t key, W* slope) const {
   }
   if (attention_.bias != nullptr) {
     const RowBroadcast& rows = attention_.bias_rows;
-    score += *bias_.At(rows.Offset(row) + key % attention_.keys * rows.column_stride());
+    score += *bias_.At(rows.Offset(unit.first_row + row) + key * rows.column_stride());
   }
   return score;
 }

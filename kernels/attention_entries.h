@@ -11,8 +11,7 @@
 
 namespace caffe2op_mask {
 
-// Computes in W, float or double. Rows, and keys, which are rows of k and v, are counted over all
-// units.
+// Computes in W, float or double. Rows and keys are those of a unit.
 template <typename W>
 class AttentionEntries {
  public:
@@ -20,23 +19,22 @@ class AttentionEntries {
 
   // Calls f(key) for each key that a row keeps.
   template <class F>
-  void ForEachKept(int64_t row, const F& f) const {
-    const int64_t first = row / UnitRows(attention_) * attention_.keys;
-    for (int64_t key = first; key < first + attention_.keys; ++key) {
-      if (Keeps(row, key)) f(key);
+  void ForEachKept(const Unit& unit, int64_t row, const F& f) const {
+    for (int64_t key = 0; key < unit.keys; ++key) {
+      if (Keeps(unit, row, key)) f(key);
     }
   }
 
-  // Whether a row keeps a key of its unit, which may also not be in its interval.
-  bool Keeps(int64_t row, int64_t key) const;
+  // Whether a row keeps a key, which may also not be in its interval.
+  bool Keeps(const Unit& unit, int64_t row, int64_t key) const;
 
   // The score of a row with a key as it goes into the exponential; `slope` becomes the
   // derivative of its softcap.
-  W Score(int64_t row, int64_t key, W* slope) const;
+  W Score(const Unit& unit, int64_t row, int64_t key, W* slope) const;
 
-  const W* Q(int64_t row) const { return q_.At(row); }
-  const W* K(int64_t row) const { return k_.At(row); }
-  const W* V(int64_t row) const { return v_.At(row); }
+  const W* Q(const Unit& unit, int64_t row) const { return q_.Query(unit, row); }
+  const W* K(const Unit& unit, int64_t key) const { return k_.Key(unit, key); }
+  const W* V(const Unit& unit, int64_t key) const { return v_.Key(unit, key); }
 
  private:
   const Attention& attention_;

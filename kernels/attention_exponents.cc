@@ -40,17 +40,18 @@ RowExponents<W>::RowExponents(const Attention& attention, const W* lse, const Th
       attention, RowTiles(attention), threads, [&] { return SumWork<W>(attention); },
       [&](SumWork<W>* work, int64_t task) {
         const RowTile tile = RowTileAt(attention, task);
-        const W* const own = lse + tile.first;
+        const int64_t first = tile.first_of_all();
+        const W* const own = lse + first;
         if (std::none_of(own, own + tile.rows, IsCoarse<W>)) return;
-        work->rows.SetRows(tile.first, tile.rows, lse);
-        work->softmax.Begin(tile.first, tile.rows);
-        work->rows.ForEachTile(0, attention.keys, [&](const AttentionTile& keys) {
+        work->rows.SetRows(tile, lse);
+        work->softmax.Begin(tile);
+        work->rows.ForEachTile(0, tile.unit.keys, [&](const AttentionTile& keys) {
           work->softmax.Add(work->rows.Scores(keys), nullptr, 0);
         });
         for (int64_t r = 0; r < tile.rows; ++r) {
           if (!IsCoarse(own[r]) || work->softmax.sum(r) == 0) continue;
-          bases[tile.first + r] = work->softmax.max(r);
-          factors[tile.first + r] = 1 / work->softmax.sum(r);
+          bases[first + r] = work->softmax.max(r);
+          factors[first + r] = 1 / work->softmax.sum(r);
         }
       });
   base_ = bases;

@@ -9,20 +9,20 @@
 
 namespace caffe2op_mask {
 
-// Rows and keys are counted over all units.
+// Rows and keys are those of a unit.
 template <typename W>
 class AttentionGradientEntries {
  public:
   explicit AttentionGradientEntries(const GradientInputs<W>& inputs);
 
   // The gradient of a row's q from what the row keeps alone.
-  void SumRow(int64_t row, W* dq) const;
+  void SumRow(const Unit& unit, int64_t row, W* dq) const;
 
   // The gradients of a key's k and v from the rows that keep it alone.
-  void SumKey(int64_t key, W* dk, W* dv) const;
+  void SumKey(const Unit& unit, int64_t key, W* dk, W* dv) const;
 
   // What a unit's empty rows add to the gradient of v of any key where they weigh all keys alike.
-  void SumEmptyRows(int64_t unit, W* dv) const;
+  void SumEmptyRows(const Unit& unit, W* dv) const;
 
  private:
   // The gradient of a row's product with a key that it keeps, and the probability.
@@ -30,9 +30,9 @@ class AttentionGradientEntries {
     W p;
     W ds;
   };
-  Entry At(int64_t row, int64_t key) const;
+  Entry At(const Unit& unit, int64_t row, int64_t key) const;
 
-  bool IsEmpty(int64_t row) const;
+  bool IsEmpty(const Unit& unit, int64_t row) const;
 
   const GradientInputs<W>& inputs_;
   AttentionEntries<W> entries_;

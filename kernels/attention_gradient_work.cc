@@ -10,6 +10,9 @@ template <typename W>
 AttentionGradientWork<W>::AttentionGradientWork(const GradientInputs<W>& inputs)
     : inputs_(inputs),
       work_(inputs.attention),
+      wide_o_(
+          inputs.attention.type, inputs.outputs.o, inputs.attention.value_depth,
+          TileRows(inputs.attention)),
       wide_d_o_(
           inputs.attention.type, inputs.outputs.d_o, inputs.attention.value_depth,
           TileRows(inputs.attention)),
@@ -19,20 +22,18 @@ AttentionGradientWork<W>::AttentionGradientWork(const GradientInputs<W>& inputs)
       dq_(TileRows(inputs.attention) * inputs.attention.depth) {}
 
 template <typename W>
-void AttentionGradientWork<W>::SetRows(int64_t first, int64_t rows) {
+void AttentionGradientWork<W>::SetRows(const RowTile& rows) {
   const Attention& in = inputs_.attention;
-  work_.SetRows(first, rows, inputs_.lse());
+  work_.SetRows(rows, inputs_.lse);
+  d_o_ = wide_d_o_.Queries(rows.unit, rows.first, rows.rows);
   // The sum of p dp over a row is that of o do, since o is the sum of p v.
-  const int64_t bytes = first * in.value_depth * RealBytes(in.type);
-  RowDots(
-      in.type, static_cast<const uint8_t*>(inputs_.outputs.d_o) + bytes,
-      static_cast<const uint8_t*>(inputs_.outputs.o) + bytes, rows, in.value_depth, delta_.data());
+  const W* const o = wide_o_.Queries(rows.unit, rows.first, rows.rows);
+  RowDots(in.type, d_o_, o, rows.rows, in.value_depth, delta_.data());
   // And lse rises with a score by p.
-  for (int64_t r = 0; inputs_.d_lse() != nullptr && r < rows; ++r) {
-    delta_.data()[r] -= inputs_.d_lse()[first + r];
+  for (int64_t r = 0; inputs_.d_lse != nullptr && r < rows.rows; ++r) {
+    delta_.data()[r] -= inputs_.d_lse[rows.first_of_all() + r];
   }
-  d_o_ = wide_d_o_.At(first, rows);
-  std::fill_n(dq_.data(), rows * in.depth, W{0});
+  std::fill_n(dq_.data(), rows.rows * in.depth, W{0});
 }
 
 template <typename W>
@@ -61,30 +62,31 @@ GradientTile AttentionGradientWork<W>::ProductGradients(ProbabilityTile p) {
 }
 
 template <typename W>
-void AttentionGradientWork<W>::AddValueGradient(ProbabilityTile p, W* dv) {
+void AttentionGradientWork<W>::AddValueGradient(ProbabilityTile p, W* dv, int64_t stride) {
   const AttentionTile& tile = p.tile;
   const int64_t depth = inputs_.attention.value_depth;
   TileProduct(
       tile.type, tile.columns, depth, tile.rows, 1, {p.at, 1, tile.stride}, d_o_, depth, true, dv,
-      depth);
+      stride);
 }
 
 template <typename W>
 void AttentionGradientWork<W>::AddQueryGradient(GradientTile ds) {
   const AttentionTile& tile = ds.tile;
   const int64_t depth = inputs_.attention.depth;
+  const StridedRows<W> k = work_.SummedK(tile);
   TileProduct(
-      tile.type, tile.rows, depth, tile.columns, 1, {ds.at, tile.stride, 1}, work_.SummedK(tile),
-      depth, true, dq_.data(), depth);
+      tile.type, tile.rows, depth, tile.columns, 1, {ds.at, tile.stride, 1}, k.data, k.stride, true,
+      dq_.data(), depth);
 }
 
 template <typename W>
-void AttentionGradientWork<W>::AddKeyGradient(GradientTile ds, W* dk) {
+void AttentionGradientWork<W>::AddKeyGradient(GradientTile ds, W* dk, int64_t stride) {
   const AttentionTile& tile = ds.tile;
   const int64_t depth = inputs_.attention.depth;
   TileProduct(
       tile.type, tile.columns, depth, tile.rows, 1, {ds.at, 1, tile.stride}, work_.q(), depth, true,
-      dk, depth);
+      dk, stride);
 }
 
 template class AttentionGradientWork<float>;

@@ -16,10 +16,10 @@ template <typename W>
 struct GradientInputs {
   const Attention& attention;
   const AttentionOutputs& outputs;
+  // An entry for each row, counted over all units; d_lse may be null.
+  const W* lse;
+  const W* d_lse;
   const RowExponents<W>& exponents;
-
-  const W* lse() const { return static_cast<const W*>(outputs.lse); }
-  const W* d_lse() const { return static_cast<const W*>(outputs.d_lse); }
 };
 
 template <typename W>
@@ -27,8 +27,8 @@ class AttentionGradientWork {
  public:
   explicit AttentionGradientWork(const GradientInputs<W>& inputs);
 
-  // Turns to rows of one unit, counted over all units, with what came back for them.
-  void SetRows(int64_t first, int64_t rows);
+  // Turns to rows of a unit, with what came back for them.
+  void SetRows(const RowTile& rows);
 
   // Calls f(p) with the probabilities of each tile of those rows and keys [begin, end) of which
   // something is kept.
@@ -38,7 +38,8 @@ class AttentionGradientWork {
         begin, end, [&](const AttentionTile& tile) { f(Probabilities(work_.Scores(tile))); });
   }
 
-  int64_t first_row() const { return work_.first_row(); }
+  const Unit& unit() const { return work_.unit(); }
+  int64_t first_row() const { return work_.first_row(); }  // of the unit's
   int64_t rows() const { return work_.rows(); }
 
   // Of each row: the gradient of a score is p (dp - delta).
@@ -52,10 +53,10 @@ class AttentionGradientWork {
   GradientTile ProductGradients(ProbabilityTile p);
 
   // Adds p^T do to the tile's rows of dv, ds k to dq of the rows and ds^T q to the tile's rows of
-  // dk, with ds the gradients of q k.
-  void AddValueGradient(ProbabilityTile p, W* dv);
+  // dk, with ds the gradients of q k; rows of dv and dk are `stride` apart.
+  void AddValueGradient(ProbabilityTile p, W* dv, int64_t stride);
   void AddQueryGradient(GradientTile ds);
-  void AddKeyGradient(GradientTile ds, W* dk);
+  void AddKeyGradient(GradientTile ds, W* dk, int64_t stride);
 
  private:
   ProbabilityTile Probabilities(ScoreTile scores);
@@ -63,6 +64,7 @@ class AttentionGradientWork {
 
   const GradientInputs<W>& inputs_;
   AttentionWork<W> work_;
+  WideRows<W> wide_o_;
   WideRows<W> wide_d_o_;
   const W* d_o_ = nullptr;
   AlignedBuffer<W> delta_;

@@ -20,10 +20,13 @@ inline int64_t TilesOf(int64_t entries, int64_t size) {
   return (entries + size - 1) / size;
 }
 
-// Queries of one unit, counted over all of them.
+// Rows [first, first + rows) of a unit.
 struct RowTile {
+  Unit unit;
   int64_t first;
   int64_t rows;
+
+  int64_t first_of_all() const { return unit.first_row + first; }
 };
 
 // Their number, and the tiles one after the other.
@@ -34,8 +37,7 @@ inline RowTile RowTileAt(const Attention& attention, int64_t tile) {
   const int64_t tiles = TilesOf(UnitRows(attention), kTileQueries);
   const int64_t first = tile % tiles * kTileQueries;
   return {
-      tile / tiles * UnitRows(attention) + first,
-      std::min(kTileQueries, UnitRows(attention) - first)};
+      UnitAt(attention, tile / tiles), first, std::min(kTileQueries, UnitRows(attention) - first)};
 }
 
 // The most rows of a tile.

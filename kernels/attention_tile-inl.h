@@ -222,10 +222,10 @@ HWY_INLINE void DifferentiateRows(
   }
 }
 
-template <typename T>
+template <typename W>
 HWY_INLINE void DotsOfRows(
-    const T* a, const T* b, int64_t rows, int64_t depth, Wide<T>* HWY_RESTRICT dots) {
-  const hn::ScalableTag<Wide<T>> d;
+    const W* a, const W* b, int64_t rows, int64_t depth, W* HWY_RESTRICT dots) {
+  const hn::ScalableTag<W> d;
   for (int64_t r = 0; r < rows; ++r) {
     auto sum = hn::Zero(d);
     for (int64_t j = 0; j < depth; j += LanesOf(d)) {

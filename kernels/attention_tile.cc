@@ -45,11 +45,10 @@ GradientTile DifferentiateTile(
 }
 
 void RowDots(Real type, const void* a, const void* b, int64_t rows, int64_t depth, void* dots) {
-  WithElement(type, [&](auto element) HWY_ATTR {
-    using T = decltype(element);
+  WithWide(type, [&](auto wide) HWY_ATTR {
+    using W = decltype(wide);
     DotsOfRows(
-        static_cast<const T*>(a), static_cast<const T*>(b), rows, depth,
-        static_cast<Wide<T>*>(dots));
+        static_cast<const W*>(a), static_cast<const W*>(b), rows, depth, static_cast<W*>(dots));
   });
 }
 

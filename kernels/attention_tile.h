@@ -61,7 +61,7 @@ ProbabilityTile NormalizeTile(ScoreTile scores, const void* base, const void* fa
 GradientTile DifferentiateTile(
     ProbabilityTile probabilities, const void* delta, void* dp, double scale, const void* slopes);
 
-// dots[r] = sum of a[r, j] b[r, j] over rows of `depth` elements of `type`, of Wide<T>.
+// dots[r] = sum of a[r, j] b[r, j] over rows of `depth` entries, all of Wide<T>.
 void RowDots(Real type, const void* a, const void* b, int64_t rows, int64_t depth, void* dots);
 
 // Elements [first, first + count) of `out`, of `type`, become factor * in[j], of Wide<T>.

@@ -42,15 +42,16 @@ AttentionWork<W>::AttentionWork(const Attention& attention)
 }
 
 template <typename W>
-void AttentionWork<W>::SetRows(int64_t first, int64_t rows, const W* lse) {
-  tile_.first_row = first;
-  tile_.rows = rows;
-  keys_ = {attention_.keys, 0};
+void AttentionWork<W>::SetRows(const RowTile& rows, const W* lse) {
+  rows_ = rows;
+  tile_.first_row = rows.unit.first_row + rows.first;
+  tile_.rows = rows.rows;
+  keys_ = {unit().keys, 0};
   const ScoreMask& mask = attention_.mask;
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t row = first + r;
+  for (int64_t r = 0; r < tile_.rows; ++r) {
+    const int64_t row = tile_.first_row + r;
     const auto at = static_cast<size_t>(r);
-    Interval kept = mask.shape(row, attention_.keys);
+    Interval kept = mask.shape(row, unit().keys);
     if (lse != nullptr && lse[row] == -std::numeric_limits<W>::infinity()) kept.end = kept.begin;
     if (mask.mask != nullptr) {
       mask_rows_[at] = mask.mask + mask.mask_rows.Offset(row);
@@ -67,7 +68,7 @@ void AttentionWork<W>::SetRows(int64_t first, int64_t rows, const W* lse) {
     keys_.begin = std::min(keys_.begin, kept.begin);
     keys_.end = std::max(keys_.end, kept.end);
   }
-  q_ = wide_q_.At(first, rows);
+  q_ = wide_q_.Queries(unit(), rows.first, rows.rows);
 }
 
 template <typename W>
@@ -103,22 +104,24 @@ bool AttentionWork<W>::SetKeys(int64_t begin, int64_t end) {
     if (kept == 0) return false;
     if (kept < entries) tile_.mask = tile_mask_.data();
   }
-  k_ = wide_k_.At(FirstKeyRow(tile_), tile_.columns);
+  k_ = wide_k_.Keys(unit(), tile_.first_key, tile_.columns);
   return true;
 }
 
 template <typename W>
 void AttentionWork<W>::Products(
-    const AttentionTile& tile, double alpha, const W* a, const W* rows, int64_t depth,
+    const AttentionTile& tile, double alpha, const W* a, StridedRows<W> rows, int64_t depth,
     W* products) {
   // To pack costs as much as the products of a few rows.
   constexpr int64_t kWorthPacking = 4;
   const Real type = tile.type;
   if (tile.rows < kWorthPacking) {
-    RowProducts(type, tile.rows, tile.columns, depth, alpha, a, rows, products, tile.stride);
+    RowProducts(
+        type, tile.rows, tile.columns, depth, alpha, a, rows.data, rows.stride, products,
+        tile.stride);
   } else {
     W* const packed = packed_.data();
-    PackTransposed(type, rows, tile.columns, depth, packed);
+    PackTransposed(type, rows.data, rows.stride, tile.columns, depth, packed);
     PackedProduct(type, tile.rows, tile.columns, depth, alpha, a, packed, products, tile.stride);
   }
 }
@@ -129,12 +132,22 @@ ScoreTile AttentionWork<W>::Scores(const AttentionTile& tile) {
   return {tile, scores_.data()};
 }
 
+// Whether all entries of some rows are.
 template <typename W>
-const W* AttentionWork<W>::Clear(const AttentionTile& tile, const W* rows, int64_t depth) {
+bool AllFiniteRows(Real type, StridedRows<W> rows, int64_t count, int64_t depth) {
+  if (rows.stride == depth) return AllFinite(type, rows.data, count * depth);
+  for (int64_t r = 0; r < count; ++r) {
+    if (!AllFinite(type, rows.At(r), depth)) return false;
+  }
+  return true;
+}
+
+template <typename W>
+StridedRows<W> AttentionWork<W>::Clear(
+    const AttentionTile& tile, StridedRows<W> rows, int64_t depth) {
   const int64_t columns = tile.columns;
-  if (tile.mask == nullptr || AllFinite(tile.type, rows, columns * depth)) return rows;
+  if (tile.mask == nullptr || AllFiniteRows(tile.type, rows, columns, depth)) return rows;
   W* const cleared = cleared_.data();
-  std::copy_n(rows, columns * depth, cleared);
   uint8_t* const kept = key_kept_.data();
   std::fill_n(kept, columns, uint8_t{0});
   for (int64_t r = 0; r < tile.rows; ++r) {
@@ -144,9 +157,13 @@ const W* AttentionWork<W>::Clear(const AttentionTile& tile, const W* rows, int64
     for (int64_t j = in_row.begin; j < in_row.end; ++j) kept[j] |= mask[j];
   }
   for (int64_t j = 0; j < columns; ++j) {
-    if (kept[j] == 0) std::fill_n(cleared + j * depth, depth, W{0});
+    if (kept[j] == 0) {
+      std::fill_n(cleared + j * depth, depth, W{0});
+    } else {
+      std::copy_n(rows.At(j), depth, cleared + j * depth);
+    }
   }
-  return cleared;
+  return {cleared, depth};
 }
 
 template class AttentionWork<float>;

@@ -20,9 +20,9 @@ class AttentionWork {
  public:
   explicit AttentionWork(const Attention& attention);
 
-  // Turns to rows [first, first + rows), counted over all units, of one unit; those whose `lse`,
-  // unless it is null, is known to be -inf keep nothing.
-  void SetRows(int64_t first, int64_t rows, const W* lse = nullptr);
+  // Turns to some rows of a unit; those whose `lse`, an entry for each row counted over all units,
+  // or null, is known to be -inf keep nothing.
+  void SetRows(const RowTile& rows, const W* lse = nullptr);
 
   // Calls f(tile) for each tile of those rows and keys [begin, end) of which something is kept:
   // from the first key that any of the rows keeps to the last.
@@ -36,28 +36,29 @@ class AttentionWork {
   }
 
   const Attention& attention() const { return attention_; }
-  int64_t first_row() const { return tile_.first_row; }
-  int64_t rows() const { return tile_.rows; }
+  const Unit& unit() const { return rows_.unit; }
+  int64_t first_row() const { return rows_.first; }  // of the unit's
+  int64_t rows() const { return rows_.rows; }
   int64_t stride() const { return tile_.stride; }
 
   ScoreTile Scores(const AttentionTile& tile);
 
-  // products[i, j] = alpha * (a[i] times rows[j]) for the tile's rows and keys, of
-  // `depth` entries each, as the tile's scores lie.
+  // products[i, j] = alpha * (a[i] times rows[j]) for the tile's rows, one behind the other, and
+  // keys, of `depth` entries each, as the tile's scores lie.
   void Products(
-      const AttentionTile& tile, double alpha, const W* a, const W* rows, int64_t depth,
+      const AttentionTile& tile, double alpha, const W* a, StridedRows<W> rows, int64_t depth,
       W* products);
 
-  // The tile's rows of q and v.
+  // The tile's rows of q, one behind the other, and of v.
   const W* q() const { return q_; }
-  const W* V(const AttentionTile& tile) const {
-    return wide_v_.At(FirstKeyRow(tile), tile.columns);
+  StridedRows<W> V(const AttentionTile& tile) const {
+    return wide_v_.Keys(unit(), tile.first_key, tile.columns);
   }
 
   // The tile's rows of k and v, to be weighed and summed up over the keys: zeros
   // for keys that the mask keeps in none of the tile's rows, where they are not finite.
-  const W* SummedK(const AttentionTile& tile) { return Clear(tile, k_, attention_.depth); }
-  const W* SummedV(const AttentionTile& tile) {
+  StridedRows<W> SummedK(const AttentionTile& tile) { return Clear(tile, k_, attention_.depth); }
+  StridedRows<W> SummedV(const AttentionTile& tile) {
     return Clear(tile, V(tile), attention_.value_depth);
   }
 
@@ -65,16 +66,12 @@ class AttentionWork {
   // Turns to what the rows keep of keys [begin, end). False where there is none.
   bool SetKeys(int64_t begin, int64_t end);
 
-  // Of k and v, counted over all units.
-  int64_t FirstKeyRow(const AttentionTile& tile) const {
-    return tile.first_row / UnitRows(attention_) * attention_.keys + tile.first_key;
-  }
-
-  const W* Clear(const AttentionTile& tile, const W* rows, int64_t depth);
+  StridedRows<W> Clear(const AttentionTile& tile, StridedRows<W> rows, int64_t depth);
 
   const Attention& attention_;
 
   // Of the rows.
+  RowTile rows_{};
   Interval keys_{0, 0};         // from the first to the last that any of them keeps
   std::vector<Interval> kept_;  // of all keys, for each
   std::vector<const bool*> mask_rows_;
@@ -85,7 +82,7 @@ class AttentionWork {
   std::vector<Interval> tile_kept_;
   std::vector<const bool*> tile_mask_;
   std::vector<const void*> tile_bias_;
-  const W* k_ = nullptr;
+  StridedRows<W> k_{};
 
   WideRows<W> wide_q_;
   WideRows<W> wide_k_;

@@ -15,28 +15,29 @@
 namespace caffe2op_mask {
 
 // o [batch, heads, queries, value_depth] = softmax of what is kept of the scores,
-// times v; lse [batch, heads, queries] of Wide<T>, unless null, the logarithm of the sum of
+// times v; lse, rows of one entry of Wide<T>, unless null, the logarithm of the sum of
 // their exponentials and their sink's, -inf for an empty row. A row with a sink above -inf is not
 // empty: of nothing kept, o is 0 and lse the sink. What is masked has no effect, NaN
 // included. `threads` is how many parallel_for has; results do not depend on it. Beyond
 // its results it holds O(threads * (value_depth + depth)) entries.
 void MaskedAttention(
-    const Attention& attention, void* o, void* lse, int64_t threads, ParallelFor parallel_for);
+    const Attention& attention, const OutputRows& o, const OutputRows& lse, int64_t threads,
+    ParallelFor parallel_for);
 
 struct AttentionGradient {
-  void* dq;
-  void* dk;
-  void* dv;
+  OutputRows dq;
+  OutputRows dk;
+  OutputRows dv;
   void* dbias;   // null where none is wanted
   void* dsinks;  // null where none is wanted
 };
 
 // What the forward pass gave, and the gradients that came back for it.
 struct AttentionOutputs {
-  const void* o;
-  const void* lse;  // of Wide<T>, as d_lse
-  const void* d_o;
-  const void* d_lse;  // null where there is none
+  InputRows o;
+  InputRows lse;  // rows of one entry of Wide<T>, as d_lse
+  InputRows d_o;
+  InputRows d_lse;  // null where there is none
 };
 
 // Gradients by computing the probabilities again: from lse, or where one is so large that it

@@ -5,10 +5,37 @@
 #include "kernels/attention_gradient_entries.h"
 #include "kernels/attention_gradient_work.h"
 #include "kernels/masked_attention.h"
-#include "kernels/wide_rows.h"
+#include "kernels/online_softmax.h"
 
 namespace caffe2op_mask {
 namespace {
+
+// An entry of W for each row, counted over all units: where they lie, or a copy. Null where there
+// are none.
+template <typename W>
+class RowNumbers {
+ public:
+  RowNumbers(const Attention& attention, const InputRows& from)
+      : data_(static_cast<const W*>(from.data)) {
+    const RowStrides& at = from.strides;
+    const bool in_order = at.row == 1 && at.head == attention.queries &&
+                          at.batch == attention.heads * attention.queries;
+    if (data_ == nullptr || in_order) return;
+    copy_ = AlignedBuffer<W>(Units(attention) * UnitRows(attention));
+    W* to = copy_.data();
+    for (int64_t index = 0; index < Units(attention); ++index) {
+      const Unit unit = UnitAt(attention, index);
+      for (int64_t row = 0; row < unit.rows(); ++row) *to++ = data_[unit.OfRow(at, row)];
+    }
+    data_ = copy_.data();
+  }
+
+  const W* data() const { return data_; }
+
+ private:
+  const W* data_;
+  AlignedBuffer<W> copy_;
+};
 
 // One thread's part in dq, dk and dv.
 template <typename W>
@@ -22,57 +49,75 @@ class Backward {
         from_empty_(inputs.attention.value_depth) {}
 
   // A unit's dq, dk and dv, with sums in the place of the results, which are of W.
-  void UnitGradient(int64_t unit) {
-    W* const dk = static_cast<W*>(out_.dk) + unit * in_.keys * in_.depth;
-    W* const dv = static_cast<W*>(out_.dv) + unit * in_.keys * in_.value_depth;
-    std::fill_n(dk, in_.keys * in_.depth, W{0});
-    std::fill_n(dv, in_.keys * in_.value_depth, W{0});
+  void UnitGradient(const Unit& unit) {
+    const Sums dk{
+        static_cast<W*>(out_.dk.data) + unit.OfKey(out_.dk.strides, 0), out_.dk.strides.row};
+    const Sums dv{
+        static_cast<W*>(out_.dv.data) + unit.OfKey(out_.dv.strides, 0), out_.dv.strides.row};
+    dk.Clear(unit.keys, in_.depth);
+    dv.Clear(unit.keys, in_.value_depth);
     ForEachRowTile(unit, [&] {
-      work_.ForEachTile(0, in_.keys, [&](ProbabilityTile p) {
+      work_.ForEachTile(0, unit.keys, [&](ProbabilityTile p) {
         const int64_t key = p.tile.first_key;
-        work_.AddValueGradient(p, dv + key * in_.value_depth);
+        work_.AddValueGradient(p, dv.At(key), dv.stride);
         const GradientTile ds = work_.ProductGradients(p);
         work_.AddQueryGradient(ds);
-        work_.AddKeyGradient(ds, dk + key * in_.depth);
+        work_.AddKeyGradient(ds, dk.At(key), dk.stride);
       });
       FinishQueries();
     });
-    FinishKeys(unit, 0, in_.keys, dk, dv);
+    FinishKeys(unit, 0, unit.keys, dk, dv);
   }
 
   // dq of a tile of rows.
   void QueryGradient(const RowTile& tile) {
-    work_.SetRows(tile.first, tile.rows);
-    work_.ForEachTile(
-        0, in_.keys, [&](ProbabilityTile p) { work_.AddQueryGradient(work_.ProductGradients(p)); });
+    work_.SetRows(tile);
+    work_.ForEachTile(0, tile.unit.keys, [&](ProbabilityTile p) {
+      work_.AddQueryGradient(work_.ProductGradients(p));
+    });
     FinishQueries();
   }
 
   // dk and dv of a unit's tile of keys.
-  void KeyGradient(int64_t unit, int64_t begin) {
-    const int64_t end = std::min(begin + kTileKeys, in_.keys);
-    AlignedBuffer<W> dk((end - begin) * in_.depth);
-    AlignedBuffer<W> dv((end - begin) * in_.value_depth);
-    std::fill_n(dk.data(), (end - begin) * in_.depth, W{0});
-    std::fill_n(dv.data(), (end - begin) * in_.value_depth, W{0});
+  void KeyGradient(const Unit& unit, int64_t begin) {
+    const int64_t end = std::min(begin + kTileKeys, unit.keys);
+    const AlignedBuffer<W> dk_sums((end - begin) * in_.depth);
+    const AlignedBuffer<W> dv_sums((end - begin) * in_.value_depth);
+    const Sums dk{dk_sums.data(), in_.depth};
+    const Sums dv{dv_sums.data(), in_.value_depth};
+    dk.Clear(end - begin, in_.depth);
+    dv.Clear(end - begin, in_.value_depth);
     ForEachRowTile(unit, [&] {
       work_.ForEachTile(begin, end, [&](ProbabilityTile p) {
         const int64_t key = p.tile.first_key - begin;
-        work_.AddValueGradient(p, dv.data() + key * in_.value_depth);
-        work_.AddKeyGradient(work_.ProductGradients(p), dk.data() + key * in_.depth);
+        work_.AddValueGradient(p, dv.At(key), dv.stride);
+        work_.AddKeyGradient(work_.ProductGradients(p), dk.At(key), dk.stride);
       });
     });
-    FinishKeys(unit, begin, end, dk.data(), dv.data());
+    FinishKeys(unit, begin, end, dk, dv);
   }
 
  private:
+  // Rows that gradients of keys are summed up in.
+  struct Sums {
+    W* data;
+    int64_t stride;
+
+    W* At(int64_t row) const { return data + row * stride; }
+    void Clear(int64_t rows, int64_t depth) const {
+      if (stride == depth) {
+        std::fill_n(data, rows * depth, W{0});
+      } else {
+        for (int64_t row = 0; row < rows; ++row) std::fill_n(At(row), depth, W{0});
+      }
+    }
+  };
+
   // Turns to each tile of a unit's rows.
   template <class F>
-  void ForEachRowTile(int64_t unit, const F& f) {
-    const int64_t tiles = TilesOf(UnitRows(in_), kTileQueries);
-    for (int64_t tile = unit * tiles; tile < (unit + 1) * tiles; ++tile) {
-      const RowTile rows = RowTileAt(in_, tile);
-      work_.SetRows(rows.first, rows.rows);
+  void ForEachRowTile(const Unit& unit, const F& f) {
+    for (int64_t first = 0; first < unit.rows(); first += kTileQueries) {
+      work_.SetRows({unit, first, std::min(kTileQueries, unit.rows() - first)});
       f();
     }
   }
@@ -80,34 +125,37 @@ class Backward {
   // Writes dq of the rows. A row whose sums met what is not finite, mostly a key that it keeps or
   // that other rows of its tile do, is summed up again from what it keeps alone.
   void FinishQueries() {
+    const Unit& unit = work_.unit();
     for (int64_t r = 0; r < work_.rows(); ++r) {
       const int64_t row = work_.first_row() + r;
       W* const dq = work_.dq() + r * in_.depth;
-      if (!AllFinite(in_.type, dq, in_.depth)) entries_.SumRow(row, dq);
-      WriteRow(in_.type, dq, 1, in_.depth, out_.dq, row * in_.depth);
+      if (!AllFinite(in_.type, dq, in_.depth)) entries_.SumRow(unit, row, dq);
+      Write(dq, in_.depth, out_.dq, unit.OfRow(out_.dq.strides, row));
     }
   }
 
   // Writes dk and dv of keys [begin, end) of a unit, from their sums; a key whose sums met a row
   // that is not finite is summed up again as well.
-  void FinishKeys(int64_t unit, int64_t begin, int64_t end, W* dk, W* dv) {
+  void FinishKeys(
+      const Unit& unit, int64_t begin, int64_t end, const Sums& dk_sums, const Sums& dv_sums) {
     const bool uniform = in_.empty_row == EmptyRow::kUniform;
     if (uniform) entries_.SumEmptyRows(unit, from_empty_.data());
-    for (int64_t key = begin; key < end; ++key, dk += in_.depth, dv += in_.value_depth) {
-      const int64_t row = unit * in_.keys + key;
+    for (int64_t key = begin; key < end; ++key) {
+      W* const dk = dk_sums.At(key - begin);
+      W* const dv = dv_sums.At(key - begin);
       if (!AllFinite(in_.type, dk, in_.depth) || !AllFinite(in_.type, dv, in_.value_depth)) {
-        entries_.SumKey(row, dk, dv);
+        entries_.SumKey(unit, key, dk, dv);
       }
       for (int64_t i = 0; uniform && i < in_.value_depth; ++i) dv[i] += from_empty_.data()[i];
-      CopyRow(dk, in_.depth, row, out_.dk);
-      CopyRow(dv, in_.value_depth, row, out_.dv);
+      Write(dk, in_.depth, out_.dk, unit.OfKey(out_.dk.strides, key));
+      Write(dv, in_.value_depth, out_.dv, unit.OfKey(out_.dv.strides, key));
     }
   }
 
-  // Row `row` of `to`, which may be where the sums are.
-  void CopyRow(const W* from, int64_t depth, int64_t row, void* to) const {
-    if (from != static_cast<W*>(to) + row * depth) {
-      WriteRow(in_.type, from, 1, depth, to, row * depth);
+  // The row of `to` that begins at entry `first`, which may be where the sums are.
+  void Write(const W* from, int64_t depth, const OutputRows& to, int64_t first) const {
+    if (from != static_cast<W*>(to.data) + first) {
+      WriteRow(in_.type, from, 1, depth, to.data, first);
     }
   }
 
@@ -126,16 +174,18 @@ void SinkGradient(const GradientInputs<W>& inputs, void* dsinks, const Threads& 
   ForEachTask(
       in, in.heads, threads, [&] { return AttentionGradientWork<W>(inputs); },
       [&](AttentionGradientWork<W>* work, int64_t head) {
-        const W sink = *WideRows<W>(in.type, in.sinks, 1).At(head);
+        const W sink = HeadSinks<W>(in).At(head);
+        const int64_t group = in.heads / in.kv_heads;
         const bool none = sink == -std::numeric_limits<W>::infinity();
         double sum = 0;
         for (int64_t batch = 0; !none && batch < in.batch; ++batch) {
-          const int64_t first = (batch * in.heads + head) * in.queries;
-          for (int64_t query = 0; query < in.queries; query += kTileQueries) {
-            const int64_t rows = std::min(kTileQueries, in.queries - query);
-            work->SetRows(first + query, rows);
-            for (int64_t r = 0; r < rows; ++r) {
-              sum -= double{inputs.exponents.Probability(first + query + r, sink)} *
+          const Unit unit = UnitAt(in, batch * in.kv_heads + head / group);
+          const int64_t first = head % group * unit.queries;
+          for (int64_t query = 0; query < unit.queries; query += kTileQueries) {
+            const RowTile rows{unit, first + query, std::min(kTileQueries, unit.queries - query)};
+            work->SetRows(rows);
+            for (int64_t r = 0; r < rows.rows; ++r) {
+              sum -= double{inputs.exponents.Probability(rows.first_of_all() + r, sink)} *
                      double{work->delta()[r]};
             }
           }
@@ -149,15 +199,17 @@ template <typename W>
 void Run(
     const Attention& in, const AttentionOutputs& outputs, const AttentionGradient& out,
     const Threads& threads) {
-  const RowExponents<W> exponents(in, static_cast<const W*>(outputs.lse), threads);
-  const GradientInputs<W> inputs{in, outputs, exponents};
+  const RowNumbers<W> lse(in, outputs.lse);
+  const RowNumbers<W> d_lse(in, outputs.d_lse);
+  const RowExponents<W> exponents(in, lse.data(), threads);
+  const GradientInputs<W> inputs{in, outputs, lse.data(), d_lse.data(), exponents};
   const auto make_work = [&] { return Backward<W>(inputs, out); };
   // A unit by one thread takes five products a tile, since dq, dk and dv come from
   // one computation of the scores. Where threads would be idle, or sums must be
   // kept wider than the results, rows and keys go their own ways, with seven.
   if (RealBytes(in.type) == static_cast<int64_t>(sizeof(W)) && Units(in) >= threads.count) {
-    ForEachTask(in, Units(in), threads, make_work, [](Backward<W>* work, int64_t unit) {
-      work->UnitGradient(unit);
+    ForEachTask(in, Units(in), threads, make_work, [&](Backward<W>* work, int64_t unit) {
+      work->UnitGradient(UnitAt(in, unit));
     });
   } else {
     ForEachTask(in, RowTiles(in), threads, make_work, [&](Backward<W>* work, int64_t task) {
@@ -165,7 +217,7 @@ void Run(
     });
     const int64_t tiles = TilesOf(in.keys, kTileKeys);
     ForEachTask(in, Units(in) * tiles, threads, make_work, [&](Backward<W>* work, int64_t task) {
-      work->KeyGradient(task / tiles, task % tiles * kTileKeys);
+      work->KeyGradient(UnitAt(in, task / tiles), task % tiles * kTileKeys);
     });
   }
   if (out.dbias != nullptr) BiasGradient(inputs, out.dbias, threads);

@@ -13,20 +13,22 @@
 
 namespace caffe2op_mask {
 
-// The score of a row, counted over all units, beside those of its keys; -inf where it has none.
+// The score of a head's rows beside those of their keys; -inf where there is none.
 template <typename W>
-class RowSinks {
+class HeadSinks {
  public:
-  explicit RowSinks(const Attention& attention)
-      : attention_(attention), sinks_(attention.type, attention.sinks, 1) {}
+  explicit HeadSinks(const Attention& attention)
+      : has_sinks_(attention.sinks != nullptr), sinks_(attention.type, {attention.sinks, {}}, 1) {}
 
-  W At(int64_t row) const {
-    if (attention_.sinks == nullptr) return -std::numeric_limits<W>::infinity();
-    return *sinks_.At(row / attention_.queries % attention_.heads);
+  W At(int64_t head) const { return has_sinks_ ? *sinks_.At(head) : kNone; }
+  W OfRow(const Unit& unit, int64_t row) const {
+    return has_sinks_ ? *sinks_.At(unit.Head(row)) : kNone;
   }
 
  private:
-  const Attention& attention_;
+  static constexpr W kNone = -std::numeric_limits<W>::infinity();
+
+  bool has_sinks_;
   WideRows<W> sinks_;
 };
 
@@ -36,11 +38,10 @@ class OnlineSoftmax {
   explicit OnlineSoftmax(const Attention& attention)
       : sinks_(attention), max_(TileRows(attention)), sum_(TileRows(attention)) {}
 
-  // Turns to rows [first, first + rows), counted over all units, which have nothing but their
-  // sinks yet.
-  void Begin(int64_t first, int64_t rows) {
-    for (int64_t r = 0; r < rows; ++r) {
-      const W sink = sinks_.At(first + r);
+  // Turns to rows which have nothing but their sinks yet.
+  void Begin(const RowTile& rows) {
+    for (int64_t r = 0; r < rows.rows; ++r) {
+      const W sink = sinks_.OfRow(rows.unit, rows.first + r);
       max_.data()[r] = sink;
       // 1, but NaN where the sink is not finite, as of a key with such a score.
       sum_.data()[r] = sink == -std::numeric_limits<W>::infinity() ? 0 : std::exp(sink - sink);
@@ -61,7 +62,7 @@ class OnlineSoftmax {
   }
 
  private:
-  RowSinks<W> sinks_;
+  HeadSinks<W> sinks_;
   AlignedBuffer<W> max_;
   AlignedBuffer<W> sum_;
 };

@@ -141,10 +141,10 @@ HWY_INLINE void ProductOfTile(
 // Transposes by squares of 16-byte blocks, which every target has.
 template <typename W>
 HWY_INLINE void TransposeToPanels(
-    const W* HWY_RESTRICT rows, int64_t n, int64_t k, W* HWY_RESTRICT packed) {
+    const W* HWY_RESTRICT rows, int64_t row, int64_t n, int64_t k, W* HWY_RESTRICT packed) {
   for (int64_t first = 0; first < n; first += kPanel, packed += kPanel * k) {
     const int64_t columns = std::min(kPanel, n - first);
-    const W* const from = rows + first * k;
+    const W* const from = rows + first * row;
     int64_t j = 0;
 #if HWY_TARGET != HWY_SCALAR
     const hn::Full128<W> d;
@@ -154,10 +154,10 @@ HWY_INLINE void TransposeToPanels(
       for (; i + kSide <= k; i += kSide) {
         if constexpr (kSide == 4) {
           const hn::Full128<double> pairs;
-          const auto r0 = hn::LoadU(d, from + j * k + i);
-          const auto r1 = hn::LoadU(d, from + (j + 1) * k + i);
-          const auto r2 = hn::LoadU(d, from + (j + 2) * k + i);
-          const auto r3 = hn::LoadU(d, from + (j + 3) * k + i);
+          const auto r0 = hn::LoadU(d, from + j * row + i);
+          const auto r1 = hn::LoadU(d, from + (j + 1) * row + i);
+          const auto r2 = hn::LoadU(d, from + (j + 2) * row + i);
+          const auto r3 = hn::LoadU(d, from + (j + 3) * row + i);
           const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1));
           const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
           const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3));
@@ -170,8 +170,8 @@ HWY_INLINE void TransposeToPanels(
           hn::StoreU(
               hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, to + 3 * kPanel);
         } else {
-          const auto r0 = hn::LoadU(d, from + j * k + i);
-          const auto r1 = hn::LoadU(d, from + (j + 1) * k + i);
+          const auto r0 = hn::LoadU(d, from + j * row + i);
+          const auto r1 = hn::LoadU(d, from + (j + 1) * row + i);
           W* const to = packed + i * kPanel + j;
           hn::StoreU(hn::InterleaveLower(d, r0, r1), d, to);
           hn::StoreU(hn::InterleaveUpper(d, r0, r1), d, to + kPanel);
@@ -179,14 +179,14 @@ HWY_INLINE void TransposeToPanels(
       }
       for (; i < k; ++i) {
         for (int64_t side = 0; side < kSide; ++side) {
-          packed[i * kPanel + j + side] = from[(j + side) * k + i];
+          packed[i * kPanel + j + side] = from[(j + side) * row + i];
         }
       }
     }
 #endif
     for (int64_t i = 0; i < k; ++i) {
       for (int64_t column = j; column < columns; ++column) {
-        packed[i * kPanel + column] = from[column * k + i];
+        packed[i * kPanel + column] = from[column * row + i];
       }
       for (int64_t column = columns; column < kPanel; ++column) packed[i * kPanel + column] = 0;
     }
@@ -195,7 +195,8 @@ HWY_INLINE void TransposeToPanels(
 
 template <typename W>
 HWY_INLINE void ProductsOfRows(
-    int64_t m, int64_t n, int64_t k, W alpha, const W* a, const W* rows, W* c, int64_t c_row) {
+    int64_t m, int64_t n, int64_t k, W alpha, const W* a, const W* rows, int64_t row, W* c,
+    int64_t c_row) {
   const hn::ScalableTag<W> d;
   for (int64_t j = 0; j < n; ++j) {
     for (int64_t i = 0; i < m; ++i) {
@@ -203,7 +204,7 @@ HWY_INLINE void ProductsOfRows(
       for (int64_t x = 0; x < k; x += LanesOf(d)) {
         const int64_t count = std::min(LanesOf(d), k - x);
         sum = hn::MulAdd(
-            LoadSome(d, a + i * k + x, count), LoadSome(d, rows + j * k + x, count), sum);
+            LoadSome(d, a + i * k + x, count), LoadSome(d, rows + j * row + x, count), sum);
       }
       c[i * c_row + j] = alpha * hn::GetLane(hn::SumOfLanes(d, sum));
     }

@@ -24,20 +24,20 @@ void TileProduct(
   });
 }
 
-void PackTransposed(Real type, const void* rows, int64_t n, int64_t k, void* packed) {
+void PackTransposed(Real type, const void* rows, int64_t row, int64_t n, int64_t k, void* packed) {
   WithWide(type, [&](auto wide) HWY_ATTR {
     using W = decltype(wide);
-    TransposeToPanels(static_cast<const W*>(rows), n, k, static_cast<W*>(packed));
+    TransposeToPanels(static_cast<const W*>(rows), row, n, k, static_cast<W*>(packed));
   });
 }
 
 void RowProducts(
     Real type, int64_t m, int64_t n, int64_t k, double alpha, const void* a, const void* rows,
-    void* c, int64_t c_row) {
+    int64_t row, void* c, int64_t c_row) {
   WithWide(type, [&](auto wide) HWY_ATTR {
     using W = decltype(wide);
     ProductsOfRows(
-        m, n, k, static_cast<W>(alpha), static_cast<const W*>(a), static_cast<const W*>(rows),
+        m, n, k, static_cast<W>(alpha), static_cast<const W*>(a), static_cast<const W*>(rows), row,
         static_cast<W*>(c), c_row);
   });
 }
@@ -63,8 +63,8 @@ void TileProduct(
   HWY_DYNAMIC_DISPATCH(TileProduct)(type, m, n, k, alpha, a, b, b_row, add, c, c_row);
 }
 
-void PackTransposed(Real type, const void* rows, int64_t n, int64_t k, void* packed) {
-  HWY_DYNAMIC_DISPATCH(PackTransposed)(type, rows, n, k, packed);
+void PackTransposed(Real type, const void* rows, int64_t row, int64_t n, int64_t k, void* packed) {
+  HWY_DYNAMIC_DISPATCH(PackTransposed)(type, rows, row, n, k, packed);
 }
 
 void PackedProduct(
@@ -82,8 +82,8 @@ void PackedProduct(
 
 void RowProducts(
     Real type, int64_t m, int64_t n, int64_t k, double alpha, const void* a, const void* rows,
-    void* c, int64_t c_row) {
-  HWY_DYNAMIC_DISPATCH(RowProducts)(type, m, n, k, alpha, a, rows, c, c_row);
+    int64_t row, void* c, int64_t c_row) {
+  HWY_DYNAMIC_DISPATCH(RowProducts)(type, m, n, k, alpha, a, rows, row, c, c_row);
 }
 
 }  // namespace caffe2op_mask

@@ -33,9 +33,9 @@ constexpr int64_t PackedSize(int64_t n, int64_t k) {
   return (n + kPanel - 1) / kPanel * kPanel * k;
 }
 
-// Transposes n rows of k entries into panels: row j of `rows` becomes column j % kPanel
-// of panel j / kPanel, each panel k rows of kPanel entries, zeros where there is no j.
-void PackTransposed(Real type, const void* rows, int64_t n, int64_t k, void* packed);
+// Transposes n rows of k entries, `row` entries apart, into panels: row j of `rows` becomes column
+// j % kPanel of panel j / kPanel, each panel k rows of kPanel entries, zeros where there is no j.
+void PackTransposed(Real type, const void* rows, int64_t row, int64_t n, int64_t k, void* packed);
 
 // c[i, j] = alpha * (a[i] times packed column j) for rows of k entries of `a`; writes
 // rows of c up to whole panels.
@@ -43,10 +43,10 @@ void PackedProduct(
     Real type, int64_t m, int64_t n, int64_t k, double alpha, const void* a, const void* packed,
     void* c, int64_t c_row);
 
-// The same from rows that are not packed, which does not pay for a few rows of `a`;
-// writes n entries of each row of c.
+// The same from rows that are not packed, `row` entries apart, which does not pay for a few rows of
+// `a`; writes n entries of each row of c.
 void RowProducts(
     Real type, int64_t m, int64_t n, int64_t k, double alpha, const void* a, const void* rows,
-    void* c, int64_t c_row);
+    int64_t row, void* c, int64_t c_row);
 
 }  // namespace caffe2op_mask

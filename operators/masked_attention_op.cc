@@ -41,9 +41,12 @@ bool MaskedAttentionOp::Attend() {
   const bool has_lse = OutputSize() > 1;
   const Dims sizes = AttentionSizes(q.sizes, v.sizes);
   contract_.CheckOutputs(q, sizes, has_lse);
-  void* const o = Make(0, sizes, Input(0).dtype());
-  void* lse = nullptr;
-  if (has_lse) lse = Make(1, LogSumExpSizes(sizes), MetaOf(WideOf(bound.attention.type)));
+  const OutputRows o{Make(0, sizes, Input(0).dtype()), RowStridesOf(sizes)};
+  OutputRows lse{};
+  if (has_lse) {
+    const Sizes rows = LogSumExpSizes(sizes);
+    lse = {Make(1, rows, MetaOf(WideOf(bound.attention.type))), EntryStridesOf(rows)};
+  }
   if (bound.attention.kv_heads == 0) return true;
   MaskedAttention(bound.attention, o, lse, at::get_num_threads(), AtParallelFor);
   return true;
@@ -87,11 +90,11 @@ bool MaskedAttentionGradientOp::Gradient() {
   const Dims sizes = AttentionSizes(q.sizes, v.sizes);
   AttentionOutputs outputs{};
   if (has_outputs_) {
-    outputs.o = contract_.OutputData("O", View(0), q, sizes);
-    outputs.lse = contract_.LogSumExpData("LSE", View(1), q, sizes);
+    outputs.o = contract_.OutputRowsOf("O", View(0), q, sizes);
+    outputs.lse = contract_.LogSumExpsOf("LSE", View(1), q, sizes);
   }
-  if (has_d_o_) outputs.d_o = contract_.OutputData("dO", View(has_outputs_ ? 2 : 0), q, sizes);
-  if (has_d_lse_) outputs.d_lse = contract_.LogSumExpData("dLSE", View(first_ - 1), q, sizes);
+  if (has_d_o_) outputs.d_o = contract_.OutputRowsOf("dO", View(has_outputs_ ? 2 : 0), q, sizes);
+  if (has_d_lse_) outputs.d_lse = contract_.LogSumExpsOf("dLSE", View(first_ - 1), q, sizes);
   // LSE alone has no values, whatever they are.
   if (!has_d_o_) in.value_depth = 0;
   const TypeMeta type = Input(first_).dtype();
@@ -102,16 +105,16 @@ bool MaskedAttentionGradientOp::Gradient() {
     contract_.CheckOutputs(q, o, /*lse=*/true);
     ReinitializeTensor(&o_, ArrayOf(o), at::dtype(type).device(CPU));
     ReinitializeTensor(&lse_, ArrayOf(LogSumExpSizes(o)), at::dtype(wide).device(CPU));
-    MaskedAttention(
-        in, o_.raw_mutable_data(type), lse_.raw_mutable_data(wide), at::get_num_threads(),
-        AtParallelFor);
-    outputs.o = o_.raw_data();
-    outputs.lse = lse_.raw_data();
+    const OutputRows o_rows{o_.raw_mutable_data(type), RowStridesOf(o)};
+    const OutputRows lse{lse_.raw_mutable_data(wide), EntryStridesOf(LogSumExpSizes(o))};
+    MaskedAttention(in, o_rows, lse, at::get_num_threads(), AtParallelFor);
+    outputs.o = {o_rows.data, o_rows.strides};
+    outputs.lse = {lse.data, lse.strides};
   }
   AttentionGradient gradient{};
-  gradient.dq = MakeLike(0, first_);
-  gradient.dk = MakeLike(1, first_ + 1);
-  gradient.dv = MakeLike(2, first_ + 2);
+  gradient.dq = {MakeLike(0, first_), in.q.strides};
+  gradient.dk = {MakeLike(1, first_ + 1), in.k.strides};
+  gradient.dv = {MakeLike(2, first_ + 2), in.v.strides};
   if (!has_d_o_) Clear(2);
   // The bias and the sinks are the last inputs, and their gradients the last outputs.
   const int sinks = contract_.scores().has_sinks() ? 1 : 0;

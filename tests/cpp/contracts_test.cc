@@ -269,6 +269,57 @@ TEST(AttentionContractTest, BindsWhatKernelsTake) {
       "shape [2, 4, 5, 8].");
 }
 
+// Heads as a view of [B, L, H, D], keys that are expanded, and one head alone.
+TEST(AttentionContractTest, TakesStrides) {
+  const auto expect = [](const RowStrides& got, const RowStrides& expected) {
+    EXPECT_EQ(got.batch, expected.batch);
+    EXPECT_EQ(got.head, expected.head);
+    EXPECT_EQ(got.row, expected.row);
+  };
+  const Dims q_sizes{2, 4, 5, 8};
+  const Dims q_strides{160, 8, 32, 1};
+  const Dims k_sizes{2, 2, 7, 8};
+  const Dims k_strides{0, 0, 10, 1};
+  const auto bind = [&](Sizes k_at, AttentionContract::Bound* bound) {
+    TensorView q = ViewOf(ElementType::kFloat32, q_sizes, &q_sizes);
+    q.strides = q_strides;
+    TensorView k = ViewOf(ElementType::kFloat32, k_sizes, &k_sizes);
+    k.strides = k_at;
+    AttentionContract("Op", {}).Bind(q, k, ViewOf(ElementType::kFloat32, k_sizes), {}, bound);
+  };
+  AttentionContract::Bound bound;
+  bind(k_strides, &bound);
+  EXPECT_EQ(bound.attention.q.data, &q_sizes);
+  EXPECT_EQ(bound.attention.k.data, &k_sizes);
+  expect(bound.attention.q.strides, {160, 8, 32});
+  expect(bound.attention.k.strides, {0, 0, 10});
+  expect(bound.attention.v.strides, {112, 56, 8});
+  expect(RowStridesOf(Dims{2, 5, 8}), {40, 0, 8});
+  expect(RowStridesOf(Dims{2, 5, 8}, Dims{48, 9, 1}), {48, 0, 9});
+  expect(EntryStridesOf(Dims{2, 4, 5}), {20, 5, 1});
+  expect(EntryStridesOf(Dims{2, 4, 5}, Dims{20, 1, 4}), {20, 1, 4});
+  expect(EntryStridesOf(Dims{2, 5}), {5, 0, 1});
+  expect(EntryStridesOf(Dims{2, 5}, Dims{1, 2}), {1, 0, 2});
+  // Sizes without entries may be beyond an int64.
+  expect(RowStridesOf(Dims{0, kMost, kMost, 2}), {kMost, kMost, 2});
+}
+
+// Where entries of a row lie apart, a front end copies.
+TEST(AttentionContractTest, RowsAreContiguous) {
+  const auto contiguous = [](const Dims& sizes, const Dims& strides) {
+    TensorView view = ViewOf(ElementType::kFloat32, sizes);
+    view.strides = strides;
+    return HasContiguousRows(view);
+  };
+  EXPECT_TRUE(contiguous({2, 3, 4}, {}));
+  EXPECT_TRUE(contiguous({2, 3, 4}, {100, 0, 1}));
+  EXPECT_TRUE(contiguous({2, 3, 1}, {3, 1, 7}));
+  EXPECT_TRUE(contiguous({2, 3, 0}, {3, 1, 7}));
+  EXPECT_FALSE(contiguous({2, 3, 4}, {12, 1, 3}));
+  EXPECT_FALSE(contiguous({2, 3, 4}, {12, 4, 0}));
+  EXPECT_TRUE(contiguous({}, {}));
+}
+
 TEST(SoftmaxContractTest, ScaleIsHeldByTheTypeComputedIn) {
   SoftmaxOptions options;
   options.scores.scale = RealNumber(1e300);

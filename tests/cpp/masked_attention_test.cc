@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -41,6 +43,86 @@ struct Sizes {
   int64_t heads() const { return kv_heads * group; }
   int64_t rows() const { return batch * heads() * queries; }
   Dims scores() const { return {batch, heads(), queries, keys}; }
+  // Of q and k, and of o and v.
+  Dims of_queries(int64_t row) const { return {batch, heads(), queries, row}; }
+  Dims of_keys(int64_t row) const { return {batch, kv_heads, keys, row}; }
+};
+
+// How tensors [batch, heads, rows, entries] lie.
+struct Layout {
+  bool heads_inside;  // as a view of [batch, rows, heads, entries]
+  int64_t gap;        // between rows, and the like between heads or batches
+
+  RowStrides Strides(const Dims& dims) const {
+    const int64_t row = dims[3] + gap;
+    if (heads_inside) return {dims[2] * dims[1] * row + gap, row, dims[1] * row};
+    const int64_t head = dims[2] * row + 2 * gap;
+    return {dims[1] * head, head, row};
+  }
+};
+
+// A tensor that lies so, with NaN in between.
+template <typename T>
+class Placed {
+ public:
+  Placed(const Dims& dims, const Layout& layout, size_t slack, const std::vector<T>* values)
+      : dims_(dims), strides_(layout.Strides(dims)), memory_(Bytes(values), slack) {}
+
+  T* data() { return memory_.as<T>(); }
+  InputRows in() { return {data(), strides_}; }
+  OutputRows out() { return {data(), strides_}; }
+  void MakeReadOnly() { memory_.MakeReadOnly(); }
+  void MakeUnreadable(int64_t count) {
+    memory_.MakeUnreadable(static_cast<size_t>(count) * sizeof(T));
+  }
+
+  // The values, of a tensor of which nothing in between was written.
+  std::vector<T> Values() {
+    memory_.ExpectGuards();
+    std::vector<T> values;
+    reference::Bytes between(memory_.data(), memory_.data() + memory_.size());
+    ForEach([&](int64_t at) {
+      values.push_back(data()[at]);
+      std::fill_n(&between[static_cast<size_t>(at) * sizeof(T)], sizeof(T), kBetween);
+    });
+    EXPECT_TRUE(std::all_of(between.begin(), between.end(), [](uint8_t byte) {
+      return byte == kBetween;
+    })) << "written between rows";
+    return values;
+  }
+
+ private:
+  static constexpr uint8_t kBetween = 0xFF;  // NaN of all types
+
+  template <class F>
+  void ForEach(const F& f) const {
+    for (int64_t b = 0; b < dims_[0]; ++b) {
+      for (int64_t h = 0; h < dims_[1]; ++h) {
+        for (int64_t r = 0; r < dims_[2]; ++r) {
+          for (int64_t i = 0; i < dims_[3]; ++i) {
+            f(b * strides_.batch + h * strides_.head + r * strides_.row + i);
+          }
+        }
+      }
+    }
+  }
+
+  // Up to the last entry, so that what is behind is a fault.
+  reference::Bytes Bytes(const std::vector<T>* values) const {
+    size_t size = 0;
+    ForEach([&](int64_t at) { size = std::max(size, static_cast<size_t>(at) + 1); });
+    reference::Bytes bytes(size * sizeof(T), kBetween);
+    size_t next = 0;
+    if (values == nullptr) return bytes;
+    ForEach([&](int64_t at) {
+      std::memcpy(&bytes[static_cast<size_t>(at) * sizeof(T)], &(*values)[next++], sizeof(T));
+    });
+    return bytes;
+  }
+
+  Dims dims_;
+  RowStrides strides_;
+  GuardedBytes memory_;
 };
 
 std::ostream& operator<<(std::ostream& out, const Sizes& s) {
@@ -66,6 +148,7 @@ struct Case {
   Wide<T> scale = 1;
   Wide<T> softcap = 0;
   EmptyRow empty_row = EmptyRow::kZero;
+  Layout layout{false, 0};
   size_t slack = 0;
   int64_t unreadable_keys = 0;  // of one unit, the first ones, whose k and v fill whole pages
 
@@ -108,17 +191,17 @@ struct Case {
 template <typename T>
 struct Inputs {
   explicit Inputs(const Case<T>& c)
-      : q(c.q, c.slack),
-        k(c.k, c.slack),
-        v(c.v, c.slack),
+      : q(c.sizes.of_queries(c.sizes.depth), c.layout, c.slack, &c.q),
+        k(c.sizes.of_keys(c.sizes.depth), c.layout, c.slack, &c.k),
+        v(c.sizes.of_keys(c.sizes.value_depth), c.layout, c.slack, &c.v),
         bias(c.bias, c.slack),
         sinks(c.sinks, c.slack),
         mask(c.mask, c.slack),
-        d_o(c.d_o, c.slack),
-        d_lse(c.d_lse, c.slack) {
+        d_o(c.sizes.of_queries(c.sizes.value_depth), c.layout, c.slack, &c.d_o),
+        d_lse(c.sizes.of_queries(1), c.layout, c.slack, c.d_lse.empty() ? nullptr : &c.d_lse) {
     const Sizes& s = c.sizes;
     attention = {kReal<T>,  s.batch,       s.heads(), s.kv_heads, s.queries, s.keys,
-                 s.depth,   s.value_depth, q.data(),  k.data(),   v.data(),  c.scale,
+                 s.depth,   s.value_depth, q.in(),    k.in(),     v.in(),    c.scale,
                  c.softcap, nullptr,       {},        nullptr,    {},        c.empty_row};
     attention.mask.shape = c.shape.functor;
     if (!c.mask_broadcast.empty()) {
@@ -130,22 +213,23 @@ struct Inputs {
       attention.bias_rows = c.bias_broadcast[0].rows;
     }
     if (!c.sinks.empty()) attention.sinks = sinks.data();
-    for (Guarded<T>* const memory : {&q, &k, &v, &bias, &sinks, &d_o}) memory->MakeReadOnly();
+    for (Placed<T>* const memory : {&q, &k, &v, &d_o}) memory->MakeReadOnly();
+    for (Guarded<T>* const memory : {&bias, &sinks}) memory->MakeReadOnly();
     mask.MakeReadOnly();
     d_lse.MakeReadOnly();
     if (c.unreadable_keys == 0) return;
-    k.MakeUnreadable(static_cast<size_t>(c.unreadable_keys * s.depth));
-    v.MakeUnreadable(static_cast<size_t>(c.unreadable_keys * s.value_depth));
+    k.MakeUnreadable(c.unreadable_keys * s.depth);
+    v.MakeUnreadable(c.unreadable_keys * s.value_depth);
   }
 
-  Guarded<T> q;
-  Guarded<T> k;
-  Guarded<T> v;
+  Placed<T> q;
+  Placed<T> k;
+  Placed<T> v;
   Guarded<T> bias;
   Guarded<T> sinks;
   GuardedBytes mask;
-  Guarded<T> d_o;
-  Guarded<Wide<T>> d_lse;
+  Placed<T> d_o;
+  Placed<Wide<T>> d_lse;
   Attention attention;
 };
 
@@ -171,29 +255,34 @@ struct Results {
 
 // Both passes, the backward one from what the forward one gave.
 template <typename T>
-Results<T> RunBoth(const Case<T>& c, int64_t threads, ParallelFor parallel_for) {
-  Inputs<T> in(c);
-  Guarded<T> o(c.d_o.size(), c.slack);
-  Guarded<Wide<T>> lse(static_cast<size_t>(c.sizes.rows()), c.slack);
-  MaskedAttention(in.attention, o.data(), lse.data(), threads, parallel_for);
-  o.ExpectGuards();
-  lse.ExpectGuards();
+Results<T> RunBoth(const Case<T>& c, Inputs<T>* inputs, int64_t threads, ParallelFor parallel_for) {
+  const Sizes& s = c.sizes;
+  Inputs<T>& in = *inputs;
+  Placed<T> o(s.of_queries(s.value_depth), c.layout, c.slack, nullptr);
+  Placed<Wide<T>> lse(s.of_queries(1), c.layout, c.slack, nullptr);
+  MaskedAttention(in.attention, o.out(), lse.out(), threads, parallel_for);
   o.MakeReadOnly();
   lse.MakeReadOnly();
-  Guarded<T> dq(c.q.size(), c.slack);
-  Guarded<T> dk(c.k.size(), c.slack);
-  Guarded<T> dv(c.v.size(), c.slack);
+  Placed<T> dq(s.of_queries(s.depth), c.layout, c.slack, nullptr);
+  Placed<T> dk(s.of_keys(s.depth), c.layout, c.slack, nullptr);
+  Placed<T> dv(s.of_keys(s.value_depth), c.layout, c.slack, nullptr);
   Guarded<T> dbias(c.bias.size(), c.slack);
   Guarded<T> dsinks(c.sinks.size(), c.slack);
-  AttentionGradient gradient{dq.data(), dk.data(), dv.data(), nullptr, nullptr};
+  AttentionGradient gradient{dq.out(), dk.out(), dv.out(), nullptr, nullptr};
   if (!c.bias_broadcast.empty()) gradient.dbias = dbias.data();
   if (!c.sinks.empty()) gradient.dsinks = dsinks.data();
   const AttentionOutputs outputs{
-      o.data(), lse.data(), in.d_o.data(), c.d_lse.empty() ? nullptr : in.d_lse.data()};
+      o.in(), lse.in(), in.d_o.in(), c.d_lse.empty() ? InputRows{} : in.d_lse.in()};
   MaskedAttentionGradient(in.attention, outputs, gradient, threads, parallel_for);
-  for (Guarded<T>* const memory : {&dq, &dk, &dv, &dbias, &dsinks}) memory->ExpectGuards();
-  return {o.values(),  lse.values(),   dq.values(),    dk.values(),
-          dv.values(), dbias.values(), dsinks.values()};
+  for (Guarded<T>* const memory : {&dbias, &dsinks}) memory->ExpectGuards();
+  return {o.Values(),  lse.Values(),   dq.Values(),    dk.Values(),
+          dv.Values(), dbias.values(), dsinks.values()};
+}
+
+template <typename T>
+Results<T> RunBoth(const Case<T>& c, int64_t threads, ParallelFor parallel_for) {
+  Inputs<T> in(c);
+  return RunBoth(c, &in, threads, parallel_for);
 }
 
 template <typename T>
@@ -220,6 +309,7 @@ class MaskedAttentionTest : public SeededTest {
     c.empty_row = static_cast<EmptyRow>(random_() % 3);
     constexpr size_t kSlacks[] = {0, 0, 1, 5};
     c.slack = kSlacks[random_() % 4];
+    if (OneIn(2)) c.layout = {OneIn(2), Uniform(random_, 0, 5)};
     return c;
   }
 
@@ -524,6 +614,7 @@ TYPED_TEST(MaskedAttentionTest, LeftPaddingIsSkipped) {
     for (const int64_t threads : {1, 7}) {
       Case<TypeParam> c = this->DrawNumbers(sizes);
       c.empty_row = EmptyRow::kZero;
+      c.layout = {false, 0};
       c.slack = 0;
       c.unreadable_keys = 2304;
       c.shape.functor.Add(LeftPadFunctor<int64_t>{&left_pad, {1, 1}});
@@ -572,9 +663,64 @@ TYPED_TEST(MaskedAttentionTest, NoLogarithmsWanted) {
   const Case<TypeParam> c = this->DrawCase({1, 2, 1, 70, 300, 8, 8});
   const Results<TypeParam> both = RunBoth(c, 1, SerialFor);
   Inputs<TypeParam> in(c);
-  Guarded<TypeParam> o(c.d_o.size());
-  MaskedAttention(in.attention, o.data(), nullptr, 1, SerialFor);
-  o.Expect(both.o);
+  Placed<TypeParam> o(c.sizes.of_queries(8), c.layout, 0, nullptr);
+  MaskedAttention(in.attention, o.out(), {}, 1, SerialFor);
+  EXPECT_TRUE(ToBytes(o.Values()) == ToBytes(both.o));
+}
+
+// To the bit, and nothing between rows is read or written. A tile has rows of several heads.
+TYPED_TEST(MaskedAttentionTest, SameBytesWhereverRowsLie) {
+  for (const Sizes& sizes :
+       {Sizes{2, 2, 3, 33, 300, 24, 17}, Sizes{2, 3, 1, 70, 65, 16, 16},
+        Sizes{3, 2, 4, 1, 40, 8, 8}}) {
+    for (int time = 0; time < 6; ++time) {
+      Case<TypeParam> c = this->DrawCase(sizes);
+      if (time % 3 == 0) this->Scatter(&c);
+      for (const int64_t threads : {1, 7}) {
+        c.layout = {false, 0};
+        const Bytes expected = RunBoth(c, threads, SerialFor).AllBytes();
+        for (const Layout& layout : {Layout{true, 0}, Layout{false, 1}, Layout{true, 5}}) {
+          SCOPED_TRACE(
+              ::testing::Message() << sizes << "; heads " << (layout.heads_inside ? "in" : "out")
+                                   << "side, gaps of " << layout.gap);
+          c.layout = layout;
+          ASSERT_TRUE(RunBoth(c, threads, SerialFor).AllBytes() == expected);
+        }
+      }
+    }
+  }
+}
+
+// Keys and values that are expanded, whose steps are 0, are as copies of them.
+TYPED_TEST(MaskedAttentionTest, ExpandedKeysAreAsCopies) {
+  const Sizes sizes{2, 3, 1, 40, 270, 8, 5};
+  const auto count = [](int64_t n) { return static_cast<size_t>(n); };
+  for (const auto& [batch, head, row] :
+       std::vector<std::array<int64_t, 3>>{{0, 1, 1}, {1, 0, 1}, {0, 0, 1}, {1, 1, 0}, {0, 0, 0}}) {
+    SCOPED_TRACE(::testing::Message() << "steps " << batch << ", " << head << ", " << row);
+    Case<TypeParam> c = this->DrawCase(sizes);
+    c.layout = {false, 0};
+    for (int64_t b = 0; b < 2; ++b) {
+      for (int64_t h = 0; h < 3; ++h) {
+        for (int64_t j = 0; j < 270; ++j) {
+          const int64_t to = (b * 3 + h) * 270 + j;
+          const int64_t from = (b * batch * 3 + h * head) * 270 + j * row;
+          std::copy_n(&c.k[count(from * 8)], 8, &c.k[count(to * 8)]);
+          std::copy_n(&c.v[count(from * 5)], 5, &c.v[count(to * 5)]);
+        }
+      }
+    }
+    Inputs<TypeParam> in(c);
+    for (InputRows* const rows : {&in.attention.k, &in.attention.v}) {
+      rows->strides.batch *= batch;
+      rows->strides.head *= head;
+      rows->strides.row *= row;
+    }
+    for (const int64_t threads : {1, 7}) {
+      const Bytes expected = RunBoth(c, threads, SerialFor).AllBytes();
+      EXPECT_TRUE(RunBoth(c, &in, threads, SerialFor).AllBytes() == expected);
+    }
+  }
 }
 
 // Of three heads of k and v: with 7 threads the backward pass goes by rows and keys,

@@ -177,7 +177,7 @@ TYPED_TEST(TileProductTest, EntriesDoNotDependOnTheirPlace) {
     }
     EXPECT_EQ(ToBytes(whole), ToBytes(one_by_one));
     std::vector<TypeParam> packed(static_cast<size_t>(PackedSize(n, k)));
-    PackTransposed(this->kType, rows.data(), n, k, packed.data());
+    PackTransposed(this->kType, rows.data(), k, n, k, packed.data());
     const int64_t c_row = (n + kPanel - 1) / kPanel * kPanel;
     std::vector<TypeParam> c(static_cast<size_t>(m * c_row));
     PackedProduct(this->kType, m, n, k, 2, a.data(), packed.data(), c.data(), c_row);
@@ -194,17 +194,18 @@ TYPED_TEST(TileProductTest, PanelsAreTransposedAndPaddedWithZeros) {
     for (const int64_t k : {0, 1, 2, 3, 4, 5, 7, 16, 33}) {
       for (const size_t slack : {0U, 1U, 3U}) {
         SCOPED_TRACE(::testing::Message() << n << " rows of " << k << ", slack " << slack);
-        const std::vector<TypeParam> rows = RandomReals<TypeParam>(this->random_, n * k, 1);
+        const int64_t row = k + Uniform(this->random_, 0, 1) * Uniform(this->random_, 1, 9);
+        const std::vector<TypeParam> rows = this->Padded(n, k, row);
         Guarded<TypeParam> rows_memory(rows, slack);
         rows_memory.MakeReadOnly();
         const auto size = static_cast<size_t>(PackedSize(n, k));
         Guarded<TypeParam> packed(size, slack);
-        PackTransposed(this->kType, rows_memory.data(), n, k, packed.data());
+        PackTransposed(this->kType, rows_memory.data(), row, n, k, packed.data());
         std::vector<TypeParam> expected(size);
         for (int64_t j = 0; j < n; ++j) {
           for (int64_t x = 0; x < k; ++x) {
             const int64_t to = j / kPanel * kPanel * k + x * kPanel + j % kPanel;
-            expected[static_cast<size_t>(to)] = rows[static_cast<size_t>(j * k + x)];
+            expected[static_cast<size_t>(to)] = rows[static_cast<size_t>(j * row + x)];
           }
         }
         packed.Expect(expected);
@@ -223,14 +224,15 @@ TYPED_TEST(TileProductTest, ProductsWithRows) {
         SCOPED_TRACE(::testing::Message() << m << " x " << n << " x " << k);
         const size_t slack = this->random_() % 2;
         const std::vector<W> a = RandomReals<W>(this->random_, m * k, 1);
-        std::vector<W> rows = RandomReals<W>(this->random_, n * k, 1);
+        const int64_t row = k + Uniform(this->random_, 0, 1) * Uniform(this->random_, 1, 9);
+        std::vector<W> rows = this->Padded(n, k, row);
         if (!rows.empty() && OneIn(this->random_, 2))
           rows[this->random_() % rows.size()] = this->kNaN;
         constexpr auto alpha = static_cast<W>(0.7);
         std::vector<reference::Rounded<W>> expected;
         for (int64_t i = 0; i < m; ++i) {
           for (int64_t j = 0; j < n; ++j) {
-            expected.push_back(reference::ProductEntry(i, j, k, alpha, a, k, 1, rows, 1, k));
+            expected.push_back(reference::ProductEntry(i, j, k, alpha, a, k, 1, rows, 1, row));
           }
         }
         Guarded<W> a_memory(a, slack);
@@ -247,15 +249,15 @@ TYPED_TEST(TileProductTest, ProductsWithRows) {
           std::vector<W> c = c_memory.values();
           if (pack) {
             Guarded<W> packed(static_cast<size_t>(PackedSize(n, k)), slack);
-            PackTransposed(this->kType, rows_memory.data(), n, k, packed.data());
+            PackTransposed(this->kType, rows_memory.data(), row, n, k, packed.data());
             packed.MakeReadOnly();
             PackedProduct(
                 this->kType, m, n, k, alpha, a_memory.data(), packed.data(), c_memory.data(),
                 c_row);
           } else {
             RowProducts(
-                this->kType, m, n, k, alpha, a_memory.data(), rows_memory.data(), c_memory.data(),
-                c_row);
+                this->kType, m, n, k, alpha, a_memory.data(), rows_memory.data(), row,
+                c_memory.data(), c_row);
           }
           c_memory.ExpectGuards();
           const std::vector<W> got = c_memory.values();
