@@ -29,10 +29,10 @@ __version__ = "0.1.0"
 runtime = _runtime.front_end()
 
 if runtime == "torch":
-    from caffe2op_mask import functional, nn
+    from caffe2op_mask import functional, nn, transformers
     from caffe2op_mask.functional import *  # noqa: F403
 
-    __all__ = ["functional", "nn"] + functional.__all__
+    __all__ = ["functional", "nn", "transformers"] + functional.__all__
 else:
     from caffe2op_mask._load import built_for, load
 
