@@ -147,13 +147,12 @@ def _backward(saved, needed, d_o, d_lse):
 
 def _fake_backward(o, lse, d_o, d_lse, q, k, v, *arguments):
     bias, sinks, want_bias = arguments[4], arguments[5], arguments[-1]
-    none = q.new_empty(0, dtype=torch.float32)
     return (
         q.new_empty(q.shape),
         k.new_empty(k.shape),
         v.new_empty(v.shape),
-        bias.new_empty(bias.shape) if want_bias else none,
-        none if sinks is None else sinks.new_empty(sinks.shape),
+        bias.new_empty(bias.shape) if want_bias else q.new_empty(0, dtype=torch.float32),
+        q.new_empty(0, dtype=torch.float32) if sinks is None else sinks.new_empty(sinks.shape),
     )
 
 

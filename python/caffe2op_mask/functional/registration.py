@@ -49,8 +49,14 @@ class Operator:
             if "Tensor" not in str(argument.type)
         ]
         self._differentiable = [self._names.index(one) for one in differentiable]
+        defaults = [argument.default_value for argument in schema.arguments]
+
+        def with_defaults(*arguments):
+            # torch leaves out what is as the schema has it.
+            return fake(*arguments, *defaults[len(arguments) :])
+
         for one in ("", "_"):
-            torch.library.register_fake("caffe2op_mask::" + one + name, fake)
+            torch.library.register_fake("caffe2op_mask::" + one + name, with_defaults)
         if backward is not None:
             torch.library.register_autograd(
                 "caffe2op_mask::" + name, self._gradient, setup_context=self._setup
