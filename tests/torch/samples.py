@@ -45,27 +45,30 @@ class Sample:
 def _all():
     lengths = torch.tensor([5, 0])
     mask = keep(2, 1, 6, 6)
+    of_3, of_5, of_30, of_2_1, of_3_4, of_4_5 = map(
+        lambda shape: keep(*shape), [(3,), (5,), (30,), (2, 1), (3, 4), (4, 5)]
+    )
     heads = real(2, 6, 4, 8)
     noise = testers.noise_of(5)
     yield Sample("bernoulli_mask", lambda z: masks.bernoulli_mask(z, noise=noise), real(3, 4))
-    yield Sample("boolean_mask", lambda data: masks.boolean_mask(data, keep(3, 4)), real(3, 4, 2))
+    yield Sample("boolean_mask", lambda data: masks.boolean_mask(data, of_3_4), real(3, 4, 2))
     yield Sample(
         "boolean_mask indices",
-        lambda data: masks.boolean_mask(data, keep(30), return_indices=True),
+        lambda data: masks.boolean_mask(data, of_30, return_indices=True),
         real(30, dtype=torch.float64),
     )
-    yield Sample("boolean_fill", lambda data: masks.boolean_fill(data, keep(3), 2.0), real(3, 4))
+    yield Sample("boolean_fill", lambda data: masks.boolean_fill(data, of_3, 2.0), real(3, 4))
     yield Sample(
         "boolean_mask_jagged",
-        lambda values: masks.boolean_mask_jagged(values, torch.tensor([2, 0, 3]), keep(5)),
+        lambda values: masks.boolean_mask_jagged(values, torch.tensor([2, 0, 3]), of_5),
         real(5, 2),
     )
     yield Sample(
-        "boolean_mask_lengths", lambda: masks.boolean_mask_lengths(torch.tensor([2, 3]), keep(5))
+        "boolean_mask_lengths", lambda: masks.boolean_mask_lengths(torch.tensor([2, 3]), of_5)
     )
     yield Sample(
         "boolean_mask_lengths rows",
-        lambda: masks.boolean_mask_lengths(torch.zeros(4, 1, dtype=torch.int32), keep(4, 5)),
+        lambda: masks.boolean_mask_lengths(torch.zeros(4, 1, dtype=torch.int32), of_4_5),
     )
     first = torch.tensor([True, False, True, False])
     yield Sample(
@@ -185,7 +188,7 @@ def _all():
         real(2, 3, 4, 2),
     )
     yield Sample(
-        "sequence_mask mask", lambda data: masks.sequence_mask(data, "mask", mask=keep(2, 1)),
+        "sequence_mask mask", lambda data: masks.sequence_mask(data, "mask", mask=of_2_1),
         real(2, 4),
     )
 

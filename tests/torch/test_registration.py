@@ -1,5 +1,7 @@
 """Operators as ``torch.library`` has them: schemas, fake kernels and gradients."""
 
+import collections
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -7,6 +9,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import samples
 
 OPERATORS = torch.ops.caffe2op_mask
+
+# What is checked of operators that learn. The last check adds sums of outputs up, in the type of the
+# first, which for a drawn mask is no real.
+CHECKS = collections.defaultdict(
+    lambda: ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
+)
+CHECKS["bernoulli_mask"] = ("test_schema", "test_autograd_registration", "test_faketensor")
 
 
 class Recorder(TorchDispatchMode):
@@ -63,7 +72,7 @@ def test_opcheck(sample):
         full = getattr(OPERATORS, name).default
         torch.library.opcheck(full, _still(arguments), keywords)
         if not name.endswith("_backward"):
-            torch.library.opcheck(full, _learns(arguments), keywords)
+            torch.library.opcheck(full, _learns(arguments), keywords, test_utils=CHECKS[name])
 
 
 @pytest.mark.parametrize("sample", samples.SAMPLES, ids=repr)
