@@ -157,11 +157,10 @@ def _backward(saved, needed, d_o, d_lse):
 
 def _fake_backward(o, lse, d_o, d_lse, q, k, v, *arguments):
     bias, sinks, want_bias = arguments[4], arguments[5], arguments[-1]
-    none = q.new_empty(0, dtype=torch.float32)
     return (
         *(_rows_like(one, one.shape[-1]) for one in (q, k, v)),
-        bias.new_empty(bias.shape) if want_bias else none,
-        none if sinks is None else sinks.new_empty(sinks.shape),
+        bias.new_empty(bias.shape) if want_bias else q.new_empty(0, dtype=torch.float32),
+        q.new_empty(0, dtype=torch.float32) if sinks is None else sinks.new_empty(sinks.shape),
     )
 
 

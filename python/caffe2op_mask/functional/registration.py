@@ -53,15 +53,14 @@ class Operator:
             if "Tensor" not in str(argument.type)
         ]
         self._differentiable = [self._names.index(one) for one in differentiable]
-        defaults = {argument.name: argument.default_value for argument in schema.arguments}
+        defaults = [argument.default_value for argument in schema.arguments]
 
-        def complete(*arguments, **named):
-            # The dispatcher leaves out what is a default.
-            given = {**defaults, **dict(zip(self._names, arguments)), **named}
-            return fake(*given.values())
+        def with_defaults(*arguments):
+            # torch leaves out what is as the schema has it.
+            return fake(*arguments, *defaults[len(arguments) :])
 
         for one in ("", "_"):
-            torch.library.register_fake("caffe2op_mask::" + one + name, complete)
+            torch.library.register_fake("caffe2op_mask::" + one + name, with_defaults)
         if backward is not None:
             torch.library.register_autograd(
                 "caffe2op_mask::" + name, self._gradient, setup_context=self._setup
