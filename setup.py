@@ -99,7 +99,7 @@ FOR_RUNTIME = {
     "torch": {
         "python_requires": ">=3.10",
         "install_requires": ["torch>=2.10"],
-        "packages": [PACKAGE, PACKAGE + ".functional"],
+        "packages": [PACKAGE, PACKAGE + ".functional", PACKAGE + ".nn"],
         "package_data": {PACKAGE: ["py.typed"]},
         "ext_modules": [Extension(PACKAGE + ".libcaffe2op_mask_torch", sources=[])],
     },

@@ -5,7 +5,8 @@ With torch 2.10 or later, functions on tensors with PyTorch's conventions:
     import caffe2op_mask
     caffe2op_mask.masked_attention(q, k, v, lengths=lengths)
 
-Their operators are ``torch.ops.caffe2op_mask``.
+Their operators are ``torch.ops.caffe2op_mask``, and `caffe2op_mask.nn` has modules that are made of
+them.
 
 With a torch that has Caffe2, 1.10.2 at the latest, importing this package loads the operators into
 the process's Caffe2. From then on BooleanMask, BooleanMaskLengths, BooleanUnmask and SequenceMask of
@@ -28,10 +29,10 @@ __version__ = "0.1.0"
 runtime = _runtime.front_end()
 
 if runtime == "torch":
-    from caffe2op_mask import functional
+    from caffe2op_mask import functional, nn
     from caffe2op_mask.functional import *  # noqa: F403
 
-    __all__ = ["functional"] + functional.__all__
+    __all__ = ["functional", "nn"] + functional.__all__
 else:
     from caffe2op_mask._load import built_for, load
 
