@@ -13,7 +13,7 @@ BUILD := build
 JOBS := $(shell nproc)
 
 .PHONY: setup environment build demo test cpp-test python-test torch test-torch test-torch-2.10 runtimes \
-    bench fuzz sanitize docs format lint lock clean
+    bench bench-torch fuzz sanitize docs format lint lock clean
 
 setup: build
 
@@ -75,6 +75,9 @@ bench: build
 	@cmake -S . -B $(BUILD) -DBUILD_BENCHMARKS=ON --log-level=WARNING
 	@cmake --build $(BUILD) --parallel $(JOBS) --target kernels_benchmark -- --no-print-directory
 	@$(PYTHON) benchmarks/bench.py $(BENCH)
+
+bench-torch: torch
+	@$(TORCH_PYTHON) benchmarks/torch_bench.py $(BENCH)
 
 sanitize: build
 	@tools/sanitize.sh

@@ -23,14 +23,23 @@ struct AttentionInputs {
       const std::string& align, const Tensor& of_q, const Tensor& of_k, const Tensor& of_v)
       : contract(op, {options, RealNumber(softcap), align}),
         scores(arguments.Views(contract.scores())),
-        q(op, "q", of_q),
-        k(op, "k", of_k),
-        v(op, "v", of_v) {
+        q(op, "q", of_q, Input::Layout::kRows),
+        k(op, "k", of_k, Input::Layout::kRows),
+        v(op, "v", of_v, Input::Layout::kRows) {
     contract.Bind(*q, *k, *v, scores, &bound);
   }
 
+  // Whether there are scores to compute.
+  bool has_scores() const { return bound.attention.kv_heads > 0; }
   Dims OutputSizes() const { return AttentionSizes(q->sizes, v->sizes); }
 };
+
+OutputRows RowsOf(Tensor* tensor) {
+  const auto sizes = tensor->sizes();
+  return {
+      DataOf(tensor),
+      RowStridesOf({sizes.data(), static_cast<int64_t>(sizes.size())}, StridesOf(*tensor))};
+}
 
 std::tuple<Tensor, Tensor> MaskedAttentionOp(
     const Tensor& q, const Tensor& k, const Tensor& v, const std::optional<Tensor>& lengths,
@@ -47,12 +56,13 @@ std::tuple<Tensor, Tensor> MaskedAttentionOp(
       softcap, align, q, k, v);
   const Dims sizes = in.OutputSizes();
   in.contract.CheckOutputs(*in.q, sizes, return_lse);
-  Tensor o = Make(sizes, in.q.scalar_type());
-  Tensor lse = return_lse ? Make(LogSumExpSizes(sizes), WideOf(in.bound.attention.type)) : None();
-  if (in.bound.attention.kv_heads > 0) {
-    MaskedAttention(
-        in.bound.attention, DataOf(&o), return_lse ? DataOf(&lse) : nullptr, ThreadCount(),
-        TorchParallelFor);
+  const Sizes rows = LogSumExpSizes(sizes);
+  Tensor o = MakeRows(sizes, in.q);
+  Tensor lse = return_lse ? Make(rows, WideOf(in.bound.attention.type)) : None();
+  OutputRows of_lse{};
+  if (return_lse) of_lse = {DataOf(&lse), EntryStridesOf(rows)};
+  if (in.has_scores()) {
+    MaskedAttention(in.bound.attention, RowsOf(&o), of_lse, ThreadCount(), TorchParallelFor);
   }
   return {o, lse};
 }
@@ -75,22 +85,22 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> MaskedAttentionBackwardOp(
       kOp, arguments,
       arguments.Options(mode, radius, diagonal, window_left, window_right, scale, empty_row),
       softcap, align, q, k, v);
-  const Input of_o(kOp, "o", o);
+  const Input of_o(kOp, "o", o, Input::Layout::kRows);
   const Input of_lse(kOp, "lse", lse);
-  const Input of_d_o(kOp, "d_o", d_o);
+  const Input of_d_o(kOp, "d_o", d_o, Input::Layout::kRows);
   const Input of_d_lse(kOp, "d_lse", d_lse);
   const Dims sizes = in.OutputSizes();
   AttentionOutputs outputs{};
-  outputs.o = in.contract.OutputData("o", *of_o, *in.q, sizes);
-  outputs.lse = in.contract.LogSumExpData("lse", *of_lse, *in.q, sizes);
-  if (d_o) outputs.d_o = in.contract.OutputData("d_o", *of_d_o, *in.q, sizes);
-  if (d_lse) outputs.d_lse = in.contract.LogSumExpData("d_lse", *of_d_lse, *in.q, sizes);
-  Tensor d_q = MakeLike(in.q);
-  Tensor d_k = MakeLike(in.k);
-  Tensor d_v = MakeLike(in.v);
+  outputs.o = in.contract.OutputRowsOf("o", *of_o, *in.q, sizes);
+  outputs.lse = in.contract.LogSumExpsOf("lse", *of_lse, *in.q, sizes);
+  if (d_o) outputs.d_o = in.contract.OutputRowsOf("d_o", *of_d_o, *in.q, sizes);
+  if (d_lse) outputs.d_lse = in.contract.LogSumExpsOf("d_lse", *of_d_lse, *in.q, sizes);
+  Tensor d_q = MakeRows(in.q->sizes, in.q);
+  Tensor d_k = MakeRows(in.k->sizes, in.k);
+  Tensor d_v = MakeRows(in.v->sizes, in.v);
   Tensor d_bias = want_bias ? MakeLike(arguments.bias()) : None();
   Tensor d_sinks = sinks ? MakeLike(arguments.sinks()) : None();
-  if (in.bound.attention.kv_heads == 0) {
+  if (!in.has_scores()) {
     // No scores, and so nothing that would add to a gradient.
     for (Tensor* const one : {&d_q, &d_k, &d_v, &d_bias, &d_sinks}) Clear(one);
     return {d_q, d_k, d_v, d_bias, d_sinks};
@@ -101,9 +111,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> MaskedAttentionBackwardOp(
     Clear(&d_v);
   }
   AttentionGradient gradient{};
-  gradient.dq = DataOf(&d_q);
-  gradient.dk = DataOf(&d_k);
-  gradient.dv = DataOf(&d_v);
+  gradient.dq = RowsOf(&d_q);
+  gradient.dk = RowsOf(&d_k);
+  gradient.dv = RowsOf(&d_v);
   if (want_bias) gradient.dbias = DataOf(&d_bias);
   if (sinks) gradient.dsinks = DataOf(&d_sinks);
   MaskedAttentionGradient(in.bound.attention, outputs, gradient, ThreadCount(), TorchParallelFor);

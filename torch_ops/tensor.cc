@@ -3,6 +3,7 @@
 #include <torch/headeronly/core/DeviceType.h>
 #include <torch/headeronly/core/Layout.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace caffe2op_mask {
@@ -41,18 +42,25 @@ void CheckPlace(const char* op, const char* name, const Tensor& tensor) {
       " must be a dense tensor, but is of another layout.");
 }
 
-Input::Input(const char* op, const char* name, const Tensor& tensor)
-    : scalar_type_(tensor.scalar_type()) {
+Input::Input(const char* op, const char* name, const Tensor& tensor, Layout layout)
+    : tensor_(tensor), scalar_type_(tensor.scalar_type()) {
   CheckPlace(op, name, tensor);
-  tensor_ = tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
+  const auto sizes = tensor.sizes();
+  view_.sizes = {sizes.data(), static_cast<int64_t>(sizes.size())};
+  if (!tensor.is_contiguous()) {
+    view_.strides = StridesOf(tensor);
+    heads_beside_ = view_.rank() == 4 && view_.strides[1] < view_.strides[2];
+    if (layout == Layout::kContiguous || !HasContiguousRows(view_)) {
+      tensor_ = torch::stable::contiguous(tensor);
+      view_.strides = {};
+    }
+  }
   for (const Types& types : kTypes) {
     if (types.scalar == scalar_type_) view_.type = types.element;
   }
   if (view_.Is(ElementType::kOther)) view_.other_name = torch::headeronly::toString(scalar_type_);
   view_.element_bytes = static_cast<int64_t>(tensor_->element_size());
   view_.is_plain = true;
-  const auto sizes = tensor_->sizes();
-  view_.sizes = {sizes.data(), static_cast<int64_t>(sizes.size())};
   // Null stands for a tensor that is not there.
   view_.data = tensor_->numel() == 0 ? kNoEntries : tensor_->const_data_ptr();
 }
@@ -62,8 +70,30 @@ Input Given(const char* op, const char* name, const std::optional<Tensor>& tenso
   return Input(op, name, *tensor);
 }
 
+Tensor Make(Sizes sizes, Sizes strides, ScalarType type) {
+  // Not torch::stable::empty, which takes microseconds more.
+  AtenTensorHandle handle;
+  const auto dtype = torch::stable::detail::to<int32_t>(torch::stable::detail::from(type));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
+      sizes.rank(), sizes.data(), strides.data(), dtype, aoti_torch_device_type_cpu(), 0, &handle));
+  return Tensor(handle);
+}
+
 Tensor Make(Sizes sizes, ScalarType type) {
-  return torch::stable::empty({sizes.data(), static_cast<size_t>(sizes.rank())}, type);
+  Dims strides = sizes;
+  int64_t stride = 1;
+  for (int64_t d = sizes.rank() - 1; d >= 0; --d) {
+    strides[d] = stride;
+    stride *= std::max<int64_t>(sizes[d], 1);
+  }
+  return Make(sizes, strides, type);
+}
+
+Tensor MakeRows(Sizes sizes, const Input& like) {
+  if (!like.heads_beside() || sizes.rank() != 4) return Make(sizes, like.scalar_type());
+  const int64_t depth = std::max<int64_t>(sizes[3], 1);
+  const int64_t row = depth * std::max<int64_t>(sizes[1], 1);
+  return Make(sizes, Dims{row * std::max<int64_t>(sizes[2], 1), depth, row, 1}, like.scalar_type());
 }
 
 Tensor Make(Sizes sizes, ElementType type) {

@@ -63,7 +63,8 @@ def masked_attention(
         ``[B, H, Lq, Dv]`` of the dtype of q; with ``return_lse`` also ``[B, H, Lq]``, in float32, or
         float64 for that. Without the dim of heads where q has none.
 
-    Gradients go to q, k, v, bias and sinks, from both outputs. They are deterministic, whatever the
+    q, k and v may be views whose last dim is contiguous, such as heads of ``[B, L, H, D]``; the result
+    then lies as q does. Gradients go to q, k, v, bias and sinks, from both outputs. They are deterministic, whatever the
     number of threads. Masked entries have no effect, NaN and infinity included. Under
     ``torch.autocast`` q, k, v, bias and sinks are cast as for ``scaled_dot_product_attention``.
 
@@ -107,8 +108,17 @@ def masked_attention(
     return (o, lse) if return_lse else o
 
 
+def _rows_like(like, depth):
+    """Rows that lie as those of a tensor do: heads beside one another, or one behind the other."""
+    shape = [*like.shape[:-1], depth]
+    if like.dim() != 4 or like.stride(1) >= like.stride(2):
+        return like.new_empty(shape)
+    batch, heads, rows, _ = shape
+    return like.new_empty([batch, rows, heads, depth]).transpose(1, 2)
+
+
 def _fake(q, k, v, *arguments):
-    o = q.new_empty([*q.shape[:-1], v.shape[-1]])
+    o = _rows_like(q, v.shape[-1])
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
     return o, q.new_empty(q.shape[:-1] if arguments[-1] else [0], dtype=dtype)
 
@@ -147,13 +157,10 @@ def _backward(saved, needed, d_o, d_lse):
 
 def _fake_backward(o, lse, d_o, d_lse, q, k, v, *arguments):
     bias, sinks, want_bias = arguments[4], arguments[5], arguments[-1]
-    none = q.new_empty(0, dtype=torch.float32)
     return (
-        q.new_empty(q.shape),
-        k.new_empty(k.shape),
-        v.new_empty(v.shape),
-        bias.new_empty(bias.shape) if want_bias else none,
-        none if sinks is None else sinks.new_empty(sinks.shape),
+        *(_rows_like(one, one.shape[-1]) for one in (q, k, v)),
+        bias.new_empty(bias.shape) if want_bias else q.new_empty(0, dtype=torch.float32),
+        q.new_empty(0, dtype=torch.float32) if sinks is None else sinks.new_empty(sinks.shape),
     )
 
 

@@ -29,7 +29,7 @@ class Saved:
 class Operator:
     """``torch.ops.caffe2op_mask.NAME``, called in the way that costs least.
 
-    fake:     the operator for tensors that have a shape and no data
+    fake:     the operator for tensors that have a shape and no data; takes all of its arguments
     backward: takes a Saved, the names of the inputs that need a gradient and the gradients of the
               outputs, None where there is none; returns a dict of gradients by input
     saves:    names of the inputs and outputs that the gradient reads, or a function of the dict of all
@@ -53,8 +53,14 @@ class Operator:
             if "Tensor" not in str(argument.type)
         ]
         self._differentiable = [self._names.index(one) for one in differentiable]
+        defaults = [argument.default_value for argument in schema.arguments]
+
+        def with_defaults(*arguments):
+            # torch leaves out what is as the schema has it.
+            return fake(*arguments, *defaults[len(arguments) :])
+
         for one in ("", "_"):
-            torch.library.register_fake("caffe2op_mask::" + one + name, fake)
+            torch.library.register_fake("caffe2op_mask::" + one + name, with_defaults)
         if backward is not None:
             torch.library.register_autograd(
                 "caffe2op_mask::" + name, self._gradient, setup_context=self._setup
