@@ -4,6 +4,7 @@
 #include <torch/headeronly/core/Layout.h>
 
 #include <cstring>
+#include <exception>
 
 namespace caffe2op_mask {
 namespace torch_ops {
@@ -32,18 +33,30 @@ const char* DeviceOf(const Tensor& tensor) {
   }
 }
 
+ScalarType TypeOf(const char* op, const char* name, const Tensor& tensor) {
+  try {
+    return tensor.scalar_type();
+  } catch (const std::exception&) {
+    Throw(
+        Sentence() << op << ": " << name
+                   << " is of a type that the stable ABI of LibTorch has no name for, such as a "
+                      "quantized one.");
+  }
+}
+
 }  // namespace
 
 void CheckPlace(const char* op, const char* name, const Tensor& tensor) {
+  Require(tensor.defined(), op, ": ", name, " must be a tensor, but is None.");
   Require(tensor.is_cpu(), op, ": ", name, " must be on a CPU, but is on ", DeviceOf(tensor), ".");
   Require(
       tensor.layout() == torch::headeronly::Layout::Strided, op, ": ", name,
       " must be a dense tensor, but is of another layout.");
 }
 
-Input::Input(const char* op, const char* name, const Tensor& tensor)
-    : scalar_type_(tensor.scalar_type()) {
+Input::Input(const char* op, const char* name, const Tensor& tensor) {
   CheckPlace(op, name, tensor);
+  scalar_type_ = TypeOf(op, name, tensor);
   tensor_ = tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
   for (const Types& types : kTypes) {
     if (types.scalar == scalar_type_) view_.type = types.element;

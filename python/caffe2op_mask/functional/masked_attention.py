@@ -79,7 +79,7 @@ def masked_attention(
             "but have {} and {}.".format(q.shape[1], k.shape[1])
         )
     q, k, v, bias, sinks = autocast(q, k, v, bias, sinks)
-    left, right = sides_of(window)
+    left, right = sides_of("masked_attention", window)
     trains = torch.is_grad_enabled() and any(
         one is not None and one.requires_grad for one in (q, k, v, bias, sinks)
     )

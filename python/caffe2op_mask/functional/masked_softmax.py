@@ -58,7 +58,7 @@ def masked_softmax(
 
     Source: ``torch.softmax(x.masked_fill(~mask, -inf), -1)``, without its NaN in empty rows.
     """
-    left, right = sides_of(window)
+    left, right = sides_of("masked_softmax", window)
     y, lse = _operator(
         x,
         lengths,

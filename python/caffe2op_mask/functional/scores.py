@@ -30,11 +30,17 @@ def mode_of(
     return "+".join(shapes)
 
 
-def sides_of(window: Optional[Window]) -> Tuple[int, int]:
+def sides_of(who: str, window: Optional[Window]) -> Tuple[int, int]:
     """How many columns left and right of its own a row keeps; -1 is all."""
     if window is None:
         return -1, -1
-    return (window, window) if isinstance(window, int) else tuple(window)
+    if isinstance(window, int):
+        return window, window
+    if not isinstance(window, (tuple, list)) or len(window) != 2:
+        raise ValueError(
+            "{}: window must be an int or a pair (left, right), but is {!r}.".format(who, window)
+        )
+    return window[0], window[1]
 
 
 def autocast(*tensors: Optional[Tensor]):
