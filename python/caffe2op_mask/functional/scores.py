@@ -2,7 +2,6 @@
 
 from typing import Optional, Tuple, Union
 
-import torch
 from torch import Tensor
 
 Window = Union[int, Tuple[int, int]]
@@ -41,16 +40,3 @@ def sides_of(who: str, window: Optional[Window]) -> Tuple[int, int]:
             "{}: window must be an int or a pair (left, right), but is {!r}.".format(who, window)
         )
     return window[0], window[1]
-
-
-def autocast(*tensors: Optional[Tensor]):
-    """The tensors as ``torch.autocast`` has products of matrices take them."""
-    if not torch.is_autocast_enabled("cpu"):
-        return tensors
-    dtype = torch.get_autocast_dtype("cpu")
-    return tuple(
-        one if one is None or one.dtype not in _CAST else one.to(dtype) for one in tensors
-    )
-
-
-_CAST = (torch.float16, torch.bfloat16, torch.float32)
