@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 
 namespace caffe2op_mask {
 namespace torch_ops {
@@ -33,9 +34,21 @@ const char* DeviceOf(const Tensor& tensor) {
   }
 }
 
+ScalarType TypeOf(const char* op, const char* name, const Tensor& tensor) {
+  try {
+    return tensor.scalar_type();
+  } catch (const std::exception&) {
+    Throw(
+        Sentence() << op << ": " << name
+                   << " is of a type that the stable ABI of LibTorch has no name for, such as a "
+                      "quantized one.");
+  }
+}
+
 }  // namespace
 
 void CheckPlace(const char* op, const char* name, const Tensor& tensor) {
+  Require(tensor.defined(), op, ": ", name, " must be a tensor, but is None.");
   Require(tensor.is_cpu(), op, ": ", name, " must be on a CPU, but is on ", DeviceOf(tensor), ".");
   Require(
       tensor.layout() == torch::headeronly::Layout::Strided, op, ": ", name,
@@ -43,8 +56,9 @@ void CheckPlace(const char* op, const char* name, const Tensor& tensor) {
 }
 
 Input::Input(const char* op, const char* name, const Tensor& tensor, Layout layout)
-    : tensor_(tensor), scalar_type_(tensor.scalar_type()) {
+    : tensor_(tensor) {
   CheckPlace(op, name, tensor);
+  scalar_type_ = TypeOf(op, name, tensor);
   const auto sizes = tensor.sizes();
   view_.sizes = {sizes.data(), static_cast<int64_t>(sizes.size())};
   if (!tensor.is_contiguous()) {

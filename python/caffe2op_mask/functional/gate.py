@@ -5,6 +5,7 @@ from typing import Optional, Tuple, Union
 import torch
 from torch import Generator, Tensor
 
+from caffe2op_mask.functional.autocast import one_type
 from caffe2op_mask.functional.noise import draw_noise
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 
@@ -58,7 +59,7 @@ def gate(
         A tensor like x; with ``return_gate`` also one like z.
 
     Where g is 0 in kinds relu, hard, hard_concrete and hard softmaxes, the result is 0 even if x is an
-    infinity or NaN.
+    infinity or NaN. Under ``torch.autocast`` x, z and threshold of two types are cast to the wider one.
 
     Raises:
         RuntimeError: shapes or dtypes that do not fit; an option of another kind or out of range.
@@ -68,6 +69,7 @@ def gate(
     """
     if noise is None and training and kind in NOISY_KINDS:
         noise = draw_noise(generator)
+    x, z, threshold = one_type(x, z, threshold)
     y, g = _operator(
         x, z, threshold, noise, kind, clip, beta, gamma, zeta, tau, hard, return_gate
     )

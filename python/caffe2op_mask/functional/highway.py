@@ -5,6 +5,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from caffe2op_mask.functional.autocast import one_type
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 
 
@@ -21,13 +22,15 @@ def highway(
         clip: of kind hard: no gradient to z where abs(z) is greater.
 
     Returns:
-        A tensor like h. Gradients go to h, x and z.
+        A tensor like h. Gradients go to h, x and z. Under ``torch.autocast`` h, x and z of two types
+        are cast to the wider one.
 
     Raises:
         RuntimeError: shapes or dtypes that do not fit, or an unknown kind.
 
     Source: Srivastava, Greff and Schmidhuber 2015.
     """
+    h, x, z = one_type(h, x, z)
     return _operator(h, x, z, kind, clip)
 
 

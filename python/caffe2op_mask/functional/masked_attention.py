@@ -5,8 +5,9 @@ from typing import Optional, Tuple, Union
 import torch
 from torch import Tensor
 
+from caffe2op_mask.functional.autocast import lower_precision
 from caffe2op_mask.functional.registration import Operator, gradient_operator
-from caffe2op_mask.functional.scores import Window, autocast, mode_of, sides_of
+from caffe2op_mask.functional.scores import Window, mode_of, sides_of
 
 
 def masked_attention(
@@ -79,8 +80,8 @@ def masked_attention(
             "masked_attention: q and k must have the same number of heads unless enable_gqa=True, "
             "but have {} and {}.".format(q.shape[1], k.shape[1])
         )
-    q, k, v, bias, sinks = autocast(q, k, v, bias, sinks)
-    left, right = sides_of(window)
+    q, k, v, bias, sinks = lower_precision(q, k, v, bias, sinks)
+    left, right = sides_of("masked_attention", window)
     trains = torch.is_grad_enabled() and any(
         one is not None and one.requires_grad for one in (q, k, v, bias, sinks)
     )

@@ -5,6 +5,7 @@ from typing import Optional, Tuple, Union
 import torch
 from torch import Tensor
 
+from caffe2op_mask.functional.autocast import one_type
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 from caffe2op_mask.functional.scores import Window, mode_of, sides_of
 
@@ -51,14 +52,15 @@ def masked_softmax(
         A tensor like x; with ``return_lse`` also ``x.shape[:-1]``, in float32, or float64 for that.
 
     Masked entries of x, bias and mask have no effect, NaN and infinity included. 16-bit types are
-    computed in float32.
+    computed in float32. Under ``torch.autocast`` x and bias of two types are cast to the wider one.
 
     Raises:
         RuntimeError: inputs of shapes or dtypes that do not fit.
 
     Source: ``torch.softmax(x.masked_fill(~mask, -inf), -1)``, without its NaN in empty rows.
     """
-    left, right = sides_of(window)
+    x, bias = one_type(x, bias)
+    left, right = sides_of("masked_softmax", window)
     y, lse = _operator(
         x,
         lengths,

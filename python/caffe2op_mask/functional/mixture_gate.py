@@ -5,6 +5,7 @@ from typing import Optional, Tuple, Union
 import torch
 from torch import Tensor
 
+from caffe2op_mask.functional.autocast import one_type
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 
 
@@ -30,13 +31,15 @@ def mixture_gate(
         return_gate: also return the weights, ``[N, K]``.
 
     Returns:
-        ``[N, ...]`` of the dtype of e; with ``return_gate`` also ``[N, K]``.
+        ``[N, ...]`` of the dtype of e; with ``return_gate`` also ``[N, K]``. Under ``torch.autocast`` e
+        and z of two types are cast to the wider one.
 
     Raises:
         RuntimeError: shapes or dtypes that do not fit, or top_k out of range.
 
     Source: Jacobs et al. 1991; Shazeer et al. 2017 (top k); Wang et al. 2024 (bias).
     """
+    e, z = one_type(e, z)
     y, g = _operator(e, z, bias, top_k, renormalize, return_gate)
     return (y, g) if return_gate else y
 

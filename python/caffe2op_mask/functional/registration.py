@@ -11,6 +11,7 @@ if _runtime.torch_fault():
     raise ImportError("caffe2op_mask needs PyTorch: " + _runtime.torch_fault())
 
 import torch  # noqa: E402  after the sentence that says which one
+from torch.autograd import forward_ad  # noqa: E402
 
 try:
     torch.ops.load_library(existing_path())
@@ -70,11 +71,24 @@ class Operator:
     def __call__(self, *arguments):
         if torch.compiler.is_compiling():
             return self._full(*arguments)
-        if self._backward is not None and torch.is_grad_enabled():
-            for i in self._differentiable:
-                if _requires_grad(arguments[i]):
-                    return self._function(*arguments)
+        if self._backward is not None:
+            if forward_ad._current_level >= 0:
+                self._refuse_tangents(arguments)
+            if torch.is_grad_enabled():
+                for i in self._differentiable:
+                    if _requires_grad(arguments[i]):
+                        return self._function(*arguments)
         return self._raw(*arguments)
+
+    def _refuse_tangents(self, arguments):
+        """torch would leave them out."""
+        for i in self._differentiable:
+            for one in arguments[i] if isinstance(arguments[i], (list, tuple)) else [arguments[i]]:
+                if isinstance(one, torch.Tensor) and forward_ad.unpack_dual(one).tangent is not None:
+                    raise NotImplementedError(
+                        "{}: forward-mode derivatives (jvp, jacfwd, hessian) are not "
+                        "available.".format(self.name)
+                    )
 
     def _make_function(self):
         if any("List[Tensor]" in str(one.type) for one in self._full._schema.arguments):
@@ -88,6 +102,7 @@ class Operator:
         forward.__signature__ = inspect.signature(forward)
 
         class Function(torch.autograd.Function):
+            generate_vmap_rule = True
             setup_context = staticmethod(self._setup)
             backward = staticmethod(self._gradient)
 
@@ -156,8 +171,9 @@ def gradient_operator(name, fake):
 
 def _requires_grad(value):
     if isinstance(value, (list, tuple)):
-        return any(one.requires_grad for one in value)
-    return value is not None and value.requires_grad
+        return any(_requires_grad(one) for one in value)
+    # What is no tensor is refused by the operator.
+    return getattr(value, "requires_grad", False)
 
 
 def _any(needs):

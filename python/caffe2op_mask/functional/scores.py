@@ -2,7 +2,6 @@
 
 from typing import Optional, Tuple, Union
 
-import torch
 from torch import Tensor
 
 Window = Union[int, Tuple[int, int]]
@@ -30,21 +29,14 @@ def mode_of(
     return "+".join(shapes)
 
 
-def sides_of(window: Optional[Window]) -> Tuple[int, int]:
+def sides_of(who: str, window: Optional[Window]) -> Tuple[int, int]:
     """How many columns left and right of its own a row keeps; -1 is all."""
     if window is None:
         return -1, -1
-    return (window, window) if isinstance(window, int) else tuple(window)
-
-
-def autocast(*tensors: Optional[Tensor]):
-    """The tensors as ``torch.autocast`` has products of matrices take them."""
-    if not torch.is_autocast_enabled("cpu"):
-        return tensors
-    dtype = torch.get_autocast_dtype("cpu")
-    return tuple(
-        one if one is None or one.dtype not in _CAST else one.to(dtype) for one in tensors
-    )
-
-
-_CAST = (torch.float16, torch.bfloat16, torch.float32)
+    if isinstance(window, int):
+        return window, window
+    if not isinstance(window, (tuple, list)) or len(window) != 2:
+        raise ValueError(
+            "{}: window must be an int or a pair (left, right), but is {!r}.".format(who, window)
+        )
+    return window[0], window[1]
