@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
@@ -99,15 +99,12 @@ FOR_RUNTIME = {
     "torch": {
         "python_requires": ">=3.10",
         "install_requires": ["torch>=2.10"],
-        "packages": [PACKAGE, PACKAGE + ".functional", PACKAGE + ".nn"],
-        "package_data": {PACKAGE: ["py.typed"]},
         "ext_modules": [Extension(PACKAGE + ".libcaffe2op_mask_torch", sources=[])],
     },
     "caffe2": {
         "python_requires": ">=3.6,<3.10",
         # The last torch with Caffe2 is 1.10.2. The rest is what caffe2.python imports.
         "install_requires": ["torch<1.11", "numpy<1.23", "protobuf<3.21", "future", "six"],
-        "packages": [PACKAGE] + [PACKAGE + part for part in (".commands", ".fuse", ".layers")],
         # Pictures, and progress bars of the command line.
         "extras_require": {"tools": ["matplotlib<3.9", "tqdm"]},
         "ext_modules": [Extension(PACKAGE + ".libcaffe2op_mask", sources=[])],
@@ -136,6 +133,8 @@ setup(
         "Programming Language :: Python :: 3",
     ],
     package_dir={"": "python"},
+    packages=find_packages(os.path.join(ROOT, "python")),
+    package_data={PACKAGE: ["py.typed"]},
     cmdclass=COMMANDS,
     zip_safe=False,
     **FOR_RUNTIME[RUNTIME]

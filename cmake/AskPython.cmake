@@ -1,5 +1,5 @@
 # ask_python(PYTHON SCRIPT PREFIX FAILURE): runs a script that prints KEY=VALUE lines, and sets PREFIX_KEY
-# for each. Where the script fails, what it prints is the reason, behind FAILURE.
+# for each. Where the script fails, what it prints comes behind FAILURE.
 function(ask_python python script prefix failure)
   execute_process(
     # Without PYTHONPATH: pip hides the environment behind it while it builds a package.
@@ -7,7 +7,7 @@ function(ask_python python script prefix failure)
     OUTPUT_VARIABLE answer ERROR_VARIABLE error RESULT_VARIABLE result
     OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_STRIP_TRAILING_WHITESPACE)
   if(NOT result EQUAL 0)
-    message(FATAL_ERROR "${failure}: ${error}${answer}")
+    message(FATAL_ERROR "${failure}${error}${answer}")
   endif()
   string(REPLACE "\n" ";" answer "${answer}")
   foreach(pair IN LISTS answer)

@@ -16,7 +16,7 @@ set(CAFFE2_PYTHON "python3" CACHE STRING "Python that has the Caffe2 to build fo
 
 include(AskPython)
 ask_python(${CAFFE2_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/caffe2_runtime.py Caffe2Runtime
-  "No Caffe2 to build for")
+  "No Caffe2 to build for: ")
 
 # Not every compiler can make both string ABIs of libstdc++: one for an old system may know the old alone.
 include(CheckCXXSourceCompiles)

@@ -4,7 +4,7 @@
 set(TORCH_PYTHON "python3" CACHE STRING "Python that has the torch to build with")
 include(AskPython)
 ask_python(${TORCH_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/torch_runtime.py TorchRuntime
-  "No PyTorch to build with")
+  "No PyTorch to build with: ")
 
 add_library(caffe2op_mask_torch MODULE
   torch_ops/bernoulli_mask_op.cc

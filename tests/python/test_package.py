@@ -14,7 +14,7 @@ import pytest
 import setuptools
 
 import caffe2op_mask
-from caffe2op_mask import _load
+from caffe2op_mask import _library
 from testers import ROOT
 
 
@@ -85,7 +85,7 @@ def test_the_version_stands_in_one_place(sources, metadata):
     version = caffe2op_mask.__version__
     assert re.match(r"\d+\.\d+\.\d+$", version)
     assert "\nVersion: {}\n".format(version) in metadata["PKG-INFO"]
-    assert _load._told("caffe2op_mask_version") == version
+    assert _library._ask("caffe2op_mask_version") == version
     written = set()
     for path in sources:
         if re.search(r"\.(py|cmake|in|toml|sh|h|cc)$|CMakeLists\.txt$|Makefile$", path):
