@@ -4,6 +4,14 @@ import argparse
 import os
 import sys
 
+from caffe2op_mask import _runtime, runtime
+
+if runtime != "caffe2":
+    sys.exit(
+        "python -m caffe2op_mask: its commands work on nets of Caffe2, and this Python has torch {}, "
+        "which comes without.".format(_runtime.torch_version())
+    )
+
 from caffe2op_mask import global_init
 from caffe2op_mask.commands import UserError, bench, fuse, ops, run, show, version
 

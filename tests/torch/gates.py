@@ -25,7 +25,15 @@ def one_hot(z):
 
 
 def value(
-    z, kind, threshold=None, clip=0.0, beta=2 / 3, gamma=-0.1, zeta=1.1, tau=1.0, hard=False,
+    z,
+    kind,
+    threshold=None,
+    clip=0.0,
+    beta=2 / 3,
+    gamma=-0.1,
+    zeta=1.1,
+    tau=1.0,
+    hard=False,
     noise=None,
 ):
     if kind in ("sigmoid", "tanh"):

@@ -118,9 +118,20 @@ def _all():
     yield Sample(
         "masked_attention all",
         lambda q, k, v, bias, sinks: masks.masked_attention(
-            q.transpose(1, 2), k, v, lengths=lengths, mask=mask, bias=bias, sinks=sinks,
-            is_causal=True, window=3, align="bottom_right", softcap=4.0, scale=0.5,
-            enable_gqa=True, return_lse=True,
+            q.transpose(1, 2),
+            k,
+            v,
+            lengths=lengths,
+            mask=mask,
+            bias=bias,
+            sinks=sinks,
+            is_causal=True,
+            window=3,
+            align="bottom_right",
+            softcap=4.0,
+            scale=0.5,
+            enable_gqa=True,
+            return_lse=True,
         ),
         heads,
         real(2, 2, 6, 8),
@@ -144,8 +155,16 @@ def _all():
     yield Sample(
         "masked_softmax all",
         lambda x, bias: masks.masked_softmax(
-            x, lengths=lengths, left_pad=torch.tensor([1, 0]), mask=mask[:, 0], bias=bias,
-            mode="upper", diagonal=1, window=(2, -1), scale=0.5, empty_row="uniform",
+            x,
+            lengths=lengths,
+            left_pad=torch.tensor([1, 0]),
+            mask=mask[:, 0],
+            bias=bias,
+            mode="upper",
+            diagonal=1,
+            window=(2, -1),
+            scale=0.5,
+            empty_row="uniform",
             return_lse=True,
         ),
         real(2, 6, 6),
@@ -160,7 +179,11 @@ def _all():
     yield Sample(
         "mixture_gate top",
         lambda e, z: masks.mixture_gate(
-            e, z, top_k=2, renormalize=True, bias=torch.tensor([0.0, 0.1, 0.0, 0.2]),
+            e,
+            z,
+            top_k=2,
+            renormalize=True,
+            bias=torch.tensor([0.0, 0.1, 0.0, 0.2]),
             return_gate=True,
         ),
         real(3, 4, 2, 2),
@@ -170,25 +193,40 @@ def _all():
     yield Sample(
         "random_mask spans",
         lambda: masks.random_mask(
-            torch.empty(2, 9), 0.3, unit="span", span_length=3, lengths=lengths, min_masked=1,
+            torch.empty(2, 9),
+            0.3,
+            unit="span",
+            span_length=3,
+            lengths=lengths,
+            min_masked=1,
             noise=noise,
         ),
     )
     yield Sample(
-        "sequence_mask", lambda data: masks.sequence_mask(data, lengths=torch.tensor([1, 3])),
+        "sequence_mask",
+        lambda data: masks.sequence_mask(data, lengths=torch.tensor([1, 3])),
         real(2, 4),
     )
     yield Sample(
         "sequence_mask all",
         lambda data: masks.sequence_mask(
-            data, "window+left_pad+lower", centers=torch.tensor([2, 0], dtype=torch.int32),
-            left_pad=torch.tensor([0, 1]), axis=2, batch=0, repeat_from_axis=3, radius=1,
-            diagonal=-1, lengths_of="batch", fill_val=-2.0,
+            data,
+            "window+left_pad+lower",
+            centers=torch.tensor([2, 0], dtype=torch.int32),
+            left_pad=torch.tensor([0, 1]),
+            axis=2,
+            batch=0,
+            repeat_from_axis=3,
+            radius=1,
+            diagonal=-1,
+            lengths_of="batch",
+            fill_val=-2.0,
         ),
         real(2, 3, 4, 2),
     )
     yield Sample(
-        "sequence_mask mask", lambda data: masks.sequence_mask(data, "mask", mask=of_2_1),
+        "sequence_mask mask",
+        lambda data: masks.sequence_mask(data, "mask", mask=of_2_1),
         real(2, 4),
     )
 

@@ -1,4 +1,4 @@
-"""The oracle of which scores are kept, one entry at a time, for softmax and attention; and inputs for it."""
+"""Which scores are kept, for softmax and attention: the oracle, and inputs for it."""
 
 import torch
 from hypothesis import strategies as st
@@ -19,9 +19,7 @@ def by_rows(entries, shape):
     rows = shape[:-1]
     if entries.dim() == 1 and entries.numel() == torch.Size(rows).numel():
         return entries.reshape(rows).unsqueeze(-1)
-    return entries.reshape([*entries.shape] + [1] * (len(shape) - entries.dim())).expand(
-        [*rows, 1]
-    )
+    return entries.reshape([*entries.shape] + [1] * (len(shape) - entries.dim())).expand([*rows, 1])
 
 
 def kept(
@@ -67,7 +65,7 @@ def kept(
 
 
 def softmax(scores, keep, empty_row="zero", sinks=None):
-    """Probabilities, their logarithms and the log-sum-exp of rows, with gradients that are finite."""
+    """Probabilities, their logarithms and the log-sum-exp of rows, with finite gradients."""
     inf = float("inf")
     keep = keep & (scores.detach() != -inf)
     if scores.shape[-1] == 0:
@@ -84,7 +82,9 @@ def softmax(scores, keep, empty_row="zero", sinks=None):
     columns = scores.shape[-1]
     p = torch.softmax(safe, -1)[..., :columns]
     p = torch.where(some, p, fill)
-    log_p = torch.where(some, torch.where(keep, torch.log_softmax(safe, -1)[..., :columns], -inf), 0)
+    log_p = torch.where(
+        some, torch.where(keep, torch.log_softmax(safe, -1)[..., :columns], -inf), 0
+    )
     log_p = torch.where(some, log_p, torch.tensor(fill, dtype=p.dtype).log())
     lse = torch.logsumexp(safe, -1)
     if sinks is None:

@@ -23,9 +23,7 @@ def test_values_and_gradients(data, shape, dtype):
     mask, _ = bernoulli_mask(z.view(z.leaf), noise=noise)
     # But where the number drawn is the probability, to float32's precision.
     assert ((mask == expected) | ((u - torch.sigmoid(wide)).abs() < 1e-6)).all()
-    testers.check(
-        lambda z: bernoulli_mask(z, noise=noise), lambda z: oracle(z, mask), {"z": z}
-    )
+    testers.check(lambda z: bernoulli_mask(z, noise=noise), lambda z: oracle(z, mask), {"z": z})
 
 
 def test_extremes():

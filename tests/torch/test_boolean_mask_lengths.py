@@ -29,5 +29,11 @@ def test_rows(data, shape):
     dtype = data.draw(st.sampled_from([torch.int32, torch.int64, torch.float32]))
     actual = boolean_mask_lengths(torch.zeros(shape[0], 2).to(dtype), mask)
     assert actual.dtype == (torch.int64 if dtype == torch.int64 else torch.int32)
-    assert torch.equal(actual.long(), mask.reshape(shape[0], -1).sum(1) if mask.numel()
-                       else torch.zeros(shape[0], dtype=torch.int64))
+    assert torch.equal(
+        actual.long(),
+        (
+            mask.reshape(shape[0], -1).sum(1)
+            if mask.numel()
+            else torch.zeros(shape[0], dtype=torch.int64)
+        ),
+    )

@@ -137,4 +137,8 @@ def test_fake_tensors_have_the_sizes_of_real_ones(sample):
         with mode:
             fake = torch.utils._pytree.tree_leaves(operator(*fakes, **keywords))
         for one, other in zip(real, fake):
-            assert (one.shape, one.dtype, one.stride()) == (other.shape, other.dtype, other.stride())
+            assert (one.shape, one.dtype, one.stride()) == (
+                other.shape,
+                other.dtype,
+                other.stride(),
+            )

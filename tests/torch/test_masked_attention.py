@@ -12,8 +12,17 @@ from caffe2op_mask import masked_attention
 
 
 def oracle(
-    q, k, v, bias=None, sinks=None, scale=None, softcap=0.0, empty_row="zero", return_lse=False,
-    enable_gqa=False, **kept
+    q,
+    k,
+    v,
+    bias=None,
+    sinks=None,
+    scale=None,
+    softcap=0.0,
+    empty_row="zero",
+    return_lse=False,
+    enable_gqa=False,
+    **kept,
 ):
     has_heads = q.dim() == 4
     if has_heads and k.shape[1]:
@@ -118,21 +127,27 @@ def test_several_tiles(dtype, keys):
 )
 def test_is_scaled_dot_product_attention(dtype, ours, theirs):
     heads = 2 if "enable_gqa" in ours else 4
-    q, k, v = (
-        torch.randn(2, h, 9, 8, dtype=dtype, requires_grad=True) for h in (4, heads, heads)
-    )
+    q, k, v = (torch.randn(2, h, 9, 8, dtype=dtype, requires_grad=True) for h in (4, heads, heads))
     tensors = {"mask": torch.rand(2, 1, 9, 9) < 0.7, "bias": torch.randn(9, 9, dtype=dtype)}
     tensors["mask"][..., 0] = True
     expected = scaled_dot_product_attention(
-        q.double(), k.double(), v.double(),
+        q.double(),
+        k.double(),
+        v.double(),
         **{
-            name: (tensors[one].double() if one == "bias" else tensors[one])
-            if isinstance(one, str) else one
+            name: (
+                (tensors[one].double() if one == "bias" else tensors[one])
+                if isinstance(one, str)
+                else one
+            )
             for name, one in theirs.items()
         },
     )
     actual = masked_attention(
-        q, k, v, **{name: tensors[one] if isinstance(one, str) else one for name, one in ours.items()}
+        q,
+        k,
+        v,
+        **{name: tensors[one] if isinstance(one, str) else one for name, one in ours.items()},
     )
     testers.assert_close(actual, expected, "o")
     weight = torch.randn_like(actual)

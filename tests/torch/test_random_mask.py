@@ -57,9 +57,7 @@ def test_seeds():
     first, second = random_mask(like, 0.5), random_mask(like, 0.5)
     torch.manual_seed(5)
     assert torch.equal(random_mask(like, 0.5), first) and not torch.equal(first, second)
-    runs = [
-        random_mask(like, 0.5, generator=torch.Generator().manual_seed(9)) for _ in range(2)
-    ]
+    runs = [random_mask(like, 0.5, generator=torch.Generator().manual_seed(9)) for _ in range(2)]
     assert torch.equal(*runs) and not torch.equal(runs[0], first)
     noise = draw_noise()
     assert torch.equal(*(random_mask(like, 0.5, noise=noise) for _ in range(2)))

@@ -19,7 +19,10 @@ REFUSALS = [
     # dtypes
     (lambda: masks.bernoulli_mask(WHOLE), "bernoulli_mask: Z must be " + REAL + ", but is int32."),
     (lambda: masks.gate(WHOLE, X), "gate: X must be " + REAL + ", but is int32."),
-    (lambda: masks.gate(X, X.double()), "gate: Z must be of the type of X, float32, but is float64."),
+    (
+        lambda: masks.gate(X, X.double()),
+        "gate: Z must be of the type of X, float32, but is float64.",
+    ),
     (
         lambda: masks.highway(X, X.half(), X),
         "highway: x must be of the type of h, float32, but is float16.",
@@ -75,8 +78,10 @@ REFUSALS = [
     ),
     (
         lambda: masks.boolean_unmask([KEEP, ~KEEP], [X[:1], X[:1].half()]),
-        "boolean_unmask: all values must have one type, but values_1 is of type float32 and values_2 "
-        "of type float16.",
+        (
+            "boolean_unmask: all values must have one type, but values_1 is of type float32 and"
+            " values_2 of type float16."
+        ),
     ),
     (
         lambda: masks.sequence_mask(WHOLE, "upper"),
@@ -84,8 +89,10 @@ REFUSALS = [
     ),
     (
         lambda: masks.random_mask(X, noise=WHOLE[0]),
-        "random_mask: noise must be of type int64 and of shape [2], but is of type int32 and of shape "
-        "[3].",
+        (
+            "random_mask: noise must be of type int64 and of shape [2], but is of type int32 and of"
+            " shape [3]."
+        ),
     ),
     # shapes
     (
@@ -106,13 +113,17 @@ REFUSALS = [
     ),
     (
         lambda: masks.masked_softmax(X, mask=torch.ones(4, dtype=torch.bool)),
-        "masked_softmax: mask must be of a shape that broadcasts to that of X, [2, 3], but is of shape "
-        "[4].",
+        (
+            "masked_softmax: mask must be of a shape that broadcasts to that of X, [2, 3], but is"
+            " of shape [4]."
+        ),
     ),
     (
         lambda: masks.masked_softmax(X, lengths=torch.tensor([1, 2, 3])),
-        "masked_softmax: lengths must have the shape of leading dims of X, [2, 3], before its last, or "
-        "one entry for each of its 2 rows, but is of shape [3].",
+        (
+            "masked_softmax: lengths must have the shape of leading dims of X, [2, 3], before its"
+            " last, or one entry for each of its 2 rows, but is of shape [3]."
+        ),
     ),
     (
         lambda: masks.masked_attention(X, X, X),
@@ -120,23 +131,31 @@ REFUSALS = [
     ),
     (
         lambda: masks.masked_attention(Q, Q, Q[:, :, :4]),
-        "masked_attention: V must be of shape [B, Hkv, Lk, Dv] of K, but is of shape [2, 4, 4, 8] where "
-        "Q is of shape [2, 4, 5, 8].",
+        (
+            "masked_attention: V must be of shape [B, Hkv, Lk, Dv] of K, but is of shape [2, 4, 4,"
+            " 8] where Q is of shape [2, 4, 5, 8]."
+        ),
     ),
     (
         lambda: masks.masked_attention(Q, Q[:, :3], Q[:, :3], enable_gqa=True),
-        "masked_attention: the heads of Q must be a multiple of those of K and V, but Q has 4 and K has "
-        "3.",
+        (
+            "masked_attention: the heads of Q must be a multiple of those of K and V, but Q has 4"
+            " and K has 3."
+        ),
     ),
     (
         lambda: masks.masked_attention(Q, Q, Q, sinks=torch.zeros(3)),
-        "masked_attention: sinks must be of shape [H], but is of shape [3] where Q is of shape "
-        "[2, 4, 5, 8].",
+        (
+            "masked_attention: sinks must be of shape [H], but is of shape [3] where Q is of shape "
+            "[2, 4, 5, 8]."
+        ),
     ),
     (
         lambda: masks.boolean_mask(X, torch.ones(3, dtype=torch.bool)),
-        "boolean_mask: mask must have at least one dim and the leading dims of data, but mask is of "
-        "shape [3] and data of shape [2, 3].",
+        (
+            "boolean_mask: mask must have at least one dim and the leading dims of data, but mask"
+            " is of shape [3] and data of shape [2, 3]."
+        ),
     ),
     (
         lambda: masks.boolean_mask_lengths(torch.tensor([3]), KEEP),
@@ -148,8 +167,10 @@ REFUSALS = [
     ),
     (
         lambda: masks.boolean_mask_jagged(X, torch.tensor([2**62] * 3), KEEP),
-        "boolean_mask_jagged: lengths must add up to the 2 entries of mask, but pass 2^63 - 1 at "
-        "lengths[1].",
+        (
+            "boolean_mask_jagged: lengths must add up to the 2 entries of mask, but pass 2^63 - 1"
+            " at lengths[1]."
+        ),
     ),
     (
         lambda: masks.boolean_unmask([KEEP, ~KEEP], [X]),
@@ -161,13 +182,17 @@ REFUSALS = [
     ),
     (
         lambda: masks.boolean_unmask(KEEP, X[:1]),
-        "boolean_unmask: every position must be True in some mask unless fill_val is given, but all "
-        "masks are False at position 1.",
+        (
+            "boolean_unmask: every position must be True in some mask unless fill_val is given, but"
+            " all masks are False at position 1."
+        ),
     ),
     (
         lambda: masks.sequence_mask(X, lengths=torch.tensor([1, 2, 3])),
-        "sequence_mask: lengths must have one entry for each of the 2 rows of data, [2, 3] before axis "
-        "1, or the shape of its leading dims, but is of shape [3].",
+        (
+            "sequence_mask: lengths must have one entry for each of the 2 rows of data, [2, 3]"
+            " before axis 1, or the shape of its leading dims, but is of shape [3]."
+        ),
     ),
     # missing and needless inputs
     (lambda: masks.sequence_mask(X), "sequence_mask: lengths must be given, but is not."),
@@ -187,8 +212,10 @@ REFUSALS = [
     # options
     (
         lambda: masks.gate(X, X, "relu6"),
-        "gate: argument kind must be sigmoid, tanh, softmax, relu, hard, hard_concrete or "
-        "gumbel_softmax, but is 'relu6'.",
+        (
+            "gate: argument kind must be sigmoid, tanh, softmax, relu, hard, hard_concrete or "
+            "gumbel_softmax, but is 'relu6'."
+        ),
     ),
     (
         lambda: masks.gate(X, X, clip=1.0),
@@ -250,13 +277,17 @@ REFUSALS = [
     # what would not fit in memory
     (
         lambda: masks.masked_softmax(torch.zeros(2**62, 0), return_lse=True),
-        "masked_softmax: LSE would be of shape [4611686018427387904] and type float32, which is more "
-        "than 2^63 - 1 bytes.",
+        (
+            "masked_softmax: LSE would be of shape [4611686018427387904] and type float32, which is"
+            " more than 2^63 - 1 bytes."
+        ),
     ),
     (
         lambda: masks.mixture_gate(torch.zeros(2**40, 0, 2**40), torch.zeros(2**40, 0)),
-        "mixture_gate: Y would be of shape [1099511627776, 1099511627776] and type float32, which is "
-        "more than 2^63 - 1 bytes.",
+        (
+            "mixture_gate: Y would be of shape [1099511627776, 1099511627776] and type float32,"
+            " which is more than 2^63 - 1 bytes."
+        ),
     ),
 ]
 
@@ -279,8 +310,10 @@ VALUES = [
     ),
     (
         lambda: masks.masked_attention(Q, Q[:, :2], Q[:, :2]),
-        "masked_attention: q and k must have the same number of heads unless enable_gqa=True, but have "
-        "4 and 2.",
+        (
+            "masked_attention: q and k must have the same number of heads unless enable_gqa=True,"
+            " but have 4 and 2."
+        ),
     ),
 ]
 
@@ -297,8 +330,10 @@ def test_quantized_tensors_are_refused():
         x = torch.quantize_per_tensor(X, 0.1, 0, torch.qint8)
     with pytest.raises(RuntimeError) as error:
         masks.masked_softmax(x)
-    assert str(error.value) == (
-        "masked_softmax: x is of a type that the stable ABI of LibTorch has no name for, such as a "
+    assert (
+        str(error.value)
+        == "masked_softmax: x is of a type that the stable ABI of LibTorch has no name for, such"
+        " as a "
         "quantized one."
     )
 
@@ -347,7 +382,8 @@ def test_double_backward(sample, long, monkeypatch):
         sample.name.split()[0], sample.name.split()[0]
     )
     assert testers.sentence(error) == (
-        name + "_backward: a gradient of this gradient (double backward) is not available; compute the "
+        name
+        + "_backward: a gradient of this gradient (double backward) is not available; compute the "
         "first one without create_graph=True."
     )
 

@@ -10,10 +10,15 @@ import samples
 
 OPERATORS = torch.ops.caffe2op_mask
 
-# What is checked of operators that learn. The last check adds sums of outputs up, in the type of the
-# first, which for a drawn mask is no real.
+# What is checked of operators that learn. The last check adds sums of outputs up, in the type of
+# the first, which for a drawn mask is no real.
 CHECKS = collections.defaultdict(
-    lambda: ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
+    lambda: (
+        "test_schema",
+        "test_autograd_registration",
+        "test_faketensor",
+        "test_aot_dispatch_dynamic",
+    )
 )
 CHECKS["bernoulli_mask"] = ("test_schema", "test_autograd_registration", "test_faketensor")
 

@@ -22,8 +22,17 @@ def keeps(one, i, j, entries, radius, diagonal):
 
 
 def oracle(
-    data, mode, axis, batch=None, repeat_from_axis=None, radius=10, diagonal=0, fill_val=None,
-    lengths_of="rows", mask=None, **of_rows
+    data,
+    mode,
+    axis,
+    batch=None,
+    repeat_from_axis=None,
+    radius=10,
+    diagonal=0,
+    fill_val=None,
+    lengths_of="rows",
+    mask=None,
+    **of_rows,
 ):
     """One row of entries before ``axis`` at a time."""
     shape = data.shape
@@ -34,7 +43,9 @@ def oracle(
     fill = float("-inf") if fill_val is None else fill_val
     repeat = data.dim() if repeat_from_axis is None else repeat_from_axis
     begin = 0 if batch is None else batch + 1
-    sizes = [torch.Size(part).numel() for part in (shape[:axis], shape[axis:repeat], shape[repeat:])]
+    sizes = [
+        torch.Size(part).numel() for part in (shape[:axis], shape[axis:repeat], shape[repeat:])
+    ]
     rows = torch.Size(shape[begin:axis]).numel()
     i = (torch.arange(sizes[0]) % max(rows, 1)).unsqueeze(-1)
     j = torch.arange(sizes[1])
@@ -107,7 +118,8 @@ def test_whole_numbers(case):
 def test_negative_axes():
     data = torch.randn(2, 3, 4)
     assert torch.equal(
-        sequence_mask(data, "upper", axis=-1, batch=-3), sequence_mask(data, "upper", axis=2, batch=0)
+        sequence_mask(data, "upper", axis=-1, batch=-3),
+        sequence_mask(data, "upper", axis=2, batch=0),
     )
 
 

@@ -22,32 +22,43 @@ def large():
         lambda q, k, bias: masks.masked_attention(
             q, k, k, bias=bias, is_causal=True, enable_gqa=True, return_lse=True
         ),
-        q, samples.real(2, 2, 300, 16), samples.real(4, 1, 300),
+        q,
+        samples.real(2, 2, 300, 16),
+        samples.real(4, 1, 300),
     )
     yield samples.Sample(
         "masked_softmax",
         lambda x, bias: masks.masked_softmax(x, bias=bias, window=100, return_lse=True),
-        x, samples.real(1000),
+        x,
+        samples.real(1000),
     )
-    yield samples.Sample("boolean_mask", lambda x: masks.boolean_mask(x, rows), samples.real(40000, 9))
     yield samples.Sample(
-        "boolean_unmask", lambda x: masks.boolean_unmask(rows, x, layout="dense", fill_val=0.0),
+        "boolean_mask", lambda x: masks.boolean_mask(x, rows), samples.real(40000, 9)
+    )
+    yield samples.Sample(
+        "boolean_unmask",
+        lambda x: masks.boolean_unmask(rows, x, layout="dense", fill_val=0.0),
         samples.real(40000, 9),
     )
     for kind, of_z in (("sigmoid", z), ("hard_concrete", samples.real(1000)), ("softmax", z)):
         options = {"noise": noise} if kind == "hard_concrete" else {}
         yield samples.Sample(
-            "gate " + kind, lambda x, z, kind=kind, options=options: masks.gate(x, z, kind, **options),
-            x, of_z,
+            "gate " + kind,
+            lambda x, z, kind=kind, options=options: masks.gate(x, z, kind, **options),
+            x,
+            of_z,
         )
     yield samples.Sample("highway", masks.highway, x, x, samples.real(300, 1))
     yield samples.Sample(
-        "mixture_gate", lambda e, z: masks.mixture_gate(e, z, top_k=2, return_gate=True),
-        samples.real(5000, 4, 20), samples.real(5000, 4),
+        "mixture_gate",
+        lambda e, z: masks.mixture_gate(e, z, top_k=2, return_gate=True),
+        samples.real(5000, 4, 20),
+        samples.real(5000, 4),
     )
     yield samples.Sample(
         "sequence_mask",
-        lambda x: masks.sequence_mask(x, lengths=torch.arange(300)), x,
+        lambda x: masks.sequence_mask(x, lengths=torch.arange(300)),
+        x,
     )
     yield samples.Sample("bernoulli_mask", lambda z: masks.bernoulli_mask(z, noise=noise), z)
 
@@ -127,7 +138,8 @@ def test_transforms(sample):
         outputs = testers.as_tuple(sample.function(*learned))
         return sum(
             one.nan_to_num(neginf=0.0).sum().float()
-            for one in outputs if one.dtype.is_floating_point
+            for one in outputs
+            if one.dtype.is_floating_point
         )
 
     learned = [one.detach().clone().requires_grad_() for one in sample.learned]

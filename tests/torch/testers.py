@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 REALS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INDICES = [torch.int32, torch.int64]
 
-# How large an error may be, in units of the type's precision, of the greatest value. 16-bit types are
-# rounded once, and again where a gradient reads an output.
+# How large an error may be, in units of the type's precision, of the greatest value. 16-bit types
+# are rounded once, and again where a gradient reads an output.
 _UNITS = {torch.float16: 8, torch.bfloat16: 8, torch.float32: 128, torch.float64: 4096}
 
 

@@ -25,9 +25,7 @@ def one_type(*tensors: Optional[Tensor]):
 
 
 def _cast(tensors, dtype):
-    return tuple(
-        one if one is None or one.dtype not in _CAST else one.to(dtype) for one in tensors
-    )
+    return tuple(one if one is None or one.dtype not in _CAST else one.to(dtype) for one in tensors)
 
 
 _CAST = (torch.float16, torch.bfloat16, torch.float32)

@@ -19,8 +19,8 @@ def bernoulli_mask(
         noise: what it is drawn by (``draw_noise``); drawn from ``generator`` where it is absent.
 
     Returns:
-        The mask, bool, and the logarithm of the probability of what was drawn, both of the shape of z.
-        The second has a gradient to z, by which REINFORCE learns from a reward.
+        The mask, bool, and the logarithm of the probability of what was drawn, both of the shape
+        of z. The second has a gradient to z, by which REINFORCE learns from a reward.
 
     Raises:
         RuntimeError: z of another dtype.
@@ -44,5 +44,7 @@ _operator = Operator(
     "bernoulli_mask",
     lambda z, noise: (_like(z, torch.bool), _like(z)),
     _backward,
-    saves=("z", "mask"), differentiable=("z",))
+    saves=("z", "mask"),
+    differentiable=("z",),
+)
 _gradient = gradient_operator("bernoulli_mask_backward", lambda d_log_prob, z, mask: _like(z))

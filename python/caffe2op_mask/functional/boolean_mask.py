@@ -44,6 +44,10 @@ def boolean_fill(data: Tensor, mask: Tensor, fill_val: float = 0.0) -> Tensor:
     Returns:
         A tensor of data's shape and dtype. Masked entries of ``data`` have no effect, NaN included.
 
+    Raises:
+        RuntimeError: mask not bool, or its dims not the first ones of data; a fill_val that the
+            dtype cannot hold.
+
     Source: Caffe2's BooleanMask; ``torch.where(mask, data, fill_val)``.
     """
     return _operator(data, mask, True, fill_val, False)[0]

@@ -9,9 +9,7 @@ from caffe2op_mask.functional.boolean_mask import _gradient
 from caffe2op_mask.functional.registration import Operator
 
 
-def boolean_mask_jagged(
-    values: Tensor, lengths: Tensor, mask: Tensor
-) -> Tuple[Tensor, Tensor]:
+def boolean_mask_jagged(values: Tensor, lengths: Tensor, mask: Tensor) -> Tuple[Tensor, Tensor]:
     """The rows of a ragged tensor that ``mask`` keeps, and the lengths that they then have.
 
     Args:
@@ -40,4 +38,6 @@ def _backward(saved, needed, d_masked, _):
     return {"values": _gradient(saved.mask, d_masked, False)}
 
 
-_operator = Operator("boolean_mask_jagged", _fake, _backward, saves=("mask",), differentiable=("values",))
+_operator = Operator(
+    "boolean_mask_jagged", _fake, _backward, saves=("mask",), differentiable=("values",)
+)

@@ -13,7 +13,7 @@ def boolean_unmask(
     values: Union[Tensor, Sequence[Tensor]],
     *,
     layout: str = "auto",
-    fill_val: Optional[float] = None
+    fill_val: Optional[float] = None,
 ) -> Tensor:
     """Puts rows back to where masks are True: undoes ``boolean_mask``.
 
@@ -51,9 +51,7 @@ def _fake(masks, values, layout="auto", fill_val=None):
 
 
 def _backward(saved, needed, d_data):
-    d_values = _gradient(
-        saved.masks, saved.values, d_data, saved.layout
-    )
+    d_values = _gradient(saved.masks, saved.values, d_data, saved.layout)
     return {"values": d_values}
 
 
@@ -61,5 +59,7 @@ def _fake_backward(masks, values, d_data, layout="auto"):
     return [d_data.new_empty(one.shape) for one in values]
 
 
-_operator = Operator("boolean_unmask", _fake, _backward, saves=("masks", "values"), differentiable=("values",))
+_operator = Operator(
+    "boolean_unmask", _fake, _backward, saves=("masks", "values"), differentiable=("values",)
+)
 _gradient = gradient_operator("boolean_unmask_backward", _fake_backward)

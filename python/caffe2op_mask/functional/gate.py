@@ -27,7 +27,7 @@ def gate(
     training: bool = True,
     noise: Optional[Tensor] = None,
     generator: Optional[Generator] = None,
-    return_gate: bool = False
+    return_gate: bool = False,
 ) -> Union[Tensor, Tuple[Tensor, Tensor]]:
     """``g(z) * x``.
 
@@ -43,14 +43,20 @@ def gate(
     gumbel_softmax the softmax of ``(z - log(-log u)) / tau``   its own
     ============== ============================================ ===================================
 
-    In hard_concrete s is ``sigmoid((log u - log(1 - u) + z) / beta)``. u is drawn for each entry of z
-    where ``training`` is True; where it is False s is ``sigmoid(z)``, and gumbel_softmax is softmax.
-    With ``hard`` the softmaxes are one-hot and keep the softmax's gradient (straight through).
+    In hard_concrete s is ``sigmoid((log u - log(1 - u) + z) / beta)``. u is drawn for each entry
+    of z where ``training`` is True; where it is False s is ``sigmoid(z)``, and gumbel_softmax is
+    softmax. With ``hard`` the softmaxes are one-hot and keep the softmax's gradient (straight
+    through).
 
     Args:
         x: float16, bfloat16, float32 or float64.
         z: of the dtype of x and a shape that broadcasts to x.
+        kind: one of those above.
         threshold: of kind relu; broadcasts to z.
+        clip: of kind hard: no gradient to z where abs(z) is greater; 0 is none.
+        beta, gamma, zeta: of hard_concrete; 2/3, -0.1 and 1.1 where they are absent.
+        tau: of softmax and gumbel_softmax, 1 where it is absent.
+        hard: of softmax and gumbel_softmax.
         training: draw u, in the kinds that do.
         noise: what u is drawn by (``draw_noise``); drawn from ``generator`` where it is absent.
         return_gate: also return ``g(z)``, of the shape of z.
@@ -58,21 +64,20 @@ def gate(
     Returns:
         A tensor like x; with ``return_gate`` also one like z.
 
-    Where g is 0 in kinds relu, hard, hard_concrete and hard softmaxes, the result is 0 even if x is an
-    infinity or NaN. Under ``torch.autocast`` x, z and threshold of two types are cast to the wider one.
+    Where g is 0 in kinds relu, hard, hard_concrete and hard softmaxes, the result is 0 even if x is
+    an infinity or NaN. Under ``torch.autocast`` x, z and threshold of two types are cast to the
+    wider one.
 
     Raises:
         RuntimeError: shapes or dtypes that do not fit; an option of another kind or out of range.
 
-    Source: Hochreiter and Schmidhuber 1997; Bengio et al. 2013 (straight through); Louizos et al. 2018
-    (hard concrete); Jang et al. 2017 (Gumbel softmax).
+    Source: Hochreiter and Schmidhuber 1997; Bengio et al. 2013 (straight through); Louizos et al.
+    2018 (hard concrete); Jang et al. 2017 (Gumbel softmax).
     """
     if noise is None and training and kind in NOISY_KINDS:
         noise = draw_noise(generator)
     x, z, threshold = one_type(x, z, threshold)
-    y, g = _operator(
-        x, z, threshold, noise, kind, clip, beta, gamma, zeta, tau, hard, return_gate
-    )
+    y, g = _operator(x, z, threshold, noise, kind, clip, beta, gamma, zeta, tau, hard, return_gate)
     return (y, g) if return_gate else y
 
 
@@ -104,5 +109,7 @@ def _fake_backward(d_y, d_g, x, z, threshold=None, *arguments):
     return _like(x), _like(z), none if threshold is None else _like(threshold)
 
 
-_operator = Operator("gate", _fake, _backward, saves=_TENSORS, differentiable=("x", "z", "threshold"))
+_operator = Operator(
+    "gate", _fake, _backward, saves=_TENSORS, differentiable=("x", "z", "threshold")
+)
 _gradient = gradient_operator("gate_backward", _fake_backward)

@@ -22,8 +22,8 @@ def highway(
         clip: of kind hard: no gradient to z where abs(z) is greater.
 
     Returns:
-        A tensor like h. Gradients go to h, x and z. Under ``torch.autocast`` h, x and z of two types
-        are cast to the wider one.
+        A tensor like h. Gradients go to h, x and z. Under ``torch.autocast`` h, x and z of two
+        types are cast to the wider one.
 
     Raises:
         RuntimeError: shapes or dtypes that do not fit, or an unknown kind.
@@ -43,9 +43,7 @@ def _fake(h, x, z, kind="sigmoid", clip=None):
 
 
 def _backward(saved, needed, d_y):
-    d_h, d_x, d_z = _gradient(
-        d_y, saved.h, saved.x, saved.z, saved.kind, saved.clip
-    )
+    d_h, d_x, d_z = _gradient(d_y, saved.h, saved.x, saved.z, saved.kind, saved.clip)
     return {"h": d_h, "x": d_x, "z": d_z}
 
 
@@ -53,5 +51,7 @@ def _fake_backward(d_y, h, x, z, kind="sigmoid", clip=None):
     return _like(h), _like(x), _like(z)
 
 
-_operator = Operator("highway", _fake, _backward, saves=("h", "x", "z"), differentiable=("h", "x", "z"))
+_operator = Operator(
+    "highway", _fake, _backward, saves=("h", "x", "z"), differentiable=("h", "x", "z")
+)
 _gradient = gradient_operator("highway_backward", _fake_backward)

@@ -31,7 +31,7 @@ def masked_attention(
     softcap: float = 0.0,
     empty_row: str = "zero",
     enable_gqa: bool = False,
-    return_lse: bool = False
+    return_lse: bool = False,
 ) -> Union[Tensor, Tuple[Tensor, Tensor]]:
     """``softmax(scores) @ v`` over what is kept of ``scores = scale * q @ k^T + bias``.
 
@@ -55,14 +55,17 @@ def masked_attention(
             ``i + lengths - Lq``, as in decoding with a cache of keys.
         mode: a triangle of ``sequence_mask`` that is masked beside these.
         scale: ``1 / sqrt(D)`` where it is absent.
-        softcap: where it is not 0, scores become ``softcap * tanh(score / softcap)`` before the bias.
-        empty_row: what a row is of which nothing is kept: "zero", "nan", or "uniform", the mean of v.
-        enable_gqa: let H be a multiple of Hkv; head h of q reads head ``h // (H // Hkv)`` of k and v.
+        softcap: where it is not 0, scores become ``softcap * tanh(score / softcap)`` before the
+            bias.
+        empty_row: what a row is of which nothing is kept: "zero", "nan", or "uniform", the mean
+            of v.
+        enable_gqa: let H be a multiple of Hkv; head h of q reads head ``h // (H // Hkv)`` of k
+            and v.
         return_lse: also return the log-sum-exp of each row of scores, -inf where nothing is kept.
 
     Returns:
-        ``[B, H, Lq, Dv]`` of the dtype of q; with ``return_lse`` also ``[B, H, Lq]``, in float32, or
-        float64 for that. Without the dim of heads where q has none.
+        ``[B, H, Lq, Dv]`` of the dtype of q; with ``return_lse`` also ``[B, H, Lq]``, in float32,
+        or float64 for that. Without the dim of heads where q has none.
 
     q, k and v may be views whose last dim is contiguous, such as heads of ``[B, L, H, D]``; the result
     then lies as q does. Gradients go to q, k, v, bias and sinks, from both outputs. They are deterministic, whatever the
@@ -144,9 +147,7 @@ def _backward(saved, needed, d_o, d_lse):
     if not saved.return_lse:
         # The gradient reads the log-sum-exp.
         o, lse = _operator(*arguments, True)
-    d_q, d_k, d_v, d_bias, d_sinks = _gradient(
-        o, lse, d_o, d_lse, *arguments, "bias" in needed
-    )
+    d_q, d_k, d_v, d_bias, d_sinks = _gradient(o, lse, d_o, d_lse, *arguments, "bias" in needed)
     return {
         "q": d_q,
         "k": d_k,
@@ -165,5 +166,11 @@ def _fake_backward(o, lse, d_o, d_lse, q, k, v, *arguments):
     )
 
 
-_operator = Operator("masked_attention", _fake, _backward, saves=("q", "k", "v", "o", "lse") + _SCORES, differentiable=("q", "k", "v", "bias", "sinks"))
+_operator = Operator(
+    "masked_attention",
+    _fake,
+    _backward,
+    saves=("q", "k", "v", "o", "lse") + _SCORES,
+    differentiable=("q", "k", "v", "bias", "sinks"),
+)
 _gradient = gradient_operator("masked_attention_backward", _fake_backward)

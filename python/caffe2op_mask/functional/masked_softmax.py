@@ -26,7 +26,7 @@ def masked_softmax(
     scale: Optional[float] = None,
     empty_row: str = "zero",
     log: bool = False,
-    return_lse: bool = False
+    return_lse: bool = False,
 ) -> Union[Tensor, Tuple[Tensor, Tensor]]:
     """The softmax of ``scale * x + bias`` over what is kept of each row; the rest is 0.
 

@@ -16,7 +16,7 @@ def mixture_gate(
     top_k: Optional[int] = None,
     renormalize: bool = False,
     bias: Optional[Tensor] = None,
-    return_gate: bool = False
+    return_gate: bool = False,
 ) -> Union[Tensor, Tuple[Tensor, Tensor]]:
     """``sum over k of g[n, k] * e[n, k]``, where ``g[n]`` is the softmax of ``z[n]``.
 
@@ -26,13 +26,13 @@ def mixture_gate(
         top_k: each row keeps the experts with the largest z, of equal ones the first; the others
             weigh 0 and are not read.
         renormalize: the weights that are kept add up to 1 again.
-        bias: ``[K]``, float32, or float64 for that: added to the softmax where experts are chosen, and
-            to no weight. It has no gradient.
+        bias: ``[K]``, float32, or float64 for that: added to the softmax where experts are chosen,
+            and to no weight. It has no gradient.
         return_gate: also return the weights, ``[N, K]``.
 
     Returns:
-        ``[N, ...]`` of the dtype of e; with ``return_gate`` also ``[N, K]``. Under ``torch.autocast`` e
-        and z of two types are cast to the wider one.
+        ``[N, ...]`` of the dtype of e; with ``return_gate`` also ``[N, K]``. Under
+        ``torch.autocast`` e and z of two types are cast to the wider one.
 
     Raises:
         RuntimeError: shapes or dtypes that do not fit, or top_k out of range.
@@ -70,5 +70,7 @@ def _fake_backward(d_y, d_g, e, z, bias=None, top_k=None, renormalize=False):
     return _like(e), _like(z)
 
 
-_operator = Operator("mixture_gate", _fake, _backward, saves=("e", "z", "bias"), differentiable=("e", "z"))
+_operator = Operator(
+    "mixture_gate", _fake, _backward, saves=("e", "z", "bias"), differentiable=("e", "z")
+)
 _gradient = gradient_operator("mixture_gate_backward", _fake_backward)

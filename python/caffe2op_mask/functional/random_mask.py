@@ -18,7 +18,7 @@ def random_mask(
     lengths: Optional[Tensor] = None,
     min_masked: Optional[int] = None,
     noise: Optional[Tensor] = None,
-    generator: Optional[Generator] = None
+    generator: Optional[Generator] = None,
 ) -> Tensor:
     """Draws a mask of the shape of ``like`` in which each entry is False with probability p.
 
@@ -28,8 +28,8 @@ def random_mask(
         unit: what is masked together: "element", "row" (all entries along the last dim) or "span"
             (``span_length`` entries along the last dim, cut where a row ends).
         span_length: of unit span; 10 where it is absent.
-        lengths: int32 or int64, of the shape of leading dims of like; entries from a row's length on
-            stay True.
+        lengths: int32 or int64, of the shape of leading dims of like; entries from a row's length
+            on stay True.
         min_masked: each row has that many masked elements or spans, or all that it can have.
         noise: what it is drawn by (``draw_noise``); drawn from ``generator`` where it is absent.
 

@@ -16,9 +16,7 @@ from torch.autograd import forward_ad  # noqa: E402
 try:
     torch.ops.load_library(existing_path())
 except (OSError, RuntimeError) as error:
-    raise ImportError(
-        "caffe2op_mask cannot load {}: {}".format(existing_path(), error)
-    ) from error
+    raise ImportError("caffe2op_mask cannot load {}: {}".format(existing_path(), error)) from error
 
 _NAMESPACE = torch.ops.caffe2op_mask
 
@@ -33,7 +31,8 @@ class Operator:
     fake:     the operator for tensors that have a shape and no data; takes all of its arguments
     backward: takes a Saved, the names of the inputs that need a gradient and the gradients of the
               outputs, None where there is none; returns a dict of gradients by input
-    saves:    names of the inputs and outputs that the gradient reads, or a function of the dict of all
+    saves:    names of the inputs and outputs that the gradient reads, or a function of the dict of
+              all
     """
 
     def __init__(self, name, fake, backward=None, saves=(), differentiable=()):
@@ -84,7 +83,10 @@ class Operator:
         """torch would leave them out."""
         for i in self._differentiable:
             for one in arguments[i] if isinstance(arguments[i], (list, tuple)) else [arguments[i]]:
-                if isinstance(one, torch.Tensor) and forward_ad.unpack_dual(one).tangent is not None:
+                if (
+                    isinstance(one, torch.Tensor)
+                    and forward_ad.unpack_dual(one).tangent is not None
+                ):
                     raise NotImplementedError(
                         "{}: forward-mode derivatives (jvp, jacfwd, hessian) are not "
                         "available.".format(self.name)
@@ -145,9 +147,7 @@ class Operator:
             for one, asked in zip(gradients, self._asked)
         ]
         if any(one is not None for one in gradients):
-            needed = {
-                one for one, needs in zip(self._names, ctx.needs_input_grad) if _any(needs)
-            }
+            needed = {one for one, needs in zip(self._names, ctx.needs_input_grad) if _any(needs)}
             by_name.update(self._backward(saved, needed, *gradients))
         return tuple(by_name.get(one) for one in self._names)
 

@@ -22,7 +22,7 @@ def sequence_mask(
     radius: int = 10,
     diagonal: int = 0,
     lengths_of: str = "rows",
-    fill_val: Optional[float] = None
+    fill_val: Optional[float] = None,
 ) -> Tensor:
     """``data`` with ``fill_val`` in the entries that ``mode`` masks.
 
@@ -45,11 +45,15 @@ def sequence_mask(
 
     Args:
         data: of any number type or bool.
-        lengths, centers, left_pad: int32 or int64, an entry for each row, or as ``lengths_of`` says.
+        mode: one of these, or several.
+        lengths, centers, left_pad: int32 or int64, an entry for each row, or as ``lengths_of``
+            says.
         mask: bool, broadcast over the leading dims of data.
         axis: where the masked dims begin; all dims before are rows.
         batch: the dim whose rows begin anew, as in Caffe2.
         repeat_from_axis: dims from here on are masked alike.
+        radius: of mode window.
+        diagonal: of the triangles, as NumPy's k.
         lengths_of: "rows", or "batch" for an entry for each of the first dim.
         fill_val: -inf where it is absent, 0 with mode "mask"; must be a value of data's dtype.
 
@@ -57,8 +61,8 @@ def sequence_mask(
         A tensor of data's shape and dtype. The gradient of ``data`` is 0 in what is masked.
 
     Raises:
-        RuntimeError: an unknown mode, an input that the mode reads and is absent, shapes that do not
-            fit, or a fill_val that the dtype cannot hold.
+        RuntimeError: an unknown mode, an input that the mode reads and is absent, shapes that do
+            not fit, or a fill_val that the dtype cannot hold.
 
     Source: Caffe2's SequenceMask, of which joined modes, left_pad and mask are extensions.
     """
@@ -104,4 +108,10 @@ def _backward(saved, needed, d_masked):
     return {"data": d_data}
 
 
-_operator = Operator("sequence_mask", _fake, _backward, saves=("lengths", "centers", "left_pad", "mask"), differentiable=("data",))
+_operator = Operator(
+    "sequence_mask",
+    _fake,
+    _backward,
+    saves=("lengths", "centers", "left_pad", "mask"),
+    differentiable=("data",),
+)
