@@ -85,7 +85,7 @@ setup(
     # The last torch with Caffe2 is 1.10.2. The rest is what caffe2.python imports.
     install_requires=["torch<1.11", "numpy<1.23", "protobuf<3.21", "future", "six"],
     package_dir={"": "python"},
-    packages=[PACKAGE] + [PACKAGE + part for part in (".commands", ".fuse", ".layers")],
+    packages=[PACKAGE] + [PACKAGE + part for part in (".commands", ".fuse", ".layers", ".pack")],
     # Pictures, and progress bars of the command line.
     extras_require={"tools": ["matplotlib<3.9", "tqdm"]},
     ext_modules=[Extension(PACKAGE + ".libcaffe2op_mask", sources=[])],

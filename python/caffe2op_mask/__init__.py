@@ -28,6 +28,7 @@ __all__ = [
     "global_init",
     "layers",
     "library_path",
+    "pack",
     "plot",
     "target_name",
 ]
@@ -38,3 +39,4 @@ load()
 from caffe2op_mask import layers, plot  # noqa: E402
 from caffe2op_mask._global_init import global_init  # noqa: E402
 from caffe2op_mask.fuse import fuse  # noqa: E402
+from caffe2op_mask.pack import pack  # noqa: E402
