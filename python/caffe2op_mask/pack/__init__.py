@@ -4,7 +4,7 @@ import numpy as np
 from caffe2.proto import caffe2_pb2
 
 from caffe2op_mask.fuse import given, proof
-from caffe2op_mask.fuse.facts import CannotRun
+from caffe2op_mask.fuse.facts import CannotRun, Facts
 from caffe2op_mask.fuse.graph import Graph
 from caffe2op_mask.fuse.report import LeftAlone, Proof
 from caffe2op_mask.pack.demands import sources
@@ -71,13 +71,17 @@ def pack(net, inputs, init=None, tolerance=1e-4, padding=SAME):
 def _packed(proto, init, inputs, padding, report):
     """(the net packed by one mask after the other, {output: the mask of its rows that are not 0})."""
     before, zeros, done, reasons = proto, {}, set(), []
-    made = set(inputs[0]) | (Graph(init).blobs if init else set())
-    taken = made | Graph(proto).blobs
-    notes, made, alone = [], set(), None
+    taken = set(inputs[0]) | (Graph(init).blobs if init else set()) | Graph(proto).blobs
+    facts, made, alone = None, set(), None
     while True:
         graph = Graph(before)
-        report.notes, facts = [], given.facts_of_runs("pack", graph, init, inputs, report)
-        notes = notes or report.notes
+        if facts is None:
+            facts = given.facts_of_runs("pack", graph, init, inputs, report)
+        else:
+            try:
+                facts = [Facts(graph, init, feeds) for feeds in inputs]
+            except CannotRun:
+                break  # the proof says why
         runs = [Masks(one) for one in facts]
         candidates = list(_candidates(runs, done, made))
         if alone is None:
@@ -103,12 +107,9 @@ def _packed(proto, init, inputs, padding, report):
         after.CopyFrom(before)
         given.replace_operators(after, found.net.op)
         before = after
-    report.notes = notes
     report.zeros = sorted(zeros)
-    packed = {op.SerializeToString() for op in before.op}
-    report.left_alone = [
-        one for op, one in alone if op.SerializeToString() in packed
-    ]
+    left = {op.SerializeToString() for op in before.op}
+    report.left_alone = [one for op, one in alone if op.SerializeToString() in left]
     if not report.packed:
         report.unchanged = _why_nothing(Graph(proto), reasons)
     return before, zeros

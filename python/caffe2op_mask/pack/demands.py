@@ -143,7 +143,9 @@ class Demands(object):
             divides = op.type in ("Div", "Pow") and not self.is_float(index)
             return whole if divides or any(outputs) else [None] * len(inputs)
         if isinstance(wanted, Whole):
-            return [wanted] * len(inputs)
+            shape = self.shape(self.graph.output(index)) or ()
+            has_rows = shape[:2] == (self.sizes[BATCH], self.sizes[ROW])
+            return [wanted] * len(inputs) if has_rows else whole
         found = transfer(self, index, op, wanted.layout)
         if found is None:
             return whole
@@ -516,6 +518,8 @@ def _masked_attention(demands, index, op):
             found[0] = Rows(of_queries)
     if outputs[0] is None and behind is None:
         found[0] = None
+    elif isinstance(outputs[0], Whole):
+        found[0] = outputs[0]
     sizes = demands.sizes[BATCH], demands.sizes[ROW]
     kept = [one for one, of in sources(demands.masks, index, op) if of == sizes]
     if demands.kept in kept and _is_by_keys(demands, index, op):

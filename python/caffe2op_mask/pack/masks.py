@@ -153,14 +153,14 @@ class Emission(object):
     """Makes the bool mask of rows ``[B, L]``.
 
     kept       a Kept
-    sizes      the batch and how many rows, of this run
     first      so many first rows are kept whatever the mask says
     make       called with a type, inputs, outputs and arguments, returns an operator
     fresh      called with a name, returns one that is new
     """
 
-    def __init__(self, masks, kept, sizes, first, make, fresh):
-        self._masks, self._kept, self._sizes, self._first = masks, kept, sizes, first
+    def __init__(self, masks, kept, first, make, fresh):
+        self._facts, self._graph = masks.facts, masks.facts.graph
+        self._kept, self._first = kept, first
         self._make, self._fresh = make, fresh
 
     def ops(self, source, reference):
@@ -170,20 +170,22 @@ class Emission(object):
         reference   (a blob, the number of its dim that is the batch, that of its rows), for lengths
         """
         ops, blob = [], source.blob
-        name = self._fresh(source.blob + "_kept")
         if self._kept.kind == LENGTHS:
-            whole = self._whole(ops, name, reference)
-            ops.append(self._sequence(whole, source.blob, name))
+            name = self._fresh(blob + "_kept")
+            ops.append(self._sequence(self._whole(ops, name, reference), blob, name))
             blob = name
         else:
-            blob = self._plain(ops, source, name)
+            blob = self._plain(ops, source)
         if self._kept.kind == BIAS:
-            low = self._fresh(name + "_low")
+            name, low = self._fresh(source.blob + "_kept"), self._fresh(source.blob + "_low")
             ops.append(self._make("ConstantFill", [], [low], shape=[1], value=float(LOW)))
             ops.append(self._make("GT", [blob, low], [name]))
             blob = name
         if self._first:
-            blob = self._with_first(ops, blob, name)
+            blob = self._with_first(ops, blob)
+        if blob == source.blob and self._graph.last(blob) != source:
+            blob = self._fresh(source.blob + "_kept")  # it is written again
+            ops.append(self._make("Copy", [source.blob], [blob]))
         return ops, blob
 
     def _whole(self, ops, name, reference):
@@ -202,20 +204,21 @@ class Emission(object):
         arguments = dict(mode="sequence", axis=1, fill_val=0, engine="MASK")
         return self._make("SequenceMask", [whole, lengths], [name], **arguments)
 
-    def _plain(self, ops, source, name):
+    def _plain(self, ops, source):
         """The value without the dims of 1 between its batch and its rows."""
-        shape = self._masks.facts.shape(source)
+        shape = self._facts.shape(source)
         spare = list(range(1, len(shape) - 1))
         if not spare:
             return source.blob
-        plain = self._fresh(source.blob + "_plain") if self._kept.kind == BIAS else name
+        plain = self._fresh(source.blob + "_plain")
         ops.append(self._make("Squeeze", [source.blob], [plain], dims=spare))
         return plain
 
-    def _with_first(self, ops, blob, name):
-        sizes, rows = self._fresh(name + "_sizes"), self._fresh(name + "_batch")
-        count, whole = self._fresh(name + "_count"), self._fresh(name + "_whole")
-        first, either = self._fresh(name + "_first"), self._fresh(name + "_or_first")
+    def _with_first(self, ops, blob):
+        sizes, rows, count, whole, first, either = (
+            self._fresh(blob + end)
+            for end in ("_sizes", "_batch", "_count", "_whole", "_first", "_or_first")
+        )
         ops.append(self._make("Shape", [blob], [sizes]))
         ops.append(self._make("Shape", [blob], [rows], axes=[0]))
         ops.append(self._filled(rows, count, caffe2_pb2.TensorProto.INT32, self._first))

@@ -159,7 +159,7 @@ class _Rewriting(object):
             self._like = op
             if index in self.chosen:
                 if self.keep is None:
-                    self._add_mask(index)
+                    self._add_mask()
                 self._add_on_rows(index, op)
             elif not self._add_otherwise(index, op):
                 self._ops.append(op)
@@ -234,17 +234,11 @@ class _Rewriting(object):
             and len(op.output) == 1
         )
 
-    def _add_mask(self, index):
+    def _add_mask(self):
         source, reference = self._source
         demands = self._demands
-        sizes = demands.sizes[BATCH], demands.sizes[ROW]
-        emission = Emission(
-            demands.masks, demands.kept, sizes, demands.first, self._make, self._fresh
-        )
+        emission = Emission(demands.masks, demands.kept, demands.first, self._make, self._fresh)
         ops, self.keep = emission.ops(source, reference)
-        if self.keep == source.blob:
-            self.keep = self._fresh(source.blob + "_kept")
-            ops = [self._make("Copy", [source.blob], [self.keep])]
         self._ops += ops
         self._flat[_PLAIN] = self.keep
 
