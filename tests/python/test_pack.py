@@ -66,7 +66,7 @@ def results(net, feeds, outputs, init=None):
     return {blob: workspace.FetchBlob(blob) for blob in outputs}
 
 
-def packed(net, feeds=None, outputs=("y",), padding="same", **options):
+def packed(net, feeds=None, outputs=("y",), padding="same", swapped=False, **options):
     """Packs a net, and checks what came of it beside the net as it was; returns the report."""
     feeds = read_by(net, arrays() if feeds is None else feeds)
     net.Proto().external_output.extend(outputs)
@@ -78,7 +78,8 @@ def packed(net, feeds=None, outputs=("y",), padding="same", **options):
     for blob in outputs:
         rows = wanted[blob].copy()
         if blob in report.zeros:
-            rows[~mask_of(report, feeds)] = 0
+            mask = mask_of(report, feeds)
+            rows[~(mask.T if swapped else mask)] = 0
         np.testing.assert_allclose(found[blob], rows, rtol=1e-4, atol=1e-5, err_msg=str(report))
     if report.unchanged is not None:
         assert net.Proto() == before
@@ -367,6 +368,27 @@ class TestWhatMasks(object):
         # That of batch 1 is read, whatever the bias says.
         assert report.kept[0].rows == 3 + L + 5 and "the first 1 rows are kept" in str(report)
 
+    def test_heads_in_the_batch(self):
+        """As torch.nn.MultiheadAttention: rows first, heads merged into the batch."""
+        net = core.Net("net")
+        net.Transpose("x", "t", axes=[1, 0, 2])
+        for name in "qkv":
+            net.FC(["t", "w", "b"], name + "_rows", axis=2)
+            net.Reshape(name + "_rows", [name + "_heads", name + "_old"], shape=[L, -1, N // H])
+            net.Transpose(name + "_heads", name, axes=[1, 0, 2])
+        net.Reshape("mask", ["column", "_"], shape=[-1, 1, 1, L])
+        net.Expand([net.Cast("column", "f", to=core.DataType.FLOAT), "dims"], "of_heads")
+        net.Reshape("of_heads", ["of_rows", "_1"], shape=[-1, 1, L])
+        net.Cast("of_rows", "of_keys", to=core.DataType.BOOL)
+        net.MaskedAttention(["q", "k", "v", "of_keys"], ["a", "lse"], has_mask=1)
+        net.Transpose("a", "a_rows", axes=[1, 0, 2])
+        net.Reshape("a_rows", ["a_whole", "_2"], shape=[L, -1, N])
+        net.FC(["a_whole", "w_2", "b"], "y", axis=2)
+        random = np.random.RandomState(2)
+        more = dict(w_2=random.randn(N, N).astype("f"), dims=np.array([1, H, 1, L], np.int64))
+        report = packed(net, arrays(**more), padding="zeros", swapped=True)
+        assert all_types(report) == ["FC"] * 4 and report.zeros == ["y"], str(report)
+
     def test_first_rows(self):
         net = self.product()
         net.BooleanMask(["z", "mask"], "y", engine="MASK")
@@ -471,16 +493,29 @@ class TestRefusals(object):
         places = np.random.RandomState(8).randn(L, D).astype("f")
         assert all_types(packed(net, arrays(places=places))) == ["FC"]
 
-    def test_mask_that_is_made_later(self):
+    def late(self, hide):
+        """The mask is made behind the first product, by `hide`."""
         net = core.Net("net")
         net.FC(["x", "w", "b"], "z", axis=2)
-        net.Not("mask", "late")
+        hide(net)
         net.FC(["z", "w_2", "b"], "u", axis=2)
         net.BooleanMask(["u", "late"], "y", engine="MASK")
         w = np.random.RandomState(9).randn(N, N).astype("f")
-        report = packed(net, arrays(w_2=w))
+        return net, packed(net, arrays(w_2=w))
+
+    def test_mask_that_is_made_later(self):
+        net, report = self.late(lambda net: net.Not("mask", "late"))
+        assert all_types(report) == ["FC", "FC"]
+        assert types(net)[:2] == ["Not", "BooleanMask"]
+
+    def test_mask_that_is_made_of_what_is_masked(self):
+        def hide(net):
+            mean = net.ReduceMean("z", "mean", axes=[2], keepdims=0)
+            net.GT([mean, net.ConstantFill([], "zero", shape=[1], value=0.0)], "late")
+
+        net, report = self.late(hide)
         assert all_types(report) == ["FC"]
-        assert types(net).index("BooleanMask") > types(net).index("Not")
+        assert types(net).index("BooleanMask") > types(net).index("GT")
 
     def test_control_input(self):
         net = masked_net(CHAINS["Relu"])

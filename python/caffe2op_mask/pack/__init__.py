@@ -69,7 +69,8 @@ def pack(net, inputs, init=None, tolerance=1e-4, padding=SAME):
 
 
 def _packed(proto, init, inputs, padding, report):
-    """(the net packed by one mask after the other, {output: the mask of its rows that are not 0})."""
+    """(the net packed by one mask after the other, {output: (the mask of its rows that are not 0, whether
+    the batch comes first there)})."""
     before, zeros, done, reasons = proto, {}, set(), []
     taken = set(inputs[0]) | (Graph(init).blobs if init else set()) | Graph(proto).blobs
     facts, made, alone = None, set(), None
@@ -100,7 +101,7 @@ def _packed(proto, init, inputs, padding, report):
             types = tuple(graph.ops[index].type for index in part)
             last = graph.ops[part[-1]].output[0]
             report.packed.append(Packed(types, last, found.keep, tuple(found.notes)))
-        zeros.update((blob, found.keep) for blob in found.zeros)
+        zeros.update((blob, (found.keep, plain)) for blob, plain in found.zeros.items())
         taken |= found.names
         made |= found.names
         after = caffe2_pb2.NetDef()
@@ -131,9 +132,8 @@ def _candidates(runs, done, made):
     seen = set(done)
     for index, op in enumerate(runs[0].facts.graph.ops):
         for kept, sizes in sources(runs[0], index, op):
-            value = runs[0].values(kept.number)[0]
-            name = (kept.kind, value.blob)
-            if name in seen or value.blob in made:
+            name = kept.kind, runs[0].named(kept)
+            if name in seen or name[1] in made:
                 continue
             others = [sources(one, index, op) for one in runs[1:]]
             others = [[one for one in found if one[0].kind == kept.kind] for found in others]
@@ -176,9 +176,10 @@ def _prove(before, after, init, inputs, tolerance, zeros, report):
         except CannotRun as error:
             report.notes.append("Packed, {}".format(error))
             new = {}
-        for blob, mask in zeros.items():
+        for blob, (mask, batch_first) in zeros.items():
             if mask in new and blob in old:
-                old[blob] = _without_padding(old[blob], new[mask])
+                kept = new[mask] if batch_first else new[mask].T
+                old[blob] = _without_padding(old[blob], kept)
         runs.append(
             [proof.difference(blob, old[blob], new.get(blob), None) for blob in outputs if blob in old]
         )

@@ -28,7 +28,7 @@ from caffe2op_mask.pack.layouts import (
     regrouped,
     transposed,
 )
-from caffe2op_mask.pack.masks import BIAS, LENGTHS, is_plain_sequence, may_say
+from caffe2op_mask.pack.masks import BIAS, MASK, is_plain_sequence
 
 # What is wanted of a value: `Rows`, those that are kept, which stand as `layout` says; or the
 # `Whole`, and why. None is nothing, or its sizes alone.
@@ -103,8 +103,9 @@ class Demands(object):
     def _of_output(self, value, is_output):
         shape = self.shape(value)
         if is_output and value.blob in self._zeroed and shape is not None and len(shape) > 1:
-            if shape[:2] == (self.sizes[BATCH], self.sizes[ROW]):
-                return Rows(layout_of(shape, 0, 1))
+            for batch, row in ((0, 1), (1, 0)):
+                if (shape[batch], shape[row]) == (self.sizes[BATCH], self.sizes[ROW]):
+                    return Rows(layout_of(shape, batch, row))
         return Whole("'{}' is an input or output of the net".format(value.blob))
 
     def _want(self, value, wanted):
@@ -474,29 +475,29 @@ def sources(masks, index, op):
             if kept is not None and shape is not None and len(shape) > 1:
                 found.append((kept, shape[:2]))
     elif op.type == "MaskedAttention":
-        keys = facts.shape(inputs[1])
-        if keys is not None:
-            sides = attention_sides(graph, index, op)
-            found += [
-                (by(masks, sides[name]), (keys[0], keys[-2]))
-                for name, by in _OF_KEYS.items()
-                if name in sides
-            ]
+        found += [(kept, sizes) for kept, sizes, _ in _key_sources(masks, index, op)]
     return [
         (kept, sizes)
         for kept, sizes in found
-        if min(sizes) > 0
-        and any(may_say(facts, kept, value, sizes) for value in masks.values(kept.number))
+        if min(sizes) > 0 and masks.recipe(kept, sizes) is not None
     ]
 
 
-_OF_KEYS = collections.OrderedDict(
-    [
-        ("lengths", lambda masks, value: masks.by_lengths(value)),
-        ("mask", lambda masks, value: masks.by_mask(value)),
-        ("bias", lambda masks, value: masks.by_bias(value)),
-    ]
-)
+def _key_sources(masks, index, op):
+    """(Kept, (batch, rows), layout of the batch) of masks that are the same for each query and head."""
+    keys = masks.facts.shape(masks.facts.graph.inputs[index][1])
+    if keys is None:
+        return
+    for name, value in attention_sides(masks.facts.graph, index, op).items():
+        shape = masks.facts.shape(value)
+        if name == "lengths" and shape == keys[:1]:
+            yield masks.by_lengths(value), (keys[0], keys[-2]), (BATCH,)
+        if name not in (MASK, BIAS) or shape is None or len(shape) != len(keys):
+            continue
+        if (shape[0], shape[-1]) == (keys[0], keys[-2]) and product(shape[1:-1]) == 1:
+            kept, batch = masks.by_keys(name, value)
+            heads = (BATCH,) if batch == keys[0] else (BATCH, keys[0] // max(batch, 1))
+            yield kept, (batch, keys[-2]), heads
 
 
 def _masked_attention(demands, index, op):
@@ -509,67 +510,52 @@ def _masked_attention(demands, index, op):
         return None
     reason = "'{}' is read by " + graph.said(index)
     found = [Whole(reason.format(value.blob)) for value in inputs]
-    of_queries = layout_of(q, 0, -2)
-    behind = outputs[1] if len(outputs) > 1 else None
-    if behind is None or behind == Rows(of_queries[:-1]):
-        if outputs[0] is None and behind is not None:
-            found[0] = Rows(of_queries)
-        elif isinstance(outputs[0], Rows) and outputs[0].layout[:-1] == of_queries[:-1]:
-            found[0] = Rows(of_queries)
-    if outputs[0] is None and behind is None:
+    found[0] = _of_queries(outputs, q) or found[0]
+    if not any(outputs):
         found[0] = None
-    elif isinstance(outputs[0], Whole):
-        found[0] = outputs[0]
     sizes = demands.sizes[BATCH], demands.sizes[ROW]
-    kept = [one for one, of in sources(demands.masks, index, op) if of == sizes]
-    if demands.kept in kept and _is_by_keys(demands, index, op):
-        found[1:3] = [Rows(layout_of(shape, 0, -2)) for shape in (k, v)]
+    for kept, of, batch in _key_sources(demands.masks, index, op):
+        if kept == demands.kept and of == sizes:
+            keys = [(batch,) + layout_of(shape, 0, -2)[1:] for shape in (k, v)]
+            if _hides_keys(demands, index, op, keys[0]):
+                found[1:3] = [Rows(layout) for layout in keys]
     return found
 
 
-def _is_by_keys(demands, index, op):
-    """Whether the mask is the same for each query and head, and hides keys from all that is wanted."""
-    shape = demands.shape(demands.graph.inputs[index][0])
-    side = attention_sides(demands.graph, index, op)
-    sizes = demands.sizes[BATCH], demands.sizes[ROW]
-    one = next(
-        value
-        for name, value in side.items()
-        if name in _OF_KEYS and _OF_KEYS[name](demands.masks, value) == demands.kept
-    )
-    given = demands.shape(one)
-    if demands.kept.kind == LENGTHS:
-        fits_keys = given == sizes[:1]
-    else:
-        fits_keys = len(given) == len(shape) and given[0] == sizes[0] and given[-1] == sizes[1]
-        fits_keys = fits_keys and product(given[1:-1]) == 1
+def _of_queries(outputs, shape):
+    """What is wanted of queries, whose rows are those of the outputs; None for all."""
+    wanted, behind = (outputs + [None])[:2]
+    if isinstance(wanted, Whole):
+        return wanted
+    layouts = {wanted.layout[:-1]} if wanted is not None else set()
+    layouts |= {behind.layout} if isinstance(behind, Rows) else set()
+    if isinstance(behind, Whole) or len(layouts) != 1:
+        return None
+    if wanted is not None and has_labels(wanted.layout[-1:]):
+        return None
+    return Rows(layouts.pop() + dims(shape[-1:]))
+
+
+def _hides_keys(demands, index, op, layout):
+    """Whether no query that is wanted reads keys, which stand as `layout` says, that are masked."""
+    empty_row = argument(op, "empty_row", "zero")
     if demands.kept.kind == BIAS:
         # Some key of each query that is wanted has a bias well above the lowest.
         demands.takes_for_granted = True
-        return fits_keys and argument(op, "empty_row", "zero") != "uniform"
-    if not fits_keys:
-        return False
-    # A row of which nothing is kept may read all values.
-    return argument(op, "empty_row", "zero") != "uniform" or _rows_are_never_empty(
-        demands, index, op, side
-    )
-
-
-def _rows_are_never_empty(demands, index, op, side):
-    """Whether each query that is wanted keeps a key: its own batch has some, and no other mask."""
+    if empty_row != "uniform":
+        return True
+    # A row of which nothing is kept reads all values. One that is a key itself keeps that.
+    side = attention_sides(demands.graph, index, op)
     wanted = demands.of(demands.graph.output(index))
-    shape = demands.shape(demands.graph.inputs[index][0])
+    windows = [argument(op, name, -1) for name in ("window_left", "window_right")]
     is_alone = len(side) == 1 and argument(op, "mode", "") in ("", "sequence")
-    is_alone = is_alone and all(
-        argument(op, name, -1) == -1 for name in ("window_left", "window_right")
-    )
-    # A query of the same rows is a key itself.
     return (
-        is_alone
+        demands.kept.kind != BIAS
+        and is_alone
+        and windows == [-1, -1]
         and not demands.first
         and isinstance(wanted, Rows)
-        and wanted.layout[:-1] == layout_of(shape, 0, -2)[:-1]
-        and shape[-2] == demands.sizes[ROW]
+        and wanted.layout[:-1] == layout[:-1]
     )
 
 

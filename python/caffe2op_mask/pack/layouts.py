@@ -90,6 +90,15 @@ def operand(layout, shape, to):
     )
 
 
+def expanded(layout, shape, to):
+    """The layout of what Expand makes of a tensor of `shape`."""
+    extra = len(to) - len(shape)
+    return dims(to[:extra]) + tuple(
+        factors if size == whole else (whole,)
+        for factors, size, whole in zip(layout, shape, to[extra:])
+    )
+
+
 def fits(layout, sizes, shape):
     """Whether a layout is that of a shape."""
     return len(layout) == len(shape) and all(

@@ -10,6 +10,7 @@ from caffe2op_mask.fuse.graph import Value, argument
 from caffe2op_mask.fuse.limits import LOW
 from caffe2op_mask.fuse.shapes import product
 from caffe2op_mask.fuse.views import VIEWS
+from caffe2op_mask.pack.layouts import BATCH, ROW, expanded, layout_of, regrouped
 
 LENGTHS, MASK, BIAS = "lengths", "mask", "bias"
 
@@ -18,6 +19,9 @@ LENGTHS, MASK, BIAS = "lengths", "mask", "bias"
 Kept = collections.namedtuple("Kept", "kind number")
 
 _SAME = ("Copy", "StopGradient")
+
+# What makes each entry of a mask of one entry, and may be done again before the net does it.
+_REPLAYED = _SAME + tuple("Add And Cast Div EQ GE GT LE LT Mul NE Not Or Sub".split())
 
 
 class Masks(object):
@@ -30,7 +34,8 @@ class Masks(object):
         self.facts = facts
         self._graph = facts.graph
         self._numbers = {}
-        self._known = {}
+        self._known = {}  # number of each key, and key of each number
+        self._keys = []
         self._values = collections.defaultdict(list)
         for index, op in enumerate(self._graph.ops):
             for value in self._graph.inputs[index]:
@@ -41,7 +46,7 @@ class Masks(object):
     def number(self, value):
         """The number of a value."""
         if value not in self._numbers:
-            self._add(value, ("found", value))
+            self._add(value, (("found", value), (), 0))
         return self._numbers[value]
 
     def values(self, number):
@@ -54,16 +59,120 @@ class Masks(object):
 
     def by_mask(self, value):
         """Rows that a bool mask keeps."""
-        number = self.number(value)
+        return self._by_mask(self.number(value))
+
+    def _by_mask(self, number):
         for one in self._values[number]:
             lengths = self._lengths_of(one)
             if lengths is not None:
                 return self.by_lengths(lengths)
         return Kept(MASK, number)
 
-    def by_bias(self, value):
-        """Keys that a bias keeps."""
-        return Kept(BIAS, self.number(value))
+    def by_keys(self, kind, value):
+        """(Kept, its batch) of a mask or bias of keys ``[B, 1, 1, L]``, ``[B, 1, L]``, or with heads.
+
+        Heads may be merged into the batch, ``[B * H, 1, L]``; of those the batch is B.
+        """
+        number, batch = self._repeated(value) or (self.number(value), self.facts.shape(value)[0])
+        return self._by_mask(number) if kind == MASK else Kept(kind, number), batch
+
+    def _repeated(self, value):
+        """(number, batch) of what each batch has for all its heads; None where heads are not merged."""
+        graph, facts = self._graph, self.facts
+        whole, path, one = facts.shape(value), [], value
+        while one.writer is not None:
+            op, inputs = graph.ops[one.writer], graph.inputs[one.writer]
+            if op.output[0] != one.blob or not inputs:
+                return None
+            main = self._main(op, inputs)
+            if main is None and op.type not in VIEWS + ("Expand",):
+                return None
+            path.append((one, op, inputs, main or 0))
+            one = inputs[main or 0]
+            shape = facts.shape(one)
+            if shape is None:
+                return None
+            if op.type == "Expand" and len(shape) > 1 and product(shape[1:-1]) == 1:
+                if shape[0] < whole[0] and shape[-1] == whole[-1]:
+                    break
+        else:
+            return None
+        layout = layout_of(facts.shape(one), 0, -1)
+        sizes = dict(zip((BATCH, ROW), (facts.shape(one)[0], whole[-1])))
+        number = self.number(one)
+        for after, op, inputs, main in reversed(path):
+            to = facts.shape(after)
+            if op.type == "Expand":
+                layout = expanded(layout, facts.shape(inputs[0]), to)
+            elif op.type in VIEWS:
+                layout = regrouped(layout, sizes, to)
+            else:
+                numbers = [self.number(other) for other in inputs]
+                numbers[main] = number
+                if op.type not in _SAME:
+                    number = self._number_of(_key(op, numbers, 0))
+            if layout is None:
+                return None
+        if layout[0][:1] != (BATCH,) or ROW in layout[0] or layout[-1] != (ROW,):
+            return None
+        return number, sizes[BATCH]
+
+    def _main(self, op, inputs):
+        """The number of the input of which an operator makes each entry, with constants or alone."""
+        if op.type not in _REPLAYED:
+            return None
+        beside = [i for i, value in enumerate(inputs) if not self._is_one_number(value)]
+        return beside[0] if len(beside) == 1 else None
+
+    def _is_one_number(self, value):
+        shape = self.facts.shape(value)
+        return self.facts.is_constant(value) and shape is not None and product(shape) == 1
+
+    def named(self, kept):
+        """What a report calls the rows that are kept."""
+        return self._named(kept.number)
+
+    def _named(self, number):
+        if self._values[number]:
+            return self._values[number][0].blob
+        op, numbers = self._keys[number][:2]
+        return "{}({})".format(op[0], ", ".join(map(self._named, numbers)))
+
+    def recipe(self, kept, sizes, first=None):
+        """(a value, [(type, arguments, values beside it)]) that says what is kept; None without one.
+
+        The value has the dims that a Kept has, and the operators, one after the other, make of it what
+        is asked for.
+
+        first    the value and those beside are there before this operator
+        """
+        steps, number, seen = [], kept.number, set()
+        while number not in seen:
+            seen.add(number)
+            for value in self._values[number]:
+                if may_say(self.facts, kept, value, sizes) and self._is_there(value, first):
+                    return value, steps[::-1]
+            key = self._keys[number]
+            if key[0][0] not in _REPLAYED:
+                return None
+            beside = [self._one_number(one, first) for one in key[1]]
+            if beside.count(None) != 1 or key[2] != 0:
+                return None
+            steps.append((key[0][0], key[0][1], beside))
+            number = key[1][beside.index(None)]
+        return None
+
+    def _one_number(self, number, first):
+        for value in self._values[number]:
+            if self._is_one_number(value) and self._is_there(value, first):
+                return value
+        return None
+
+    def _is_there(self, value, first):
+        if first is None:
+            return True
+        is_before = value.writer is None or value.writer < first
+        return is_before and self._graph.is_there(value, first, ())
 
     def by_factor(self, value):
         """Rows that a product with a float mask keeps: 1 there, and 0 elsewhere; or None."""
@@ -113,11 +222,9 @@ class Masks(object):
             self._numbers[value] = number
             self._values[number].append(value)
         elif is_deterministic(op) or op.type == "SequenceMask":
-            arguments = tuple(sorted(arg.SerializeToString() for arg in op.arg))
-            numbers = tuple(self.number(one) for one in inputs)
-            self._add(value, (op.type, arguments, numbers, output))
+            self._add(value, _key(op, [self.number(one) for one in inputs], output))
         else:
-            self._add(value, ("made", value))
+            self._add(value, (("made", value), (), 0))
 
     def _is_same(self, op, inputs, value):
         if op.type == "Cast":
@@ -134,9 +241,20 @@ class Masks(object):
         return one == other
 
     def _add(self, value, key):
-        number = self._known.setdefault(key, len(self._known))
-        self._numbers[value] = number
+        number = self._numbers[value] = self._number_of(key)
         self._values[number].append(value)
+
+    def _number_of(self, key):
+        if key not in self._known:
+            self._known[key] = len(self._keys)
+            self._keys.append(key)
+        return self._known[key]
+
+
+def _key(op, numbers, output):
+    """What two operators have alike whose outputs are: ((type, arguments), inputs, output)."""
+    arguments = tuple(sorted(arg.SerializeToString() for arg in op.arg))
+    return (op.type, arguments), tuple(numbers), output
 
 
 def is_plain_sequence(op, shape):
@@ -163,19 +281,25 @@ class Emission(object):
         self._kept, self._first = kept, first
         self._make, self._fresh = make, fresh
 
-    def ops(self, source, reference):
+    def ops(self, recipe, reference):
         """(operators, the blob that is the mask).
 
-        source      the value that says what is kept, there when the operators run
+        recipe      of Masks, of what is there when the operators run
         reference   (a blob, the number of its dim that is the batch, that of its rows), for lengths
         """
+        source, steps = recipe
         ops, blob = [], source.blob
+        if self._kept.kind != LENGTHS:
+            blob = self._plain(ops, source)
+        for op_type, arguments, beside in steps:
+            inputs = [blob if value is None else value.blob for value in beside]
+            blob = self._fresh(source.blob + "_" + op_type.lower())
+            ops.append(self._make(op_type, inputs, [blob]))
+            ops[-1].arg.extend(map(caffe2_pb2.Argument.FromString, arguments))
         if self._kept.kind == LENGTHS:
             name = self._fresh(blob + "_kept")
             ops.append(self._sequence(self._whole(ops, name, reference), blob, name))
             blob = name
-        else:
-            blob = self._plain(ops, source)
         if self._kept.kind == BIAS:
             name, low = self._fresh(source.blob + "_kept"), self._fresh(source.blob + "_low")
             ops.append(self._make("ConstantFill", [], [low], shape=[1], value=float(LOW)))

@@ -10,11 +10,12 @@ from caffe2op_mask.fuse.graph import Value, argument, list_argument
 from caffe2op_mask.fuse.limits import LOW
 from caffe2op_mask.pack.demands import NOT_FINITE, Demands, Rows, Whole
 from caffe2op_mask.pack.layouts import BATCH, ROW, leading
-from caffe2op_mask.pack.masks import BIAS, LENGTHS, Emission, may_say
+from caffe2op_mask.pack.masks import BIAS, LENGTHS, Emission
 from caffe2op_mask.pack.rowwise import AS_IS, OF_ROWS, PRODUCTS, Form, form_of
 
 # Parts of a net, each a list of numbers of operators; the new operators; the blob that is the mask;
-# outputs whose rows of padding are zeros now, and what was taken for granted.
+# outputs whose rows of padding are zeros now, and whether the batch comes first there; what was taken
+# for granted; names of new blobs.
 Packing = collections.namedtuple("Packing", "parts net keep zeros notes names")
 
 _PLAIN = (2, (BATCH, ROW))
@@ -48,7 +49,8 @@ def packing_of(runs, kept, sizes, zeroed, taken):
     taken    names that no new blob may have
     """
     graph = runs[0].facts.graph
-    zeroed = set(zeroed)
+    # Of as many rows as batches an output does not show which of its dims they are.
+    zeroed = set(zeroed) if any(batch != rows for batch, rows in sizes) else set()
     while True:
         demands = demands_of_runs(runs, kept, sizes, zeroed)
         forms = _forms(demands)
@@ -69,7 +71,8 @@ def packing_of(runs, kept, sizes, zeroed, taken):
     if demands[0].first:
         notes.append("the first {} rows are kept whatever it says".format(demands[0].first))
     parts = [part for part in parts if part]
-    return Packing(parts, net, rewriting.keep, sorted(zeros), notes, rewriting.names)
+    zeros = {blob: forms[graph.last(blob).writer].leads[1] == _PLAIN[1] for blob in zeros}
+    return Packing(parts, net, rewriting.keep, zeros, notes, rewriting.names)
 
 
 def _forms(demands):
@@ -173,13 +176,10 @@ class _Rewriting(object):
         sizes = tuple(demands.sizes[label] for label in (BATCH, ROW))
         while self.chosen:
             first = min(self.chosen)
-            for value in demands.masks.values(demands.kept.number):
-                is_there = value.writer is None or value.writer < first
-                if is_there and self.graph.is_there(value, first, ()):
-                    if may_say(self.facts, demands.kept, value, sizes):
-                        reference = self._reference(first)
-                        if demands.kept.kind != LENGTHS or reference is not None:
-                            return value, reference
+            recipe = demands.masks.recipe(demands.kept, sizes, first)
+            reference = self._reference(first)
+            if recipe is not None and (demands.kept.kind != LENGTHS or reference is not None):
+                return recipe, reference
             if first in demands.zeros:
                 break
             self.chosen.discard(first)
@@ -235,10 +235,10 @@ class _Rewriting(object):
         )
 
     def _add_mask(self):
-        source, reference = self._source
+        recipe, reference = self._source
         demands = self._demands
         emission = Emission(demands.masks, demands.kept, demands.first, self._make, self._fresh)
-        ops, self.keep = emission.ops(source, reference)
+        ops, self.keep = emission.ops(recipe, reference)
         self._ops += ops
         self._flat[_PLAIN] = self.keep
 
