@@ -522,6 +522,30 @@ class TestRefusals(object):
         net.Proto().op[1].control_input.append("x")
         assert not packed(net).packed
 
+    def test_a_net_in_an_argument(self):
+        """What the net of an If names is left as it was."""
+        then = core.Net("then")
+        then.Copy("z", "copied")
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.BooleanMask(["z", "mask"], "y", engine="MASK")
+        net.ConstantFill([], "yes", shape=[], value=True, dtype=core.DataType.BOOL)
+        net.Proto().op.add(type="If", input=["yes"]).arg.add(name="then_net").n.CopyFrom(then.Proto())
+        assert not packed(net).packed
+
+    def test_indices_that_come_of_padding(self):
+        """Rows of zeros may be no index."""
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.Transpose("z", "heads", axes=[0, 2, 1])
+        net.ReduceSum(net.Cos("heads", "cos"), "sum", axes=[1], keepdims=0)
+        net.Cast("sum", "ids", to=core.DataType.INT64)
+        net.Sub(["ids", "ids"], "none")
+        net.Gather(["table", "none"], "rows")
+        net.BooleanMask(["rows", "mask"], "y", engine="MASK")
+        report = packed(net, arrays(table=np.ones((3, 2), "f")))
+        assert not report.packed and "may find no index in padding" in report.unchanged
+
     def test_no_mask(self):
         net = core.Net("net")
         net.FC(["x", "w", "b"], "y", axis=2)

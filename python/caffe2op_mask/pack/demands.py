@@ -346,7 +346,7 @@ def _split(demands, index, op):
 def _gather(demands, index, op, layout):
     """Rows of a table, each by an index."""
     shapes = [demands.shape(value) for value in demands.graph.inputs[index]]
-    if None in shapes or argument(op, "axis", 0) != 0:
+    if None in shapes or argument(op, "axis", 0) != 0 or argument(op, "match_outer", 0):
         return None
     indices = layout[: len(shapes[1])]
     return [None, indices] if is_whole(indices) else None
@@ -366,6 +366,8 @@ def _reads_first(demands, index, op):
         axis = 1 if op.type == "BatchGather" else argument(op, "axis", 0)
         array = demands.facts.array(demands.graph.inputs[index][1])
         if axis != 1 or array is None or not array.size or array.min() < 0:
+            return None
+        if argument(op, "match_outer", 0):
             return None
         count = int(array.max()) + 1
     if count is None or not 0 < count <= _MOST_FIRST or count >= shape[1]:

@@ -113,19 +113,29 @@ def _parts(graph, demands, forms):
 
 
 def _check(graph, demands, chosen):
+    """Checks that what other operators make of rows of padding, which are zeros now, does no harm."""
+    changed = _changed(graph, chosen)
     for one in demands:
         if not one.zeros <= chosen:
             index = min(one.zeros - chosen)
             raise NotPacked("{} cannot run on rows".format(graph.said(index)))
-        if one.kept.kind != BIAS:
-            continue
-        for index, op in enumerate(graph.ops):
-            if index not in chosen and op.type in NOT_FINITE and _has_rows(one, index):
+        for index in sorted(changed - chosen):
+            op = graph.ops[index]
+            if not any(isinstance(one.of(value), Rows) for value in one.outputs(index)):
+                continue
+            if one.kept.kind == BIAS and op.type in NOT_FINITE:
                 raise NotPacked("{} may make infinity of padding".format(graph.said(index)))
+            if op.type == "Gather":
+                raise NotPacked("{} may find no index in padding".format(graph.said(index)))
 
 
-def _has_rows(demands, index):
-    return any(isinstance(demands.of(value), Rows) for value in demands.outputs(index))
+def _changed(graph, chosen):
+    """Operators that read what comes of chosen ones, and these."""
+    found = set(chosen)
+    for index in range(len(graph.ops)):
+        if any(value.writer in found for value in graph.inputs[index]):
+            found.add(index)
+    return found
 
 
 def why_not(demands, index):
