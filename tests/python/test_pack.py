@@ -1,4 +1,4 @@
-"""pack: what runs on kept rows alone, what does not and why, and that outputs stay what they were."""
+"""pack: what runs on kept rows alone, what does not and why, and that outputs stay equal."""
 
 import numpy as np
 import pytest
@@ -308,7 +308,8 @@ class TestWhatMasks(object):
 
     def test_a_sum_of_a_product_with_lengths(self):
         net = self.product()
-        ones = net.ConstantFill(net.Shape("x", "sizes", axes=[0, 1]), "ones", input_as_shape=1, value=1.0)
+        sizes = net.Shape("x", "sizes", axes=[0, 1])
+        ones = net.ConstantFill(sizes, "ones", input_as_shape=1, value=1.0)
         kept = net.SequenceMask(
             [ones, "lengths"], "kept", mode="sequence", axis=1, fill_val=0.0, engine="MASK"
         )
@@ -459,11 +460,11 @@ class TestRefusals(object):
     @pytest.mark.parametrize(
         "add, said",
         [
-            (lambda net: net.ReduceMean("z", "y", axes=[1], keepdims=0), "read by ReduceMean -> 'y'"),
+            (lambda net: net.ReduceMean("z", "y", axes=[1]), "read by ReduceMean -> 'y'"),
             (lambda net: net.Softmax("z", "y", axis=1), "'y' is an input or output of the net"),
             (lambda net: net.Cos("z", "y"), "'y' is an input or output of the net"),
             (lambda net: net.ReduceBackSum("z", "y"), "'z' is read by ReduceBackSum -> 'y'"),
-            (lambda net: net.Dropout("z", ["y", "_"], ratio=0.0, is_test=0), "'z' is read by Dropout"),
+            (lambda net: net.Dropout("z", ["y", "_"], ratio=0.0, is_test=0), "is read by Dropout"),
         ],
         ids=["mean", "softmax", "output", "unknown", "drawn"],
     )
@@ -530,7 +531,8 @@ class TestRefusals(object):
         net.FC(["x", "w", "b"], "z", axis=2)
         net.BooleanMask(["z", "mask"], "y", engine="MASK")
         net.ConstantFill([], "yes", shape=[], value=True, dtype=core.DataType.BOOL)
-        net.Proto().op.add(type="If", input=["yes"]).arg.add(name="then_net").n.CopyFrom(then.Proto())
+        choice = net.Proto().op.add(type="If", input=["yes"])
+        choice.arg.add(name="then_net").n.CopyFrom(then.Proto())
         assert not packed(net).packed
 
     def test_indices_that_come_of_padding(self):
@@ -587,9 +589,9 @@ class TestRefusals(object):
     @pytest.mark.parametrize(
         "change, error, said",
         [
-            (dict(padding="any"), ValueError, "pack: padding must be 'same' or 'zeros', but is 'any'."),
-            (dict(tolerance=-1), ValueError, "pack: tolerance must be a number of at least 0, but is"),
-            (dict(inputs=None), TypeError, "pack: inputs must be a dict from blobs to arrays, or a"),
+            (dict(padding="any"), ValueError, "pack: padding must be 'same' or 'zeros', but is 'a"),
+            (dict(tolerance=-1), ValueError, "pack: tolerance must be a number of at least 0, but"),
+            (dict(inputs=None), TypeError, "pack: inputs must be a dict from blobs to arrays, or"),
             (dict(net="net"), TypeError, "pack: net must be a core.Net or a NetDef, but is str."),
             (dict(inputs={}), ValueError, "which is neither given nor written before."),
         ],

@@ -1,4 +1,4 @@
-"""pack on nets that exporters wrote, once they are fused: what becomes of each, and that it is equal."""
+"""pack on nets that exporters wrote and fuse fused: what becomes of each, and that it is equal."""
 
 import numpy as np
 import pytest

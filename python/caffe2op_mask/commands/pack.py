@@ -1,12 +1,12 @@
 r"""make a net of padded activations compute on the rows that are kept alone
 
-Writes a net in which products of matrices, and what works row by row around them, run on the rows
-that lengths or a mask keep: BooleanMask before them, BooleanUnmask behind. Attention stays as it is.
-fuse the net first. Prints what was packed, what was not, and why.
+Writes a net in which products of matrices, and what works row by row around them, run on the
+rows that lengths or a mask keep: BooleanMask before them, BooleanUnmask behind. Attention stays as
+it is. fuse the net first. Prints what was packed, what was not, and why.
 
-The net runs on arrays for what it reads (--feed, or --feed-set for each of several sizes) before and
-after: differences and times are printed. Where it gains nothing OUT is the net as it was. Where an
-output differs by more than --tolerance, OUT is not written and the exit status is 1.
+The net runs on arrays for what it reads (--feed, or --feed-set for each of several sizes) before
+and after: differences and times are printed. Where it gains nothing OUT is the net as it was.
+Where an output differs by more than --tolerance, OUT is not written and the exit status is 1.
 
 examples:
   python -m caffe2op_mask pack encoder.pb packed.pb --init encoder_init.pb \
@@ -28,7 +28,7 @@ def add_arguments(parser):
         "--padding",
         choices=("same", "zeros"),
         default="same",
-        help="what rows of padding are in outputs of the net: what they were (the default), or zeros",
+        help="what rows of padding are in outputs of the net: what they were (default), or zeros",
     )
 
 

@@ -147,13 +147,13 @@ def share(difference):
     return difference.largest / (difference.magnitude or 1)
 
 
-def milliseconds(before, after, fill):
-    """(best time before, best time after, runs of each), in turns."""
+def milliseconds(before, after, fill, least=1):
+    """(best time before, best time after, runs of each), in turns, of which there are `least`."""
     nets = [Running(net, fill) for net in (before, after)]
     best, spent, runs = [np.inf, np.inf], 0.0, 0
     for net in nets:
         net.run()
-    while runs < 1 or (spent < _MOST_SECONDS and runs < _MOST_RUNS):
+    while runs < least or (spent < _MOST_SECONDS and runs < _MOST_RUNS):
         for i, net in enumerate(nets):
             seconds = net.run()
             spent += seconds

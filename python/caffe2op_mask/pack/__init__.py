@@ -17,6 +17,8 @@ __all__ = ["Kept", "LeftAlone", "Packed", "Proof", "Report", "pack"]
 
 SAME, ZEROS = "same", "zeros"
 
+_LEAST_RUNS = 3  # of each net, of which the best counts
+
 
 def pack(net, inputs, init=None, tolerance=1e-4, padding=SAME):
     """Runs on kept rows alone what a net computes of padding too, in place; returns a Report.
@@ -69,8 +71,10 @@ def pack(net, inputs, init=None, tolerance=1e-4, padding=SAME):
 
 
 def _packed(proto, init, inputs, padding, report):
-    """(the net packed by one mask after the other, {output: (the mask of its rows that are not 0, whether
-    the batch comes first there)})."""
+    """(the net packed by one mask after the other, outputs whose rows of padding are zeros).
+
+    The latter are {output: (the mask of its other rows, whether the batch comes first there)}.
+    """
     before, zeros, done, reasons = proto, {}, set(), []
     taken = set(inputs[0]) | (Graph(init).blobs if init else set()) | Graph(proto).blobs
     facts, made, alone = None, set(), None
@@ -181,7 +185,10 @@ def _prove(before, after, init, inputs, tolerance, zeros, report):
                 kept = new[mask] if batch_first else new[mask].T
                 old[blob] = _without_padding(old[blob], kept)
         runs.append(
-            [proof.difference(blob, old[blob], new.get(blob), None) for blob in outputs if blob in old]
+            [
+                proof.difference(blob, array, new.get(blob), None)
+                for blob, array in sorted(old.items())
+            ]
         )
         counts.append([Kept(name, int(new[name].sum()), new[name].size) for name in masks if new])
     worst = [max(one, key=proof.share) for one in zip(*runs)]
@@ -194,7 +201,7 @@ def _prove(before, after, init, inputs, tolerance, zeros, report):
     elif all(one.rows == one.of for of_run in counts for one in of_run):
         report.unchanged = "the inputs have no padding."
     else:
-        old, new, runs = proof.milliseconds(before, after, fills[0])
+        old, new, runs = proof.milliseconds(before, after, fills[0], _LEAST_RUNS)
         report.proof = Proof(worst, [], old, new, runs, operators)
         if not new < old:
             report.unchanged = "it is not faster on kept rows alone."

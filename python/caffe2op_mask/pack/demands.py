@@ -1,9 +1,9 @@
 """Which entries of each value have a say in what the net is run for.
 
 A walk from the last operator to the first. Outputs of the net are wanted whole. An operator that
-works row by row wants of its inputs the rows that are wanted of its outputs; one that masks wants of
-what it masks the rows that are kept, whatever is wanted of it; all others want their inputs whole.
-So a row of padding that is not wanted may hold anything.
+works row by row wants of its inputs the rows that are wanted of its outputs; one that masks wants
+of what it masks the rows that are kept, whatever is wanted of it; all others want their inputs
+whole. So a row of padding that is not wanted may hold anything.
 """
 
 import collections
@@ -23,7 +23,6 @@ from caffe2op_mask.pack.layouts import (
     has_labels,
     is_whole,
     layout_of,
-    leading,
     operand,
     regrouped,
     transposed,
@@ -37,9 +36,9 @@ Whole = collections.namedtuple("Whole", "reason")
 
 # Each entry by itself: of one input, and of several that are broadcast.
 UNARY = frozenset(
-    "Abs Cast Ceil Clip Copy Cos Elu Erf Exp Floor Gelu HardSigmoid LeakyRelu Log Logit Negative Not "
-    "Reciprocal Relu Rsqrt Scale Selu Sigmoid Sign Sin Softplus Softsign Sqr Sqrt StopGradient Swish "
-    "Tanh ThresholdedRelu".split()
+    "Abs Cast Ceil Clip Copy Cos Elu Erf Exp Floor Gelu HardSigmoid LeakyRelu Log Logit Negative "
+    "Not Reciprocal Relu Rsqrt Scale Selu Sigmoid Sign Sin Softplus Softsign Sqr Sqrt StopGradient "
+    "Swish Tanh ThresholdedRelu".split()
 )
 BINARY = frozenset("Add And Div EQ GE GT LE LT Max Min Mul NE Or Pow Sub Sum Where Xor".split())
 REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2")
@@ -98,7 +97,10 @@ class Demands(object):
         for value, one in zip(self.graph.inputs[index], wanted):
             self._want(value, one)
         for value in self.graph.named[index]:
-            self._want(value, Whole("'{}' is read by {}".format(value.blob, self.graph.said(index))))
+            self._want(value, self._read_whole(value, index))
+
+    def _read_whole(self, value, index):
+        return Whole("'{}' is read by {}".format(value.blob, self.graph.said(index)))
 
     def _of_output(self, value, is_output):
         shape = self.shape(value)
@@ -131,8 +133,7 @@ class Demands(object):
             if found is not None:
                 return found
         outputs = [self.of(value) for value in self.outputs(index)]
-        reason = "'{}' is read by {}"
-        whole = [Whole(reason.format(value.blob, self.graph.said(index))) for value in inputs]
+        whole = [self._read_whole(value, index) for value in inputs]
         if op.type in ("Shape", "Size") or _is_like(op):
             return [None] * len(inputs)
         transfer = _transfer(op)
@@ -394,7 +395,8 @@ def slice_ends(facts, index, op, shape):
         pair = [[int(number) for number in one.flat] for one in pair]
     else:
         pair = [list(list_argument(op, name) or ()) for name in ("starts", "ends")]
-    starts, ends = (one + [default] * (len(shape) - len(one)) for one, default in zip(pair, (0, -1)))
+    rest = len(shape) - len(pair[0])
+    starts, ends = pair[0] + [0] * rest, pair[1] + [-1] * rest
     ends = [size + 1 + end if end < 0 else min(end, size) for end, size in zip(ends, shape)]
     starts = [size + 1 + start if start < 0 else start for start, size in zip(starts, shape)]
     return list(zip(starts, ends))
@@ -486,7 +488,7 @@ def sources(masks, index, op):
 
 
 def _key_sources(masks, index, op):
-    """(Kept, (batch, rows), layout of the batch) of masks that are the same for each query and head."""
+    """(Kept, (batch, rows), factors of dim 0) of masks that are the same for each query and head."""
     keys = masks.facts.shape(masks.facts.graph.inputs[index][1])
     if keys is None:
         return

@@ -15,7 +15,8 @@ from caffe2op_mask.pack.layouts import BATCH, ROW, expanded, layout_of, regroupe
 LENGTHS, MASK, BIAS = "lengths", "mask", "bias"
 
 # Rows that are kept: `kind` says how the values numbered `number` say so, lengths ``[B]`` by where
-# rows end, a mask ``[B, L]`` (with dims of 1 in between, or not) by True, a bias by what is above LOW.
+# rows end, a mask ``[B, L]`` (with dims of 1 in between, or not) by True, a bias by what is above
+# LOW.
 Kept = collections.namedtuple("Kept", "kind number")
 
 _SAME = ("Copy", "StopGradient")
@@ -69,7 +70,7 @@ class Masks(object):
         return Kept(MASK, number)
 
     def by_keys(self, kind, value):
-        """(Kept, its batch) of a mask or bias of keys ``[B, 1, 1, L]``, ``[B, 1, L]``, or with heads.
+        """(Kept, its batch) of a mask or bias of keys ``[B, 1, 1, L]`` or ``[B, 1, L]``.
 
         Heads may be merged into the batch, ``[B * H, 1, L]``; of those the batch is B.
         """
@@ -77,7 +78,7 @@ class Masks(object):
         return self._by_mask(number) if kind == MASK else Kept(kind, number), batch
 
     def _repeated(self, value):
-        """(number, batch) of what each batch has for all its heads; None where heads are not merged."""
+        """(number, batch) of what all heads of a batch have; None where heads are not merged."""
         graph, facts = self._graph, self.facts
         whole, path, one = facts.shape(value), [], value
         while one.writer is not None:
@@ -118,7 +119,7 @@ class Masks(object):
         return number, sizes[BATCH]
 
     def _main(self, op, inputs):
-        """The number of the input of which an operator makes each entry, with constants or alone."""
+        """The place of the input of which an operator makes each entry, with constants or alone."""
         if op.type not in _REPLAYED:
             return None
         beside = [i for i, value in enumerate(inputs) if not self._is_one_number(value)]
@@ -139,10 +140,10 @@ class Masks(object):
         return "{}({})".format(op[0], ", ".join(map(self._named, numbers)))
 
     def recipe(self, kept, sizes, first=None):
-        """(a value, [(type, arguments, values beside it)]) that says what is kept; None without one.
+        """(a value, [(type, arguments, values beside it)]) that says what is kept, or None.
 
-        The value has the dims that a Kept has, and the operators, one after the other, make of it what
-        is asked for.
+        The value has the dims that a Kept has, and the operators, one after the other, make of it
+        what is asked for.
 
         first    the value and those beside are there before this operator
         """
@@ -353,7 +354,7 @@ class Emission(object):
 
 
 def may_say(facts, kept, value, sizes):
-    """Whether a value has the dims that a Kept has: the batch, dims of 1, and rows but of lengths."""
+    """Whether a value has the dims of a Kept: the batch, and but for lengths dims of 1 and rows."""
     shape = facts.shape(value)
     batch, rows = sizes
     if shape is None:

@@ -6,7 +6,7 @@ from caffe2.proto import caffe2_pb2
 from caffe2.python import utils
 
 from caffe2op_mask.fuse.facts import is_deterministic
-from caffe2op_mask.fuse.graph import Value, argument, list_argument
+from caffe2op_mask.fuse.graph import argument, list_argument
 from caffe2op_mask.fuse.limits import LOW
 from caffe2op_mask.pack.demands import NOT_FINITE, Demands, Rows, Whole
 from caffe2op_mask.pack.layouts import BATCH, ROW, leading
@@ -14,8 +14,8 @@ from caffe2op_mask.pack.masks import BIAS, LENGTHS, Emission
 from caffe2op_mask.pack.rowwise import AS_IS, OF_ROWS, PRODUCTS, Form, form_of
 
 # Parts of a net, each a list of numbers of operators; the new operators; the blob that is the mask;
-# outputs whose rows of padding are zeros now, and whether the batch comes first there; what was taken
-# for granted; names of new blobs.
+# outputs whose rows of padding are zeros now, and whether the batch comes first there; what was
+# taken for granted; names of new blobs.
 Packing = collections.namedtuple("Packing", "parts net keep zeros notes names")
 
 _PLAIN = (2, (BATCH, ROW))
@@ -113,7 +113,7 @@ def _parts(graph, demands, forms):
 
 
 def _check(graph, demands, chosen):
-    """Checks that what other operators make of rows of padding, which are zeros now, does no harm."""
+    """Checks that what others make of rows of padding, which are zeros now, does no harm."""
     changed = _changed(graph, chosen)
     for one in demands:
         if not one.zeros <= chosen:
@@ -330,7 +330,7 @@ class _Rewriting(object):
         return moved
 
     def _add_otherwise(self, index, op):
-        """Adds what finds in kept rows what it found in all; returns whether there is such a way."""
+        """Adds what finds in kept rows what it found in all; returns whether there is a way."""
         value = self.graph.inputs[index][0] if op.input else None
         if value not in self._rows or value in self._read or value.writer not in self.chosen:
             return False

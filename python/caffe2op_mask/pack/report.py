@@ -14,9 +14,9 @@ Kept = collections.namedtuple("Kept", "mask rows of")
 class Report(object):
     """What `pack` did.
 
-    packed      a list of Packed, one for each part of the net that runs on kept rows alone: types of
-                its operators, the blob that is its last result, the blob that says which rows are
-                kept, and notes: what was taken for granted
+    packed      a list of Packed, one for each part of the net that runs on kept rows alone: types
+                of its operators, the blob that is its last result, the blob that says which rows
+                are kept, and notes: what was taken for granted
     left_alone  a list of LeftAlone (operators, output, reason): products of matrices that compute
                 padding still
     kept        a list of Kept: how many rows each mask keeps

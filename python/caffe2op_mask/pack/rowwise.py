@@ -16,8 +16,8 @@ PRODUCTS = ("FC", "FCTransposed", "MatMul", "BatchMatMul")
 OF_ROWS, AS_IS, WITHOUT_FIRST = "rows", "as is", "without first"
 
 # An operator on rows: what each input is, arguments that change (None goes), and how rows stand in
-# its inputs and outputs: (how many dims they are, which of batch and row is first). With `is_same` it
-# does nothing there.
+# its outputs: (how many dims they are, which of batch and row is first). With `is_same` it does
+# nothing there.
 Form = collections.namedtuple("Form", "inputs arguments leads is_same")
 
 
