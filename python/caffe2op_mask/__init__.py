@@ -42,7 +42,8 @@ else:
     from caffe2op_mask import layers, plot
     from caffe2op_mask._global_init import global_init
     from caffe2op_mask.fuse import fuse
+    from caffe2op_mask.pack import pack
 
-    __all__ = ["built_for", "fuse", "global_init", "layers", "plot"]
+    __all__ = ["built_for", "fuse", "global_init", "layers", "pack", "plot"]
 
 __all__ += ["__version__", "compiler", "library_path", "runtime", "target_name"]

@@ -13,9 +13,9 @@ if runtime != "caffe2":
     )
 
 from caffe2op_mask import global_init
-from caffe2op_mask.commands import UserError, bench, fuse, ops, run, show, version
+from caffe2op_mask.commands import UserError, bench, fuse, ops, pack, run, show, version
 
-COMMANDS = (ops, run, fuse, show, bench)
+COMMANDS = (ops, run, fuse, pack, show, bench)
 
 
 class Parser(argparse.ArgumentParser):

@@ -111,7 +111,7 @@ def test_help_names_every_command(capsys):
 
 
 def test_the_commands():
-    assert COMMANDS == ["ops", "run", "fuse", "show", "bench"]
+    assert COMMANDS == ["ops", "run", "fuse", "pack", "show", "bench"]
 
 
 def examples():

@@ -33,41 +33,11 @@ def shape(argument):
     return name, dims
 
 
-def share(argument):
-    """A number of at least 0, as a difference may be of what it is a difference from."""
-    try:
-        number = float(argument)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(
-            "a tolerance is a number of at least 0 such as 1e-4, but this is '{}'".format(argument)
-        )
-    return number
-
-
 def add_arguments(parser):
     parser.add_argument("net", metavar="IN", help="NetDef; text if it ends in .pbtxt or .prototxt")
     parser.add_argument("fused", metavar="OUT", help="where the fused net goes")
     nets.add_arguments(parser)
-    parser.add_argument(
-        "--feed-set",
-        dest="feed_sets",
-        metavar="NAME=FILE.npy",
-        type=files.blob_and_path,
-        nargs="+",
-        action="append",
-        default=[],
-        help="all blobs that the net reads, and arrays for them; several sets, of other sizes, show "
-        "what varies",
-    )
-    parser.add_argument(
-        "--tolerance",
-        metavar="SHARE",
-        type=share,
-        default=1e-4,
-        help="the largest difference of an output as a share of its largest number (default 1e-4)",
-    )
+    nets.add_proof_arguments(parser)
     parser.add_argument(
         "--shape",
         dest="shapes",
@@ -84,12 +54,7 @@ def run(options):
     net = files.read_net(options.net)
     init = files.read_net(options.init) if options.init else None
     shapes = files.by_blob(options.shapes, "--shape")
-    sets = [(options.feeds, "--feed")] if options.feeds else []
-    sets += [(feed_set, "--feed-set") for feed_set in options.feed_sets]
-    inputs = [
-        {name: files.read_array(path) for name, path in files.by_blob(feeds, option).items()}
-        for feeds, option in sets
-    ]
+    inputs = nets.read_feed_sets(options)
     if inputs and shapes:
         raise UserError("--shape is for nets without --feed, which shapes are read off.")
     try:

@@ -1,5 +1,6 @@
 """Nets that commands run: their blobs are fed and filled, checked, and fetched."""
 
+import argparse
 import contextlib
 import logging
 
@@ -29,6 +30,51 @@ def add_arguments(parser):
         help="a blob that the net reads, and the array for it, whose type is kept; of several = "
         "the last divides them",
     )
+
+
+def share(argument):
+    """A number of at least 0, as a difference may be of what it is a difference from."""
+    try:
+        number = float(argument)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(
+            "a tolerance is a number of at least 0 such as 1e-4, but this is '{}'".format(argument)
+        )
+    return number
+
+
+def add_proof_arguments(parser):
+    """Those of commands that run a net before and after they rewrite it."""
+    parser.add_argument(
+        "--feed-set",
+        dest="feed_sets",
+        metavar="NAME=FILE.npy",
+        type=files.blob_and_path,
+        nargs="+",
+        action="append",
+        default=[],
+        help="all blobs that the net reads, and arrays for them; several sets, of other sizes, show "
+        "what varies",
+    )
+    parser.add_argument(
+        "--tolerance",
+        metavar="SHARE",
+        type=share,
+        default=1e-4,
+        help="the largest difference of an output as a share of its largest number (default 1e-4)",
+    )
+
+
+def read_feed_sets(options):
+    """A list of {blob: array}: --feed, and each --feed-set."""
+    sets = [(options.feeds, "--feed")] if options.feeds else []
+    sets += [(feed_set, "--feed-set") for feed_set in options.feed_sets]
+    return [
+        {name: files.read_array(path) for name, path in files.by_blob(feeds, option).items()}
+        for feeds, option in sets
+    ]
 
 
 def prepare(path, options):

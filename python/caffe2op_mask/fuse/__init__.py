@@ -1,18 +1,15 @@
 """fuse: stock operators that mask and then normalise, made into the operators that do both."""
 
-import numbers
 import operator
 
-import numpy as np
 from caffe2.proto import caffe2_pb2
-from caffe2.python import core
 
-from caffe2op_mask.checks import check_counts, is_shape
-from caffe2op_mask.fuse import proof, steps
+from caffe2op_mask.checks import is_shape
+from caffe2op_mask.fuse import given, proof, steps
 from caffe2op_mask.fuse.declined import Declined
 from caffe2op_mask.fuse.facts import CannotRun, Facts
 from caffe2op_mask.fuse.fusion import fusions_at
-from caffe2op_mask.fuse.graph import Graph, all_operators, sub_nets
+from caffe2op_mask.fuse.graph import Graph, sub_nets
 from caffe2op_mask.fuse.report import Fused, LeftAlone, Proof, Report
 from caffe2op_mask.fuse.scores import SOFTMAX
 
@@ -57,21 +54,16 @@ def fuse(net, shapes=None, init=None, inputs=None, tolerance=1e-4):
     Raises ValueError where the net does not run on the inputs, and TypeError or ValueError for
     arguments that are not as above.
     """
-    proto, init = _proto("net", net), None if init is None else _proto("init", init)
-    for one in (proto, init or caffe2_pb2.NetDef()):
-        check_counts("fuse", all_operators(one))  # the rest relies on it
+    proto, init = given.nets("fuse", net, init)
     if inputs is not None and shapes:
         raise ValueError("fuse: shapes are read off the inputs; give one of the two.")
-    if not isinstance(tolerance, numbers.Real) or not 0 <= tolerance < float("inf"):
-        raise ValueError(
-            "fuse: tolerance must be a number of at least 0, but is {!r}.".format(tolerance)
-        )
+    given.check_tolerance("fuse", tolerance)
     graph, report = Graph(proto), Report()
     if inputs is None:
         facts = [Facts(graph, init, shapes=_shapes(shapes, graph))]
     else:
-        inputs = _inputs(inputs)
-        facts = _facts_of_runs(graph, init, inputs, report)
+        inputs = given.inputs("fuse", inputs)
+        facts = given.facts_of_runs("fuse", graph, init, inputs, report)
     rewrite = Rewrite(proto)
     rewrite.taken |= set(inputs[0] if inputs else ()) | (Graph(init).blobs if init else set())
     _find_fusions(rewrite, graph, facts, report, None)
@@ -87,10 +79,7 @@ def fuse(net, shapes=None, init=None, inputs=None, tolerance=1e-4):
     if blamed is not None:
         report.blamed = report.fused[blamed]
     else:
-        del proto.op[:]
-        proto.op.extend(rewrite.net().op)
-        if isinstance(net, core.Net):
-            net._InvalidateLookupTables()
+        given.replace_operators(net, rewrite.net().op)
     return report
 
 
@@ -147,38 +136,6 @@ def _look_into(rewrite, index, op, facts, report, ran):
             for inner in net.op
             if inner.type == "Softmax"
         ]
-
-
-def _facts_of_runs(graph, init, inputs, report):
-    """Facts of a run on each of the inputs, to which a second batch may be added."""
-    try:
-        facts = [Facts(graph, init, feeds) for feeds in inputs]
-    except CannotRun as error:
-        raise ValueError("fuse: {}".format(error))
-    if len(inputs) > 1:
-        return facts
-    # RecurrentNetwork trusts its inputs to fit, and time comes before the batch.
-    reason = "a RecurrentNetwork does not check others."
-    if not any(op.type == "RecurrentNetwork" for op in graph.ops):
-        try:
-            larger = _larger_batch(inputs[0])
-            facts.append(Facts(graph, init, larger))
-            inputs.append(larger)
-            return facts
-        except CannotRun as error:
-            reason = str(error)
-    report.notes.append("Only the sizes of the inputs were tried: {}".format(reason))
-    return facts
-
-
-def _larger_batch(feeds):
-    """The feeds, with those of the first dim that most have twice behind themselves."""
-    firsts = [array.shape[0] for array in feeds.values() if array.ndim]
-    batch = max(firsts, key=firsts.count) if firsts else None
-    return {
-        blob: np.concatenate([array, array]) if array.ndim and array.shape[0] == batch else array
-        for blob, array in feeds.items()
-    }
 
 
 def _find_fusions(rewrite, graph, facts, report, owner):
@@ -270,16 +227,6 @@ def _prove(rewrite, init, inputs, tolerance, report):
     return bad - 1
 
 
-def _proto(name, net):
-    if isinstance(net, core.Net):
-        return net.Proto()
-    if isinstance(net, caffe2_pb2.NetDef):
-        return net
-    raise TypeError(
-        "fuse: {} must be a core.Net or a NetDef, but is {}.".format(name, type(net).__name__)
-    )
-
-
 def _shapes(shapes, graph):
     """The shapes that a caller gives, by the names of their blobs, as tuples of ints of Python."""
     if not isinstance(shapes, (dict, type(None))):
@@ -302,16 +249,3 @@ def _shapes(shapes, graph):
         if blob not in graph.blobs:
             raise ValueError("fuse: shapes names '{}', which is no blob of the net.".format(blob))
     return found
-
-
-def _inputs(inputs):
-    """A list of {blob: array}."""
-    several = [inputs] if isinstance(inputs, dict) else inputs
-    if not isinstance(several, (list, tuple)) or not several:
-        several = [None]
-    if not all(isinstance(feeds, dict) for feeds in several):
-        raise TypeError(
-            "fuse: inputs must be a dict from blobs to arrays, or a list of some, but is "
-            "{!r}.".format(inputs)
-        )
-    return [{str(blob): np.asarray(array) for blob, array in feeds.items()} for feeds in several]

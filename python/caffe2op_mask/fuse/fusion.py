@@ -168,7 +168,7 @@ class Fusion(object):
         graph = self.graph
         old = [graph.ops[index] for index in sorted(self.indices)]
         for op in old:
-            if not _engine_is_of_no_matter(op):
+            if not engine_is_of_no_matter(op):
                 raise Declined("{} is by engine {}".format(op.type, op.engine))
             if op.control_input:
                 raise Declined("{} has a control input".format(op.type))
@@ -215,7 +215,7 @@ class Fusion(object):
         self.ops.append(op)
 
 
-def _engine_is_of_no_matter(op):
+def engine_is_of_no_matter(op):
     """Whether an operator on the CPU is what its name says, whatever its engine is."""
     if op.engine in ("", "DEFAULT", "MASK", "CUDNN", "TENSORCORE"):
         return True

@@ -96,6 +96,7 @@ class Graph(object):
     def __init__(self, net, kept=()):
         self.ops = list(net.op)
         self.inputs = []
+        self.named = []  # of each operator, what its control inputs and the nets in it name
         self._device = net.device_option
         self._external_output = set(net.external_output)
         self._writers = collections.defaultdict(list)
@@ -103,7 +104,8 @@ class Graph(object):
         for index, op in enumerate(self.ops):
             self.inputs.append([self.last(blob) for blob in op.input])
             hidden = list(_hidden_blobs(op))
-            for value in self.inputs[-1] + [self.last(b) for b in list(op.control_input) + hidden]:
+            self.named.append([self.last(blob) for blob in list(op.control_input) + hidden])
+            for value in self.inputs[-1] + self.named[-1]:
                 self._readers[value].add(index)
             for blob in list(op.output) + hidden:
                 self._writers[blob].append(index)

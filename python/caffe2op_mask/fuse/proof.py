@@ -54,7 +54,7 @@ def _run_all(space, net):
         run_operator(space, graph.runnable(op))
 
 
-class _Running(object):
+class Running(object):
     """A net in a workspace of its own that is filled."""
 
     def __init__(self, net, fill):
@@ -114,13 +114,13 @@ def differences(before, after, fill, failures):
     # Some gradients are nothing but rounding: held against the largest of all they are none.
     largest = max([_magnitude(old[blob]) for blob in gradients if blob in old] + [0])
     return (
-        [_difference(blob, old[blob], new.get(blob), None) for blob in outputs if blob in old],
-        [_difference(blob, old[blob], new.get(blob), largest) for blob in gradients if blob in old],
+        [difference(blob, old[blob], new.get(blob), None) for blob in outputs if blob in old],
+        [difference(blob, old[blob], new.get(blob), largest) for blob in gradients if blob in old],
     )
 
 
 def _results(net, fill, blobs):
-    running = _Running(net, fill)
+    running = Running(net, fill)
     running.run()
     return running.fetch(blobs)
 
@@ -130,7 +130,7 @@ def _magnitude(array):
     return float(array.max()) if array.size else 0.0
 
 
-def _difference(blob, before, after, magnitude):
+def difference(blob, before, after, magnitude):
     magnitude = _magnitude(before) if magnitude is None else magnitude
     if after is None or before.shape != after.shape:
         return Difference(blob, np.inf, magnitude)
@@ -147,13 +147,13 @@ def share(difference):
     return difference.largest / (difference.magnitude or 1)
 
 
-def milliseconds(before, after, fill):
-    """(best time before, best time after, runs of each), in turns."""
-    nets = [_Running(net, fill) for net in (before, after)]
+def milliseconds(before, after, fill, least=1):
+    """(best time before, best time after, runs of each), in turns, of which there are `least`."""
+    nets = [Running(net, fill) for net in (before, after)]
     best, spent, runs = [np.inf, np.inf], 0.0, 0
     for net in nets:
         net.run()
-    while runs < 1 or (spent < _MOST_SECONDS and runs < _MOST_RUNS):
+    while runs < least or (spent < _MOST_SECONDS and runs < _MOST_RUNS):
         for i, net in enumerate(nets):
             seconds = net.run()
             spent += seconds

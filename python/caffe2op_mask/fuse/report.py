@@ -47,7 +47,7 @@ class Report(object):
             )
         lines += self.notes
         if self.proof is not None:
-            lines += _proven(self.proof)
+            lines += proven(self.proof)
         if self.blamed is not None:
             lines.append("The net is left as it was, because of: {}".format(_fused(self.blamed)))
         return "\n".join(lines)
@@ -60,7 +60,8 @@ def _fused(one):
     )
 
 
-def _proven(proof):
+def proven(proof):
+    """Lines on a Proof."""
     lines = [
         "{} '{}' differs by at most {:.3g}, where its largest number is {:.3g}.".format(
             kind, one.blob, one.largest, one.magnitude

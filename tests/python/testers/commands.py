@@ -9,6 +9,7 @@ from caffe2.proto import caffe2_pb2
 from caffe2.python import core
 
 from caffe2op_mask import __main__ as command_line
+from testers.encoders import encoder, sentences
 
 
 @pytest.fixture
@@ -81,6 +82,11 @@ def folder(tmp_path, monkeypatch):
     np.save(str(tmp_path / "x.npy"), np.zeros((2, 6, 6), "float32"))
     np.save(str(tmp_path / "short.npy"), np.zeros((2, 3, 3), "float32"))
     np.save(str(tmp_path / "weights.npy"), np.tril(np.ones((6, 6))) / np.arange(1, 7)[:, None])
+    for name, proto in zip(("encoder.pb", "encoder_init.pb"), encoder(1, 16, 2)):
+        (tmp_path / name).write_bytes(proto.SerializeToString())
+    feeds = sentences(2, 5, 16, [3, 5])
+    np.save(str(tmp_path / "sentences.npy"), feeds["x"])
+    np.save(str(tmp_path / "lengths.npy"), feeds["lengths"])
     (tmp_path / "words.txt").write_text("the\ncat\nsat\non\na\nmat\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path

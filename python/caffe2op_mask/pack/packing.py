@@ -1,0 +1,392 @@
+"""Makes parts of a net run on the rows that a mask keeps."""
+
+import collections
+
+from caffe2.proto import caffe2_pb2
+from caffe2.python import utils
+
+from caffe2op_mask.fuse.facts import is_deterministic
+from caffe2op_mask.fuse.graph import argument, list_argument
+from caffe2op_mask.fuse.limits import LOW
+from caffe2op_mask.pack.demands import NOT_FINITE, Demands, Rows, Whole
+from caffe2op_mask.pack.layouts import BATCH, ROW, leading
+from caffe2op_mask.pack.masks import BIAS, LENGTHS, Emission
+from caffe2op_mask.pack.rowwise import AS_IS, OF_ROWS, PRODUCTS, Form, form_of
+
+# Parts of a net, each a list of numbers of operators; the new operators; the blob that is the mask;
+# outputs whose rows of padding are zeros now, and whether the batch comes first there; what was
+# taken for granted; names of new blobs.
+Packing = collections.namedtuple("Packing", "parts net keep zeros notes names")
+
+_PLAIN = (2, (BATCH, ROW))
+
+
+_GRANTED = "equal unless all that a row attends to has a bias of {:g} or below".format(LOW)
+
+
+class NotPacked(Exception):
+    """Why a mask packs nothing, as a part of a sentence."""
+
+
+def demands_of_runs(runs, kept, sizes, zeroed):
+    """The Demands of each run, which agree on the first rows that are read by their position."""
+    first = 0
+    while True:
+        found = [Demands(masks, kept[i], sizes[i], first, zeroed) for i, masks in enumerate(runs)]
+        reads_first = max(one.reads_first for one in found)
+        if reads_first <= first:
+            return found
+        first = reads_first
+
+
+def packing_of(runs, kept, sizes, zeroed, taken):
+    """The Packing of the rows that a mask keeps; raises NotPacked.
+
+    runs     the Masks of each run
+    kept     the Kept of each run
+    sizes    (batch, rows) of each run
+    zeroed   names of outputs whose rows of padding may become zeros
+    taken    names that no new blob may have
+    """
+    graph = runs[0].facts.graph
+    # Of as many rows as batches an output does not show which of its dims they are.
+    zeroed = set(zeroed) if any(batch != rows for batch, rows in sizes) else set()
+    while True:
+        demands = demands_of_runs(runs, kept, sizes, zeroed)
+        forms = _forms(demands)
+        parts = _parts(graph, demands[0], forms)
+        if not parts:
+            raise NotPacked("no product of matrices works on rows whose padding nobody reads")
+        chosen = {index for part in parts for index in part}
+        _check(graph, demands, chosen)
+        rewriting = _Rewriting(demands[0], {index: forms[index] for index in chosen}, taken)
+        zeros = {blob for blob in zeroed if isinstance(demands[0].of(graph.last(blob)), Rows)}
+        wrong = {blob for blob in zeros if graph.last(blob).writer not in rewriting.chosen}
+        if not wrong:
+            break
+        zeroed -= wrong  # its rows of padding would hold what comes of zeros
+    net = rewriting.net()
+    parts = [[index for index in part if index in rewriting.chosen] for part in parts]
+    notes = [_GRANTED] if any(one.takes_for_granted for one in demands) else []
+    if demands[0].first:
+        notes.append("the first {} rows are kept whatever it says".format(demands[0].first))
+    parts = [part for part in parts if part]
+    zeros = {blob: forms[graph.last(blob).writer].leads[1] == _PLAIN[1] for blob in zeros}
+    return Packing(parts, net, rewriting.keep, zeros, notes, rewriting.names)
+
+
+def _forms(demands):
+    """{number: Form} of the operators that may run on rows, the same in each run."""
+    found = {}
+    for index in range(len(demands[0].graph.ops)):
+        forms = [form_of(one, index) for one in demands]
+        if isinstance(forms[0], Form) and all(form == forms[0] for form in forms):
+            found[index] = forms[0]
+    return found
+
+
+def _parts(graph, demands, forms):
+    """Operators that hang together by what they hand on, where there is a product among them."""
+    part = {index: index for index in forms}
+
+    def root(index):
+        while part[index] != index:
+            index = part[index]
+        return index
+
+    for index in forms:
+        for value in graph.inputs[index]:
+            if value.writer in forms and demands.layout(value) is not None:
+                part[root(index)] = root(value.writer)
+    found = collections.defaultdict(list)
+    for index in sorted(forms):
+        found[root(index)].append(index)
+    with_product = [
+        one for one in found.values() if any(graph.ops[index].type in PRODUCTS for index in one)
+    ]
+    if not with_product:
+        return []
+    # What masks by a product reads rows that may have become anything.
+    return [
+        one for one in found.values() if one in with_product or set(one) & demands.zeros
+    ]
+
+
+def _check(graph, demands, chosen):
+    """Checks that what others make of rows of padding, which are zeros now, does no harm."""
+    changed = _changed(graph, chosen)
+    for one in demands:
+        if not one.zeros <= chosen:
+            index = min(one.zeros - chosen)
+            raise NotPacked("{} cannot run on rows".format(graph.said(index)))
+        for index in sorted(changed - chosen):
+            op = graph.ops[index]
+            if not any(isinstance(one.of(value), Rows) for value in one.outputs(index)):
+                continue
+            if one.kept.kind == BIAS and op.type in NOT_FINITE:
+                raise NotPacked("{} may make infinity of padding".format(graph.said(index)))
+            if op.type == "Gather":
+                raise NotPacked("{} may find no index in padding".format(graph.said(index)))
+
+
+def _changed(graph, chosen):
+    """Operators that read what comes of chosen ones, and these."""
+    found = set(chosen)
+    for index in range(len(graph.ops)):
+        if any(value.writer in found for value in graph.inputs[index]):
+            found.add(index)
+    return found
+
+
+def why_not(demands, index):
+    """Why a product computes padding."""
+    form = form_of(demands, index)
+    for value in demands.outputs(index):
+        wanted = demands.of(value)
+        if isinstance(wanted, Whole):
+            return wanted.reason
+    return form if isinstance(form, str) else "its rows differ between the inputs"
+
+
+class _Rewriting(object):
+    """Writes a net whose chosen operators run on rows.
+
+    Operators keep their order, and a blob that anybody reads as it was is written where it was. So
+    each finds what it found before.
+    """
+
+    def __init__(self, demands, forms, taken):
+        self.graph, self.facts, self._demands = demands.graph, demands.facts, demands
+        self.chosen, self._forms = set(forms), forms
+        self._taken, self.names = taken, set()
+        self._rows = {}  # the blob that has the kept rows of a value
+        self._flat = {}  # the mask for rows that stand as (dims, order)
+        self._ops = []
+        self._like = None
+        self.keep = None
+        self._source = self._choose_source()
+        self._read = self._read_as_they_were()
+
+    def net(self):
+        for index, op in enumerate(self.graph.ops):
+            self._like = op
+            if index in self.chosen:
+                if self.keep is None:
+                    self._add_mask()
+                self._add_on_rows(index, op)
+            elif not self._add_otherwise(index, op):
+                self._ops.append(op)
+        net = caffe2_pb2.NetDef()
+        net.op.extend(_without_unread(self.graph, self._ops))
+        return net
+
+    def _choose_source(self):
+        """What says which rows are kept, at the first operator that runs on rows."""
+        demands = self._demands
+        sizes = tuple(demands.sizes[label] for label in (BATCH, ROW))
+        while self.chosen:
+            first = min(self.chosen)
+            recipe = demands.masks.recipe(demands.kept, sizes, first)
+            reference = self._reference(first)
+            if recipe is not None and (demands.kept.kind != LENGTHS or reference is not None):
+                return recipe, reference
+            if first in demands.zeros:
+                break
+            self.chosen.discard(first)
+        raise NotPacked("what says which rows are kept is not there before what it keeps")
+
+    def _reference(self, first):
+        """(blob, dim of the batch, dim of rows) of a tensor that is there and has both."""
+        ahead = [value for index in range(first, -1, -1) for value in self.graph.inputs[index]]
+        for value in ahead:
+            layout = self._demands.layout(value) or ()
+            if (BATCH,) in layout and (ROW,) in layout:
+                if self.graph.is_there(value, first, ()):
+                    return value.blob, layout.index((BATCH,)), layout.index((ROW,))
+        return None
+
+    def _read_as_they_were(self):
+        """Values of chosen operators that others read as they were before."""
+        final = set(self.graph.outputs())
+        found = set()
+        for index in self.chosen:
+            for value in self._demands.outputs(index):
+                is_final = value.blob in final and self.graph.last(value.blob) == value
+                readers = self.graph.readers(value) - self.chosen
+                if self.graph.is_kept(value) or is_final:
+                    found.add(value)
+                elif not all(self._reads_rows(reader, value) for reader in readers):
+                    found.add(value)
+        return found
+
+    def _reads_rows(self, index, value):
+        """Whether an operator that is not chosen can do with the kept rows of a value."""
+        op = self.graph.ops[index]
+        lead = leading(self._demands.layout(value) or ())
+        if lead is None or value in self.graph.named[index]:
+            return False
+        if op.type == "Shape":
+            axes = list_argument(op, "axes")
+            return not axes or all(0 <= axis < lead[0] for axis in axes)
+        return self._masks_the_same(index, op, lead) and self.graph.inputs[index][0] == value
+
+    def _masks_the_same(self, index, op, lead):
+        """Whether a BooleanMask keeps just the rows that are there."""
+        demands = self._demands
+        return (
+            op.type == "BooleanMask"
+            and lead == _PLAIN
+            and not demands.first
+            and not argument(op, "keep_shape", 0)
+            and demands.masks.by_mask(self.graph.inputs[index][1]) == demands.kept
+            and self.facts.shape(self.graph.inputs[index][1])
+            == (demands.sizes[BATCH], demands.sizes[ROW])
+            and len(op.output) == 1
+        )
+
+    def _add_mask(self):
+        recipe, reference = self._source
+        demands = self._demands
+        emission = Emission(demands.masks, demands.kept, demands.first, self._make, self._fresh)
+        ops, self.keep = emission.ops(recipe, reference)
+        self._ops += ops
+        self._flat[_PLAIN] = self.keep
+
+    def _mask(self, lead):
+        """The mask for rows that stand as `lead` says."""
+        if lead not in self._flat:
+            count, order = lead
+            blob = self.keep
+            if order != _PLAIN[1]:
+                # Transpose knows no bool.
+                names = [self._fresh(self.keep + end) for end in ("_int", "_swapped", "_by_row")]
+                int32, to_bool = int(caffe2_pb2.TensorProto.INT32), int(caffe2_pb2.TensorProto.BOOL)
+                self._ops.append(self._make("Cast", [blob], names[:1], to=int32))
+                self._ops.append(self._make("Transpose", names[:1], names[1:2], axes=[1, 0]))
+                self._ops.append(self._make("Cast", names[1:2], names[2:], to=to_bool))
+                blob = names[2]
+            if count == 1:
+                flat = self._fresh(blob + "_flat")
+                outputs = [flat, self._fresh(flat + "_old_shape")]
+                self._ops.append(self._make("Reshape", [blob], outputs, shape=[-1]))
+                blob = flat
+            self._flat[lead] = blob
+        return self._flat[lead]
+
+    def _rows_of(self, value, lead):
+        """The blob that has the kept rows of a value."""
+        if value not in self._rows:
+            name = self._fresh(value.blob + "_rows")
+            self._ops.append(
+                self._make("BooleanMask", [value.blob, self._mask(lead)], [name], engine="MASK")
+            )
+            self._rows[value] = name
+        return self._rows[value]
+
+    def _add_on_rows(self, index, op):
+        form, inputs = self._forms[index], []
+        for value, kind in zip(self.graph.inputs[index], form.inputs):
+            if kind == OF_ROWS:
+                inputs.append(self._rows_of(value, self._lead(index, value, form)))
+            elif kind == AS_IS:
+                inputs.append(value.blob)
+            else:
+                plain = self._fresh(value.blob + "_plain")
+                self._ops.append(self._make("Squeeze", [value.blob], [plain], dims=[0]))
+                inputs.append(plain)
+        outputs = self._demands.outputs(index)
+        if form.is_same:
+            self._rows[outputs[0]] = inputs[0]
+        else:
+            names = [self._fresh(value.blob + "_rows") for value in outputs]
+            self._rows.update(zip(outputs, names))
+            self._ops.append(self._moved(op, form, inputs, names))
+        for value in outputs:
+            if value in self._read:
+                pair = [self._mask(form.leads), self._rows[value]]
+                arguments = dict(fill_val=0, layout="compact", engine="MASK")
+                self._ops.append(self._make("BooleanUnmask", pair, [value.blob], **arguments))
+
+    def _lead(self, index, value, form):
+        wanted = self._demands.of_inputs[index]
+        for one, layout in zip(self.graph.inputs[index], wanted):
+            if one == value and isinstance(layout, Rows):
+                return leading(layout.layout)
+        return form.leads
+
+    def _moved(self, op, form, inputs, outputs):
+        moved = caffe2_pb2.OperatorDef()
+        moved.CopyFrom(op)
+        del moved.input[:], moved.output[:], moved.arg[:]
+        moved.input.extend(inputs)
+        moved.output.extend(outputs)
+        changed = dict(form.arguments)
+        moved.arg.extend(arg for arg in op.arg if arg.name not in changed)
+        moved.arg.extend(
+            utils.MakeArgument(name, value)
+            for name, value in form.arguments
+            if value is not None
+        )
+        return moved
+
+    def _add_otherwise(self, index, op):
+        """Adds what finds in kept rows what it found in all; returns whether there is a way."""
+        value = self.graph.inputs[index][0] if op.input else None
+        if value not in self._rows or value in self._read or value.writer not in self.chosen:
+            return False
+        rows, lead = self._rows[value], leading(self._demands.layout(value))
+        if op.type == "BooleanMask":
+            self._ops.append(self._make("Copy", [rows], [op.output[0]]))
+            return True
+        mask, axes = self._mask(lead), list_argument(op, "axes")
+        if axes:
+            self._ops.append(self._make("Shape", [mask], [op.output[0]], axes=list(axes)))
+            return True
+        rank = len(self.facts.shape(value))
+        if rank == lead[0]:
+            self._ops.append(self._make("Shape", [mask], [op.output[0]]))
+            return True
+        first, behind, split = (
+            self._fresh(op.output[0] + end) for end in ("_first", "_behind", "_split")
+        )
+        self._ops.append(self._make("Shape", [mask], [first]))
+        axes = list(range(1, rank - lead[0] + 1))
+        self._ops.append(self._make("Shape", [rows], [behind], axes=axes))
+        outputs = [op.output[0], split]
+        self._ops.append(self._make("Concat", [first, behind], outputs, axis=0))
+        return True
+
+    def _fresh(self, name):
+        while name in self._taken or name in self.names:
+            name += "_"
+        self.names.add(name)
+        return name
+
+    def _make(self, op_type, inputs, outputs, **arguments):
+        """An operator with the name and the device of the one before which it stands."""
+        op = caffe2_pb2.OperatorDef(type=op_type, input=inputs, output=outputs)
+        op.name = self._like.name
+        if self._like.HasField("device_option"):
+            op.device_option.CopyFrom(self._like.device_option)
+        op.engine = arguments.pop("engine", "")
+        op.arg.extend(utils.MakeArgument(name, arguments[name]) for name in sorted(arguments))
+        return op
+
+
+def _without_unread(graph, ops):
+    """The operators without those that only made what nobody reads any more."""
+    read_before = {value.blob for values in graph.inputs for value in values}
+    kept = {blob for blob in graph.blobs if graph.is_kept(graph.last(blob))} | set(graph.outputs())
+    while True:
+        read = {blob for op in ops for blob in list(op.input) + list(op.control_input)}
+        read |= {value.blob for values in graph.named for value in values} | kept
+        needed = [
+            op
+            for op in ops
+            if not is_deterministic(op)
+            or any(blob in read for blob in op.output)
+            or not any(blob in read_before for blob in op.output)
+        ]
+        if len(needed) == len(ops):
+            return ops
+        ops = needed

@@ -1,0 +1,144 @@
+"""Operators that may run on the kept rows alone, and what they are there.
+
+Of ``[B, L, ..]`` or ``[B * L, ..]`` the kept rows are ``[T, ..]``: axes move by one, or stay.
+"""
+
+import collections
+
+from caffe2op_mask.fuse.graph import argument, list_argument
+from caffe2op_mask.fuse.views import VIEWS
+from caffe2op_mask.pack.demands import BINARY, REDUCTIONS, UNARY, Rows, can_move, concat_axis
+from caffe2op_mask.pack.layouts import leading
+
+PRODUCTS = ("FC", "FCTransposed", "MatMul", "BatchMatMul")
+
+# What an input of an operator on rows is: its own kept rows, as it is, or without its first dim.
+OF_ROWS, AS_IS, WITHOUT_FIRST = "rows", "as is", "without first"
+
+# An operator on rows: what each input is, arguments that change (None goes), and how rows stand in
+# its outputs: (how many dims they are, which of batch and row is first). With `is_same` it does
+# nothing there.
+Form = collections.namedtuple("Form", "inputs arguments leads is_same")
+
+
+def form_of(demands, index):
+    """The Form of an operator, or why it has none, a text."""
+    op, graph = demands.graph.ops[index], demands.graph
+    maker = _maker(op)
+    if maker is None:
+        return "it does not work row by row"
+    if not can_move(graph, op):
+        return "it runs on a device, by an engine or in an order of its own"
+    layouts = [_layout(demands, index, value) for value in demands.outputs(index)]
+    if op.type == "Split":
+        layouts = [layout for layout in layouts if layout is not None]
+    else:
+        layouts = layouts[:1]
+        if any(demands.of(value) is not None for value in demands.outputs(index)[1:]):
+            return "more than its first output is read"
+    wanted = demands.of_inputs[index]
+    inputs = [one.layout if isinstance(one, Rows) else None for one in wanted]
+    if not layouts or None in layouts or not any(inputs):
+        return "its rows are not known"
+    leads = {leading(layout) for layout in layouts + [one for one in inputs if one is not None]}
+    if None in leads:
+        return "its rows are not its first dims"
+    if op.type not in VIEWS and len(leads) > 1 or len({order for _, order in leads}) > 1:
+        return "its rows stand in different orders"
+    return maker(demands, index, op, leading(layouts[0]), inputs)
+
+
+def _layout(demands, index, value):
+    layout = demands.layout(value)
+    if index in demands.zeros:
+        # Of its rows of padding it is known what they are.
+        return demands.of_inputs[index][0].layout
+    return layout
+
+
+def _maker(op):
+    if op.type in UNARY or op.type in ("Dropout", "ATen", "Gather"):
+        return _unchanged
+    if op.type in BINARY:
+        return _binary
+    if op.type in REDUCTIONS:
+        return _reduction
+    if op.type in VIEWS:
+        return _view
+    return _MAKERS.get(op.type)
+
+
+def _form(inputs, lead, arguments=(), is_same=False):
+    kinds = tuple(AS_IS if layout is None else OF_ROWS for layout in inputs)
+    return Form(kinds, tuple(arguments), lead, is_same)
+
+
+def _unchanged(demands, index, op, lead, inputs):
+    return _form(inputs, lead)
+
+
+def _with_axis(axis):
+    """A maker for operators along an axis, which `axis` finds from the operator and a rank."""
+
+    def make(demands, index, op, lead, inputs):
+        rank = len(demands.shape(demands.graph.inputs[index][0]))
+        rank += 1 if op.type == "Concat" and argument(op, "add_axis", 0) else 0
+        moved = axis(op, rank) - lead[0] + 1
+        return _form(inputs, lead, [("axis", moved), ("order", None)])
+
+    return make
+
+
+def _axis_of_one(op, rank):
+    return argument(op, "axis", 1) % rank
+
+
+def _reduction(demands, index, op, lead, inputs):
+    rank = len(demands.shape(demands.graph.inputs[index][0]))
+    axes = [axis % rank - lead[0] + 1 for axis in list_argument(op, "axes")]
+    return _form(inputs, lead, [("axes", tuple(axes))])
+
+
+def _mat_mul(demands, index, op, lead, inputs):
+    if len(demands.shape(demands.graph.inputs[index][1])) != 2:
+        return "its second factor is no matrix"
+    return _form(inputs, lead)
+
+
+def _view(demands, index, op, lead, inputs):
+    """A view that has the same dims behind the rows is the same rows."""
+    before = demands.shape(demands.graph.inputs[index][0])
+    after = demands.shape(demands.graph.output(index))
+    if before[leading(inputs[0])[0] :] != after[lead[0] :]:
+        return "its rows come to have other dims"
+    return _form(inputs, lead, is_same=True)
+
+
+def _binary(demands, index, op, lead, inputs):
+    rank = len(demands.shape(demands.graph.output(index)))
+    legacy, kinds = argument(op, "broadcast", 0), []
+    for value, layout in zip(demands.graph.inputs[index], inputs):
+        shape = demands.shape(value)
+        behind = rank - lead[0]  # dims behind the rows
+        if layout is not None:
+            kinds.append(OF_ROWS)
+        elif len(shape) <= behind:
+            kinds.append(AS_IS)
+        elif legacy or any(size != 1 for size in shape[: len(shape) - behind]):
+            return "'{}' is not the same for each row".format(value.blob)
+        else:
+            kinds.append(AS_IS if len(shape) == behind + 1 else WITHOUT_FIRST)
+    # Where operands are broadcast from the last dim on, an axis says no more.
+    return Form(tuple(kinds), (("axis", None),) if legacy else (), lead, False)
+
+
+_MAKERS = {
+    "BatchMatMul": _mat_mul,
+    "Concat": _with_axis(concat_axis),
+    "FC": _with_axis(_axis_of_one),
+    "FCTransposed": _with_axis(_axis_of_one),
+    "LayerNorm": _with_axis(_axis_of_one),
+    "MatMul": _mat_mul,
+    "Softmax": _with_axis(_axis_of_one),
+    "Split": _with_axis(concat_axis),
+}

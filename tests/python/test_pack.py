@@ -1,0 +1,678 @@
+"""pack: what runs on kept rows alone, what does not and why, and that outputs stay equal."""
+
+import numpy as np
+import pytest
+from caffe2.proto import caffe2_pb2
+from caffe2.python import core, workspace
+
+import caffe2op_mask
+from caffe2op_mask import pack
+from caffe2op_mask.fuse import proof
+from testers.encoders import encoder, sentences
+
+# Sizes that differ, so that no two dims are taken for each other.
+B, L, D, N, H = 3, 7, 8, 10, 2
+
+
+@pytest.fixture(autouse=True)
+def always_faster(monkeypatch):
+    """Times are of no interest here."""
+    monkeypatch.setattr(proof, "milliseconds", lambda *_: (2.0, 1.0, 1))
+
+
+def arrays(**more):
+    random = np.random.RandomState(1)
+    mask = random.rand(B, L) < 0.6
+    mask[0] = True
+    mask[1] = False
+    feeds = {
+        "x": random.randn(B, L, D),
+        "w": random.randn(N, D),
+        "b": random.randn(N),
+        "row": random.randn(D),
+        "factor": random.randn(D, N),
+        "other": random.randn(B, L, D),
+    }
+    feeds = {name: array.astype(np.float32) for name, array in feeds.items()}
+    feeds.update(mask=mask, lengths=np.array([0, 4, L], np.int32), **more)
+    return feeds
+
+
+def arrays_with(**more):
+    return dict(arrays(), **more)
+
+
+def read_by(net, feeds):
+    """Those of the feeds that a net reads."""
+    found = {blob for op in net.Proto().op for blob in op.input}
+    return {name: array for name, array in feeds.items() if name in found}
+
+
+def types(net):
+    return [op.type for op in net.Proto().op]
+
+
+def copy_of(net):
+    return caffe2_pb2.NetDef.FromString(net.Proto().SerializeToString())
+
+
+def results(net, feeds, outputs, init=None):
+    workspace.ResetWorkspace()
+    if init is not None:
+        workspace.RunNetOnce(init)
+    for blob, array in feeds.items():
+        workspace.FeedBlob(blob, array)
+    workspace.RunNetOnce(net)
+    return {blob: workspace.FetchBlob(blob) for blob in outputs}
+
+
+def packed(net, feeds=None, outputs=("y",), padding="same", swapped=False, **options):
+    """Packs a net, and checks what came of it beside the net as it was; returns the report."""
+    feeds = read_by(net, arrays() if feeds is None else feeds)
+    net.Proto().external_output.extend(outputs)
+    before = copy_of(net)
+    wanted = results(before, feeds, outputs)
+    report = pack(net, feeds, padding=padding, **options)
+    assert not report.failed, str(report)
+    found = results(net.Proto(), feeds, outputs)
+    for blob in outputs:
+        rows = wanted[blob].copy()
+        if blob in report.zeros:
+            mask = mask_of(report, feeds)
+            rows[~(mask.T if swapped else mask)] = 0
+        np.testing.assert_allclose(found[blob], rows, rtol=1e-4, atol=1e-5, err_msg=str(report))
+    if report.unchanged is not None:
+        assert net.Proto() == before
+    return report
+
+
+def mask_of(report, feeds):
+    if "mask" in feeds:
+        return feeds["mask"]
+    return np.arange(L) < feeds["lengths"][:, np.newaxis]
+
+
+def all_types(report):
+    return sorted(name for one in report.packed for name in one.operators)
+
+
+def masked_net(add, mask="mask"):
+    """x, the operators that `add` adds, a product, and a BooleanMask of what it gives."""
+    net = core.Net("net")
+    blob = add(net, "x")
+    net.FC([blob, "w", "b"], "z", axis=2)
+    net.BooleanMask(["z", mask], "y", engine="MASK")
+    return net
+
+
+def unary(name, **args):
+    return name, lambda net, x: getattr(net, name)(x, "u", **args)
+
+
+def with_row(name, row="row", **args):
+    return name, lambda net, x: getattr(net, name)([x, row], "u", **args)
+
+
+def with_rows(name, **args):
+    return name, lambda net, x: getattr(net, name)([x, "other"], "u", **args)
+
+
+def with_row_in_front(net, x):
+    """A constant ``[1, 1, D]`` in front of the rows, whose first dim has to go."""
+    row = net.ExpandDims("row", "row_of_one", dims=[0, 1])
+    return net.Sub([row, x], "u")
+
+
+def layer_norm(net, x):
+    outputs = net.LayerNorm([x, "row", "row"], ["u", "m", "s"], axis=2, elementwise_affine=1)
+    return outputs[0]
+
+
+def decomposed_layer_norm(net, x):
+    """As exporters write it."""
+    mean = net.ReduceMean(x, "mean", axes=[2], keepdims=1)
+    less = net.Sub([x, mean], "less")
+    square = net.Pow(less, "square", exponent=2.0)
+    variance = net.ReduceMean(square, "variance", axes=[2], keepdims=1)
+    epsilon = net.ConstantFill([], "epsilon", shape=[1], value=1e-5)
+    deviation = net.Sqrt(net.Add([variance, epsilon], "above"), "deviation")
+    return net.Mul([net.Div([less, deviation], "normal"), "row"], "u")
+
+
+def concat_and_split(net, x):
+    both, _ = net.Concat([x, "other"], ["both", "split"], axis=2)
+    first, _ = net.Split(both, ["first", "second"], axis=2)
+    return first
+
+
+def residual(net, x):
+    inner = net.Relu(net.FC([x, "w", "b"], "inner", axis=2), "inner")
+    outer = net.BatchMatMul([inner, "factor"], "outer", trans_b=1, broadcast=1)
+    return net.Add([x, outer], "u")
+
+
+def flat(net, x):
+    rows, old = net.Reshape(x, ["rows", "old"], shape=[-1, D])
+    rows = net.Tanh(rows, "tanh")
+    return net.Reshape([rows, net.Shape(x, "sizes")], ["u", "old_2"])[0]
+
+
+CHAINS = dict(
+    [
+        unary("Relu"),
+        unary("Gelu"),
+        unary("Tanh"),
+        unary("Sigmoid"),
+        unary("Swish"),
+        unary("Exp"),
+        unary("Erf"),
+        unary("LeakyRelu", alpha=0.1),
+        unary("Clip", min=-1.0, max=0.5),
+        unary("Copy"),
+        unary("Scale", scale=0.5),
+        unary("Softmax", axis=2),
+        unary("Softmax", axis=-1),
+        ("Dropout", lambda net, x: net.Dropout(x, ["u", "drawn"], is_test=1)[0]),
+        with_row("Add"),
+        with_row("Mul"),
+        with_row("Div"),
+        with_rows("Add"),
+        with_rows("Mul"),
+        with_rows("Max"),
+        with_rows("Sum"),
+        ("legacy Add", lambda net, x: net.Add([x, "row"], "u", broadcast=1)),
+        ("legacy Add by axis", lambda net, x: net.Add([x, "row"], "u", broadcast=1, axis=2)),
+        ("Sub in front", with_row_in_front),
+        ("LayerNorm", layer_norm),
+        ("decomposed LayerNorm", decomposed_layer_norm),
+        ("Concat, Split", concat_and_split),
+        ("residual", residual),
+        ("flat", flat),
+    ]
+)
+
+
+class TestRowWise(object):
+    @pytest.mark.parametrize("name", sorted(CHAINS))
+    def test_chain(self, name):
+        net = masked_net(CHAINS[name])
+        stay = ("BooleanMask", "ConstantFill", "ExpandDims", "Shape")
+        wanted = sorted(one for one in types(net) if one not in stay)
+        report = packed(net)
+        assert report.unchanged is None and not report.left_alone, str(report)
+        assert all_types(report) == wanted, str(report)
+        assert "BooleanUnmask" not in types(net)
+
+    @pytest.mark.parametrize("name", sorted(CHAINS))
+    def test_padding_is_not_read(self, name):
+        net = masked_net(CHAINS[name])
+        feeds = read_by(net, arrays())
+        net.Proto().external_output.append("y")
+        wanted = results(copy_of(net), feeds, ["y"])["y"]
+        pack(net, feeds)
+        for blob in {"x", "other"} & set(feeds):
+            feeds[blob][~feeds["mask"]] = np.nan
+        found = results(net.Proto(), feeds, ["y"])["y"]
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+    def test_nothing_is_kept(self):
+        for name in sorted(CHAINS):
+            report = packed(masked_net(CHAINS[name]), arrays_with(mask=np.zeros((B, L), bool)))
+            assert report.kept[0].rows == 0 and report.unchanged is None
+
+    def test_embedding(self):
+        net = core.Net("net")
+        net.Gather(["table", "ids"], "x")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.BooleanMask(["z", "mask"], "y", engine="MASK")
+        random = np.random.RandomState(3)
+        ids = random.randint(5, size=(B, L)).astype(np.int64)
+        report = packed(net, arrays(table=random.randn(5, D).astype("f"), ids=ids))
+        assert all_types(report) == ["FC", "Gather"]
+
+    def test_mat_mul(self):
+        net = core.Net("net")
+        net.Reshape("x", ["rows", "old"], shape=[-1, D])
+        net.MatMul(["rows", "factor"], "z")
+        net.Reshape("z", ["back", "old_2"], shape=[-1, L, N])
+        net.BooleanMask(["back", "mask"], "y", engine="MASK")
+        report = packed(net)
+        assert all_types(report) == ["MatMul", "Reshape", "Reshape"]
+
+    def test_time_comes_first(self):
+        """``[L, B, D]`` is masked by the mask, transposed."""
+        net = core.Net("net")
+        net.Transpose("x", "t", axes=[1, 0, 2])
+        net.FC(["t", "w", "b"], "z", axis=2)
+        net.Transpose("z", "back", axes=[1, 0, 2])
+        net.BooleanMask(["back", "mask"], "y", engine="MASK")
+        report = packed(net)
+        assert all_types(report) == ["FC"]
+        assert "BooleanUnmask" in types(net)
+
+    def test_in_place(self):
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.Relu("z", "z")
+        net.Sigmoid("z", "z")
+        net.FC(["z", "w_2", "b"], "u", axis=2)
+        net.BooleanMask(["u", "mask"], "y", engine="MASK")
+        net.Copy("other", "z")
+        w = np.random.RandomState(4).randn(N, N).astype("f")
+        report = packed(net, arrays(w_2=w), outputs=("y", "z"))
+        assert all_types(report) == ["FC", "FC", "Relu", "Sigmoid"]
+
+    def test_what_the_next_run_reads(self):
+        """The net finds in x what it wrote there."""
+        net = core.Net("net")
+        net.FC(["x", "w_2", "b_2"], "z", axis=2)
+        net.BooleanMask(["z", "mask"], "y", engine="MASK")
+        net.Copy("z", "x")
+        random = np.random.RandomState(4)
+        w, b = random.randn(D, D).astype("f"), random.randn(D).astype("f")
+        assert not packed(net, arrays(w_2=w, b_2=b)).packed
+
+    def test_a_blob_that_is_written_again(self):
+        """The mask has another one's name later, as has what is packed."""
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.BooleanMask(["z", "mask"], "y", engine="MASK")
+        net.Not("mask", "hidden")
+        net.Copy("hidden", "mask")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.BooleanMask(["z", "mask"], "y_2", engine="MASK")
+        report = packed(net, outputs=("y", "y_2"))
+        assert len(report.packed) == 2 and report.unchanged is None
+
+    def test_names_that_are_taken(self):
+        net = core.Net("net")
+        net.Relu("x", "x_rows")
+        net.Copy("mask", "mask_kept")
+        net.FC(["x_rows", "w", "b"], "z", axis=2)
+        net.BooleanMask(["z", "mask"], "y", engine="MASK")
+        report = packed(net, outputs=("y", "x_rows", "mask_kept"))
+        assert report.unchanged is None
+
+
+class TestWhatMasks(object):
+    def product(self):
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        return net
+
+    def test_a_product_with_the_mask(self):
+        net = self.product()
+        net.Cast(net.ExpandDims("mask", "column", dims=[2]), "factors", to=core.DataType.FLOAT)
+        net.Mul(["z", "factors"], "y")
+        assert all_types(packed(net)) == ["Cast", "FC", "Mul"]
+
+    def test_a_sum_of_a_product_with_lengths(self):
+        net = self.product()
+        sizes = net.Shape("x", "sizes", axes=[0, 1])
+        ones = net.ConstantFill(sizes, "ones", input_as_shape=1, value=1.0)
+        kept = net.SequenceMask(
+            [ones, "lengths"], "kept", mode="sequence", axis=1, fill_val=0.0, engine="MASK"
+        )
+        net.Mul([net.ExpandDims(kept, "column", dims=[2]), "z"], "masked")
+        net.ReduceSum("masked", "y", axes=[1], keepdims=0)
+        assert all_types(packed(net)) == ["FC", "Mul"]
+
+    def test_sequence_mask(self):
+        net = self.product()
+        net.SequenceMask(
+            ["z", "lengths"], "y", mode="sequence", axis=1, repeat_from_axis=2, fill_val=-3.0,
+            engine="MASK",
+        )
+        assert all_types(packed(net)) == ["FC"]
+
+    def test_keep_shape(self):
+        net = self.product()
+        net.BooleanMask(["z", "mask"], "y", keep_shape=1, fill_val=2.0, engine="MASK")
+        assert all_types(packed(net)) == ["FC"]
+
+    @pytest.mark.parametrize("empty_row", ["zero", "nan", "uniform"])
+    @pytest.mark.parametrize("by", ["lengths", "mask"])
+    def test_keys(self, by, empty_row):
+        """Keys and values are packed; queries, which an output shows, are not."""
+        net = core.Net("net")
+        for name in "kv":
+            net.FC(["x", "w", "b"], name, axis=2)
+        net.FC(["other", "w", "b"], "q", axis=2)
+        side, args = ["lengths"], {"mode": "sequence"}
+        if by == "mask":
+            side, args = [net.ExpandDims("mask", "of_keys", dims=[1])], {"has_mask": 1}
+        net.MaskedAttention(["q", "k", "v"] + side, ["y", "lse"], empty_row=empty_row, **args)
+        report = packed(net)
+        # A mean of all values is one of padding, too.
+        wanted = [] if empty_row == "uniform" else ["FC", "FC"]
+        assert all_types(report) == wanted, str(report)
+        assert "FC -> 'q': left alone, 'y' is an input or output of the net" in str(report)
+
+    def test_a_mean_of_values_that_no_query_wants(self):
+        net = self_attention(empty_row="uniform")
+        assert all_types(packed(net)) == ["FC"] * 4
+
+    def test_self_attention(self):
+        assert all_types(packed(self_attention())) == ["FC"] * 4
+
+    def test_a_bias(self):
+        net = core.Net("net")
+        for name in "qkv":
+            net.FC(["x", "w", "b"], name, axis=2)
+        net.MaskedAttention(["q", "k", "v", "bias"], ["a", "lse"], has_bias=1)
+        net.Slice("a", "y", starts=[0, 0, 0], ends=[-1, 1, -1])
+        bias = np.zeros((B, 1, L), "f")
+        bias[0, 0, 3:], bias[1, 0, 0], bias[2, 0, 5:] = -1e4, -1e9, -np.inf
+        report = packed(net, arrays(bias=bias))
+        assert all_types(report) == ["FC"] * 3
+        assert "equal unless all that a row attends to has a bias of -10000 or below" in str(report)
+        # That of batch 1 is read, whatever the bias says.
+        assert report.kept[0].rows == 3 + L + 5 and "the first 1 rows are kept" in str(report)
+
+    def test_heads_in_the_batch(self):
+        """As torch.nn.MultiheadAttention: rows first, heads merged into the batch."""
+        net = core.Net("net")
+        net.Transpose("x", "t", axes=[1, 0, 2])
+        for name in "qkv":
+            net.FC(["t", "w", "b"], name + "_rows", axis=2)
+            net.Reshape(name + "_rows", [name + "_heads", name + "_old"], shape=[L, -1, N // H])
+            net.Transpose(name + "_heads", name, axes=[1, 0, 2])
+        net.Reshape("mask", ["column", "_"], shape=[-1, 1, 1, L])
+        net.Expand([net.Cast("column", "f", to=core.DataType.FLOAT), "dims"], "of_heads")
+        net.Reshape("of_heads", ["of_rows", "_1"], shape=[-1, 1, L])
+        net.Cast("of_rows", "of_keys", to=core.DataType.BOOL)
+        net.MaskedAttention(["q", "k", "v", "of_keys"], ["a", "lse"], has_mask=1)
+        net.Transpose("a", "a_rows", axes=[1, 0, 2])
+        net.Reshape("a_rows", ["a_whole", "_2"], shape=[L, -1, N])
+        net.FC(["a_whole", "w_2", "b"], "y", axis=2)
+        random = np.random.RandomState(2)
+        more = dict(w_2=random.randn(N, N).astype("f"), dims=np.array([1, H, 1, L], np.int64))
+        report = packed(net, arrays(**more), padding="zeros", swapped=True)
+        assert all_types(report) == ["FC"] * 4 and report.zeros == ["y"], str(report)
+
+    def test_first_rows(self):
+        net = self.product()
+        net.BooleanMask(["z", "mask"], "y", engine="MASK")
+        net.Slice("z", "first", starts=[0, 0, 0], ends=[-1, 1, -1])
+        report = packed(net, outputs=("y", "first"))
+        assert all_types(report) == ["FC"]
+
+    def test_another_row(self):
+        net = self.product()
+        net.BooleanMask(["z", "mask"], "y", engine="MASK")
+        net.Slice("z", "last", starts=[0, L - 1, 0], ends=[-1, -1, -1])
+        report = packed(net, outputs=("y", "last"))
+        assert not report.packed and "'z' is read by Slice" in str(report)
+
+    def test_two_lengths(self):
+        """Of an encoder and of what attends to it."""
+        net = core.Net("net")
+        for name in "kv":
+            net.FC(["source", "w", "b"], name, axis=2)
+        net.FC(["x", "w", "b"], "q", axis=2)
+        net.MaskedAttention(["q", "k", "v", "of_source"], ["a", "lse"], mode="sequence")
+        net.FC(["a", "w_2", "b"], "z", axis=2)
+        caffe2op_mask.layers.masked_mean(_Model(net), "z", "y", lengths="lengths")
+        random = np.random.RandomState(5)
+        feeds = arrays(
+            source=random.randn(B, L + 2, D).astype("f"),
+            of_source=np.array([9, 1, 3], np.int64),
+            w_2=random.randn(N, N).astype("f"),
+        )
+        report = packed(net, feeds)
+        assert all_types(report) == ["FC"] * 4
+        assert sorted((one.rows, one.of) for one in report.kept) == [(11, 21), (13, 27)]
+
+    def test_other_lengths(self):
+        """Padding of one mask that another keeps is wanted."""
+        net = self.product()
+        net.BooleanMask(["z", "mask"], "y", engine="MASK")
+        net.BooleanMask(["z", "mask_2"], "y_2", engine="MASK")
+        mask = np.random.RandomState(6).rand(B, L) < 0.5
+        report = packed(net, arrays(mask_2=mask), outputs=("y", "y_2"))
+        assert not report.packed and "'z' is read by BooleanMask -> 'y_2'" in str(report)
+
+
+class _Model(object):
+    """What layers without parameters need of a model."""
+
+    def __init__(self, net):
+        self.net = net
+
+
+def self_attention(**args):
+    net = core.Net("net")
+    for name in "qkv":
+        net.FC(["x", "w", "b"], name, axis=2)
+    net.MaskedAttention(["q", "k", "v", "lengths"], ["a", "lse"], mode="sequence", **args)
+    net.FC(["a", "w_2", "b"], "z", axis=2)
+    caffe2op_mask.layers.masked_mean(_Model(net), "z", "y", lengths="lengths")
+    net.GivenTensorFill([], "w_2", shape=[N, N], values=np.linspace(-1, 1, N * N).astype("f"))
+    ops = list(net.Proto().op)
+    del net.Proto().op[:]
+    net.Proto().op.extend(ops[-1:] + ops[:-1])
+    return net
+
+
+class TestRefusals(object):
+    """What is left as it was, and why."""
+
+    @pytest.mark.parametrize(
+        "add, said",
+        [
+            (lambda net: net.ReduceMean("z", "y", axes=[1]), "read by ReduceMean -> 'y'"),
+            (lambda net: net.Softmax("z", "y", axis=1), "'y' is an input or output of the net"),
+            (lambda net: net.Cos("z", "y"), "'y' is an input or output of the net"),
+            (lambda net: net.ReduceBackSum("z", "y"), "'z' is read by ReduceBackSum -> 'y'"),
+            (lambda net: net.Dropout("z", ["y", "_"], ratio=0.0, is_test=0), "is read by Dropout"),
+        ],
+        ids=["mean", "softmax", "output", "unknown", "drawn"],
+    )
+    def test_padding_that_is_read(self, add, said):
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.BooleanMask(["z", "mask"], "rows", engine="MASK")
+        add(net)
+        report = packed(net, outputs=("y", "rows"))
+        assert report.unchanged is not None and not report.packed
+        assert said in str(report.left_alone[0]), str(report)
+
+    def test_a_product_over_rows(self):
+        """FC over its default axis takes rows for columns."""
+        net = core.Net("net")
+        net.Reshape("x", ["wide", "old"], shape=[0, L * D])
+        net.FC(["wide", "w_2", "b_2"], "z")
+        net.Reshape("z", ["back", "old_2"], shape=[-1, L, D])
+        net.BooleanMask(["back", "mask"], "y", engine="MASK")
+        random = np.random.RandomState(7)
+        w = random.randn(L * D, L * D).astype("f")
+        report = packed(net, arrays(w_2=w, b_2=random.randn(L * D).astype("f")))
+        assert not report.packed
+
+    def test_what_differs_by_row(self):
+        net = masked_net(lambda net, x: net.Add([x, "places"], "u"))
+        places = np.random.RandomState(8).randn(L, D).astype("f")
+        assert all_types(packed(net, arrays(places=places))) == ["FC"]
+
+    def late(self, hide):
+        """The mask is made behind the first product, by `hide`."""
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        hide(net)
+        net.FC(["z", "w_2", "b"], "u", axis=2)
+        net.BooleanMask(["u", "late"], "y", engine="MASK")
+        w = np.random.RandomState(9).randn(N, N).astype("f")
+        return net, packed(net, arrays(w_2=w))
+
+    def test_mask_that_is_made_later(self):
+        net, report = self.late(lambda net: net.Not("mask", "late"))
+        assert all_types(report) == ["FC", "FC"]
+        assert types(net)[:2] == ["Not", "BooleanMask"]
+
+    def test_mask_that_is_made_of_what_is_masked(self):
+        def hide(net):
+            mean = net.ReduceMean("z", "mean", axes=[2], keepdims=0)
+            net.GT([mean, net.ConstantFill([], "zero", shape=[1], value=0.0)], "late")
+
+        net, report = self.late(hide)
+        assert all_types(report) == ["FC"]
+        assert types(net).index("BooleanMask") > types(net).index("GT")
+
+    def test_control_input(self):
+        net = masked_net(CHAINS["Relu"])
+        net.Proto().op[1].control_input.append("x")
+        assert not packed(net).packed
+
+    def test_a_net_in_an_argument(self):
+        """What the net of an If names is left as it was."""
+        then = core.Net("then")
+        then.Copy("z", "copied")
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.BooleanMask(["z", "mask"], "y", engine="MASK")
+        net.ConstantFill([], "yes", shape=[], value=True, dtype=core.DataType.BOOL)
+        choice = net.Proto().op.add(type="If", input=["yes"])
+        choice.arg.add(name="then_net").n.CopyFrom(then.Proto())
+        assert not packed(net).packed
+
+    def test_indices_that_come_of_padding(self):
+        """Rows of zeros may be no index."""
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.Transpose("z", "heads", axes=[0, 2, 1])
+        net.ReduceSum(net.Cos("heads", "cos"), "sum", axes=[1], keepdims=0)
+        net.Cast("sum", "ids", to=core.DataType.INT64)
+        net.Sub(["ids", "ids"], "none")
+        net.Gather(["table", "none"], "rows")
+        net.BooleanMask(["rows", "mask"], "y", engine="MASK")
+        report = packed(net, arrays(table=np.ones((3, 2), "f")))
+        assert not report.packed and "may find no index in padding" in report.unchanged
+
+    def test_no_mask(self):
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "y", axis=2)
+        report = packed(net)
+        assert report.unchanged == "no lengths and no mask say which rows are padding."
+
+    def test_softmax_by_hand(self):
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.Softmax("z", "y", axis=2)
+        assert "fuse makes MaskedAttention" in packed(net).unchanged
+
+    def test_no_padding(self):
+        net = masked_net(CHAINS["Relu"])
+        report = packed(net, arrays_with(mask=np.ones((B, L), bool)))
+        assert report.unchanged == "the inputs have no padding."
+        assert "The net is left as it was: the inputs have no padding." in str(report)
+
+    def test_not_faster(self, monkeypatch):
+        monkeypatch.setattr(proof, "milliseconds", lambda *_: (1.0, 1.0, 1))
+        report = packed(masked_net(CHAINS["Relu"]))
+        assert report.unchanged == "it is not faster on kept rows alone."
+        assert "1 ms before, 1 ms after: 1.00 times as fast" in str(report)
+
+    def test_results_that_differ(self):
+        """Padding that is infinite is NaN under a mask of 0."""
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.Cast(net.ExpandDims("mask", "column", dims=[2]), "factors", to=core.DataType.FLOAT)
+        net.Mul(["z", "factors"], "y")
+        net.Proto().external_output.append("y")
+        feeds = read_by(net, arrays())
+        feeds["x"][1] = np.inf
+        before = copy_of(net)
+        report = pack(net, feeds)
+        assert report.failed and report.unchanged == "its results differ."
+        assert net.Proto() == before
+
+    @pytest.mark.parametrize(
+        "change, error, said",
+        [
+            (dict(padding="any"), ValueError, "pack: padding must be 'same' or 'zeros', but is 'a"),
+            (dict(tolerance=-1), ValueError, "pack: tolerance must be a number of at least 0, but"),
+            (dict(inputs=None), TypeError, "pack: inputs must be a dict from blobs to arrays, or"),
+            (dict(net="net"), TypeError, "pack: net must be a core.Net or a NetDef, but is str."),
+            (dict(inputs={}), ValueError, "which is neither given nor written before."),
+        ],
+        ids=["padding", "tolerance", "inputs", "net", "feeds"],
+    )
+    def test_arguments(self, change, error, said):
+        net = masked_net(CHAINS["Relu"])
+        options = dict(dict(net=net, inputs=read_by(net, arrays())), **change)
+        with pytest.raises(error) as raised:
+            pack(**options)
+        assert said in str(raised.value)
+
+
+class TestPadding(object):
+    """Outputs that have rows of padding."""
+
+    def test_zeros(self):
+        net = self_attention()
+        report = packed(net, outputs=("z", "y"), padding="zeros")
+        assert all_types(report) == ["FC"] * 4 and report.zeros == ["z"]
+        assert "Rows of padding of 'z' are zeros now." in str(report)
+
+    def test_same(self):
+        report = packed(self_attention(), outputs=("z", "y"))
+        assert all_types(report) == []
+
+    def test_what_would_not_be_zero(self):
+        """What comes of rows of zeros elsewhere is none."""
+        net = core.Net("net")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.BooleanMask(["z", "mask"], "y", engine="MASK")
+        net.Add(["z", "places"], "placed")
+        places = np.random.RandomState(8).randn(L, N).astype("f")
+        report = packed(net, arrays(places=places), outputs=("y", "placed"), padding="zeros")
+        assert not report.packed and not report.zeros
+
+
+class TestEncoder(object):
+    @pytest.mark.parametrize("pool", [True, False])
+    def test_layers(self, pool):
+        net, init = encoder(2, 16, 2, pool=pool)
+        before = caffe2_pb2.NetDef.FromString(net.SerializeToString())
+        feeds = sentences(4, 9, 16, [9, 0, 3, 5])
+        report = pack(net, feeds, init=init, padding="same" if pool else "zeros")
+        assert report.unchanged is None and not report.left_alone, str(report)
+        counts = [sum(op.type == "FC" for op in two.op) for two in (before, net)]
+        assert counts == [12, 12] and all_types(report).count("FC") == 12
+        for lengths in ([9, 0, 3, 5], [0, 0, 0, 0], [9, 9, 9, 9], [1, 2, 3, 4]):
+            feeds = sentences(4, 9, 16, lengths, seed=len(lengths))
+            output = net.external_output[0]
+            both = [seeded(two, init, feeds, output) for two in (before, net)]
+            if not pool:
+                both[0][np.arange(9) >= np.array(lengths)[:, np.newaxis]] = 0
+            np.testing.assert_allclose(both[1], both[0], rtol=1e-4, atol=1e-5)
+
+    def test_other_sizes(self):
+        """No size of the inputs has entered the net."""
+        net, init = encoder(1, 16, 2)
+        before = caffe2_pb2.NetDef.FromString(net.SerializeToString())
+        pack(net, sentences(4, 9, 16, [9, 0, 3, 5]), init=init)
+        feeds = sentences(2, 5, 16, [2, 4])
+        both = [seeded(two, init, feeds, "mean") for two in (before, net)]
+        np.testing.assert_allclose(both[1], both[0], rtol=1e-4, atol=1e-5)
+
+    def test_packed_again(self):
+        net, init = encoder(1, 16, 2)
+        feeds = sentences(4, 9, 16, [9, 0, 3, 5])
+        pack(net, feeds, init=init)
+        before = caffe2_pb2.NetDef.FromString(net.SerializeToString())
+        report = pack(net, feeds, init=init)
+        assert report.unchanged is not None and net == before, str(report)
+
+
+_PARAMETERS = {}
+
+
+def seeded(net, init, feeds, output):
+    """The output of a net, whose parameters are drawn once."""
+    key = init.SerializeToString()
+    if key not in _PARAMETERS:
+        _PARAMETERS.clear()
+        blobs = [blob for op in init.op for blob in op.output]
+        _PARAMETERS[key] = results(init, {}, blobs)
+    return results(net, dict(_PARAMETERS[key], **feeds), [output])[output]
