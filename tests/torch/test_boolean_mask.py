@@ -75,6 +75,16 @@ def test_what_is_masked_has_no_effect():
     assert data.grad[0] == 0 and data.grad[1].isnan() and data.grad[2] == 0
 
 
+def test_lazy_tensors():
+    """Those that torch conjugates, negates or fills with zeros only when they are read."""
+    x = torch.randn(3, dtype=torch.complex64)
+    mask = torch.tensor([True, False, True])
+    assert torch.equal(boolean_mask(x.conj(), mask), x.conj()[mask])
+    assert torch.equal(boolean_mask(x.conj().imag, mask), -x.imag[mask])
+    zeros = torch._efficientzerotensor((3,))
+    assert torch.equal(boolean_mask(zeros, mask), torch.zeros(2))
+
+
 def test_gradcheck():
     data = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
     mask = torch.rand(3, 4) < 0.5

@@ -40,11 +40,22 @@ def layer(x, mask, lengths, z):
     return masks.gate(x, z, "hard_concrete").relu() + masks.masked_softmax(x, is_causal=True)
 
 
-def test_inductor_forward_and_backward():
+def chain(x, mask, lengths, z):
+    """Of functions of ours alone: for what is torch's Inductor calls a compiler, for a minute."""
+    rows = masks.boolean_mask(x, mask)
+    x = masks.boolean_unmask(mask, rows, layout="compact", fill_val=0.5)
+    x = masks.masked_softmax(x, lengths=lengths, bias=z, is_causal=True)
+    return masks.sequence_mask(x, "upper", fill_val=0.0)
+
+
+@pytest.mark.parametrize("function, backend", [(layer, "aot_eager"), (chain, "inductor")])
+def test_functions_in_a_row(function, backend):
     x, z = samples.real(7, 4), samples.real(7, 4)
-    arguments = (samples.keep(7), torch.tensor([5]))
+    # A length for the batch of one, or for each row.
+    lengths = [5] if function is layer else [5] * 7
+    arguments = (samples.keep(7), torch.tensor(lengths))
     runs = []
-    for function in (layer, torch.compile(layer, fullgraph=True)):
+    for function in (function, torch.compile(function, fullgraph=True, backend=backend)):
         torch.manual_seed(3)
         y = function(x, *arguments, z)
         runs.append([y, *torch.autograd.grad(y.square().sum(), (x, z))])

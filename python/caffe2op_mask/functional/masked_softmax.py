@@ -90,18 +90,12 @@ def _fake(x, *arguments):
     return torch.empty_like(x, memory_format=torch.contiguous_format), _lse_of(x, arguments[-1])
 
 
-def _saves(given):
-    names = ["y", "lengths", "centers", "left_pad", "mask", "bias"]
-    # Empty rows that are not zeros are recognised by x.
-    return names if given["empty_row"] == "zero" else names + ["x"]
-
-
 def _backward(saved, needed, d_y, d_lse):
     d_x, d_bias = _gradient(
         saved.y,
         d_y,
         d_lse,
-        getattr(saved, "x", None),
+        saved.x,
         saved.lengths,
         saved.centers,
         saved.left_pad,
@@ -126,5 +120,13 @@ def _fake_backward(y, d_y, d_lse, x, *arguments):
     return torch.empty_like(y, memory_format=torch.contiguous_format), d_bias
 
 
-_operator = Operator("masked_softmax", _fake, _backward, saves=_saves, differentiable=("x", "bias"))
+_operator = Operator(
+    "masked_softmax",
+    _fake,
+    _backward,
+    saves=("y", "lengths", "centers", "left_pad", "mask", "bias", "x"),
+    differentiable=("x", "bias"),
+    # Empty rows that are not zeros are recognised by x.
+    unless=("x", "empty_row", "zero"),
+)
 _gradient = gradient_operator("masked_softmax_backward", _fake_backward)

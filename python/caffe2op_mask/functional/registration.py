@@ -2,8 +2,6 @@
 their outputs, and their gradients.
 """
 
-import inspect
-
 from caffe2op_mask import _runtime
 from caffe2op_mask._library import existing_path
 
@@ -31,28 +29,33 @@ class Operator:
     fake:     the operator for tensors that have a shape and no data; takes all of its arguments
     backward: takes a Saved, the names of the inputs that need a gradient and the gradients of the
               outputs, None where there is none; returns a dict of gradients by input
-    saves:    names of the inputs and outputs that the gradient reads, or a function of the dict of
-              all
+    saves:    names of the inputs and outputs that the gradient reads
+    unless:   of them, one that it does not read where an option has a value: (name, option, value)
     """
 
-    def __init__(self, name, fake, backward=None, saves=(), differentiable=()):
+    def __init__(self, name, fake, backward=None, saves=(), differentiable=(), unless=None):
         self.name = name
         # The same without a gradient.
         self._raw = getattr(_NAMESPACE, "_" + name).default
         self._full = getattr(_NAMESPACE, name).default
         self._backward = backward
-        self._saves = saves
         schema = self._full._schema
         self._names = [argument.name for argument in schema.arguments]
-        self._returns = [value.name or "output" for value in schema.returns]
+        returns = [value.name or "output" for value in schema.returns]
+        # Where inputs, and behind them outputs, are.
+        places = {one: i for i, one in enumerate(self._names + returns)}
+        self._saves = saves
+        self._saved = [places[one] for one in saves]
+        self._unless = unless and (saves.index(unless[0]), places[unless[1]], unless[2])
+        types = [str(argument.type) for argument in schema.arguments]
+        # autograd takes no lists of tensors.
+        self._has_lists = any("List[Tensor]" in one for one in types)
+        self._options = [i for i, one in enumerate(types) if "Tensor" not in one]
+        self._option_names = [self._names[i] for i in self._options]
         # Options that ask for an output: what was not asked for is a placeholder.
-        self._asked = ["return_" + {"g": "gate"}.get(one, one) for one in self._returns]
-        self._options = [
-            (i, argument.name)
-            for i, argument in enumerate(schema.arguments)
-            if "Tensor" not in str(argument.type)
-        ]
-        self._differentiable = [self._names.index(one) for one in differentiable]
+        asks = ["return_" + {"g": "gate"}.get(one, one) for one in returns]
+        self._asks = [self._option_names.index(one) if one in places else None for one in asks]
+        self._differentiable = [places[one] for one in differentiable]
         defaults = [argument.default_value for argument in schema.arguments]
 
         def with_defaults(*arguments):
@@ -65,7 +68,7 @@ class Operator:
             torch.library.register_autograd(
                 "caffe2op_mask::" + name, self._gradient, setup_context=self._setup
             )
-            self._function = self._make_function()
+            self._make_functions()
 
     def __call__(self, *arguments):
         if torch.compiler.is_compiling():
@@ -76,6 +79,8 @@ class Operator:
             if torch.is_grad_enabled():
                 for i in self._differentiable:
                     if _requires_grad(arguments[i]):
+                        if torch._C._are_functorch_transforms_active():
+                            return self._transformed(*arguments)
                         return self._function(*arguments)
         return self._raw(*arguments)
 
@@ -92,64 +97,62 @@ class Operator:
                         "available.".format(self.name)
                     )
 
-    def _make_function(self):
-        if any("List[Tensor]" in str(one.type) for one in self._full._schema.arguments):
-            # autograd.Function takes no lists of tensors.
-            return self._full
-
-        def forward(*arguments):
-            return self._raw(*arguments)
-
-        # torch asks for it on each call, which takes longer than a small operator does.
-        forward.__signature__ = inspect.signature(forward)
+    def _make_functions(self):
+        """For autograd, and for transforms of torch.func, whose form takes longer."""
+        if self._has_lists:
+            self._function = self._transformed = self._full
+            return
 
         class Function(torch.autograd.Function):
+            backward = staticmethod(self._gradient)
+
+            @staticmethod
+            def forward(ctx, *arguments):
+                output = self._raw(*arguments)
+                self._setup(ctx, arguments, output)
+                return output
+
+        class Transformed(torch.autograd.Function):
             generate_vmap_rule = True
+            forward = staticmethod(lambda *arguments: self._raw(*arguments))
             setup_context = staticmethod(self._setup)
             backward = staticmethod(self._gradient)
 
-        Function.forward = staticmethod(forward)
-
-        Function.__name__ = self.name
-        return Function.apply
+        Function.__name__ = Transformed.__name__ = self.name
+        self._function, self._transformed = Function.apply, Transformed.apply
 
     def _setup(self, ctx, inputs, output):
         ctx.set_materialize_grads(False)
-        given = dict(zip(self._names, inputs))
-        given.update(zip(self._returns, output if isinstance(output, tuple) else (output,)))
-        tensors = []
-        ctx.layout = []
-        for one in self._saves(given) if callable(self._saves) else self._saves:
-            value = given[one]
-            if isinstance(value, (list, tuple)):
-                ctx.layout.append((one, len(value)))
-                tensors += value
-            else:
-                ctx.layout.append((one, None))
-                tensors.append(value)
+        values = (*inputs, *output) if isinstance(output, tuple) else (*inputs, output)
+        tensors = [values[i] for i in self._saved]
+        if self._unless is not None:
+            at, option, value = self._unless
+            if values[option] == value:
+                tensors[at] = None
+        if self._has_lists:
+            ctx.counts = [len(one) for one in tensors]
+            tensors = [one for each in tensors for one in each]
         ctx.save_for_backward(*tensors)
-        ctx.options = {name: inputs[i] for i, name in self._options}
+        ctx.options = [values[i] for i in self._options]
 
     def _gradient(self, ctx, *gradients):
-        saved = Saved()
+        options, tensors = ctx.options, ctx.saved_tensors
         by_name = {}
-        vars(saved).update(ctx.options)
-        tensors = iter(ctx.saved_tensors)
-        for one, count in ctx.layout:
-            if count is None:
-                value = next(tensors)
-            else:
-                value = [next(tensors) for _ in range(count)]
-                by_name[one] = [None] * count
-            setattr(saved, one, value)
+        if self._has_lists:
+            each = iter(tensors)
+            tensors = [[next(each) for _ in range(count)] for count in ctx.counts]
+            by_name = {one: [None] * count for one, count in zip(self._saves, ctx.counts)}
         gradients = [
-            one if ctx.options.get(asked, True) else None
-            for one, asked in zip(gradients, self._asked)
+            one if asks is None or options[asks] else None
+            for one, asks in zip(gradients, self._asks)
         ]
         if any(one is not None for one in gradients):
-            needed = {one for one, needs in zip(self._names, ctx.needs_input_grad) if _any(needs)}
+            saved = Saved()
+            saved.__dict__.update(zip(self._option_names, options))
+            saved.__dict__.update(zip(self._saves, tensors))
+            needed = [one for one, needs in zip(self._names, ctx.needs_input_grad) if needs]
             by_name.update(self._backward(saved, needed, *gradients))
-        return tuple(by_name.get(one) for one in self._names)
+        return tuple([by_name.get(one) for one in self._names])
 
 
 def gradient_operator(name, fake):
@@ -174,7 +177,3 @@ def _requires_grad(value):
         return any(_requires_grad(one) for one in value)
     # What is no tensor is refused by the operator.
     return getattr(value, "requires_grad", False)
-
-
-def _any(needs):
-    return any(needs) if isinstance(needs, (list, tuple)) else needs
