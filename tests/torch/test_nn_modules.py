@@ -6,7 +6,6 @@ import pickle
 import pytest
 import torch
 from torch import nn as tnn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from caffe2op_mask import nn
 
@@ -94,20 +93,6 @@ def test_reset_parameters_begins_anew(module):
             assert torch.equal(one, first.setdefault(name, one.detach().clone()))
 
 
-def shapes_need_all_arguments():
-    """Whether an operator's shape function fails where PyTorch leaves trailing defaults out."""
-    with FakeTensorMode():
-        x = torch.empty(2, 3)
-        try:
-            torch.ops.caffe2op_mask.gate(x, x)
-        except IndexError:
-            return True
-    return False
-
-
-@pytest.mark.xfail(
-    shapes_need_all_arguments(), reason="functional: shapes without trailing defaults", strict=False
-)
 @pytest.mark.parametrize("training", [False, True])
 def test_compiled_whole(module, x, training):
     torch.compiler.reset()

@@ -85,7 +85,7 @@ def with_attention(model, implementation):
     return other
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def registered():
     """Threads would take longer to wake than such models take to run."""
     caffe2op_mask.transformers.register()
