@@ -46,12 +46,12 @@ void AttentionWork<W>::SetRows(const RowTile& rows, const W* lse) {
   rows_ = rows;
   tile_.first_row = rows.unit.first_row + rows.first;
   tile_.rows = rows.rows;
-  keys_ = {unit().keys, 0};
+  keys_ = {unit().keys(), 0};
   const ScoreMask& mask = attention_.mask;
   for (int64_t r = 0; r < tile_.rows; ++r) {
     const int64_t row = tile_.first_row + r;
     const auto at = static_cast<size_t>(r);
-    Interval kept = mask.shape(row, unit().keys);
+    Interval kept = mask.shape(unit().MaskRow(rows.first + r), unit().keys());
     if (lse != nullptr && lse[row] == -std::numeric_limits<W>::infinity()) kept.end = kept.begin;
     if (mask.mask != nullptr) {
       mask_rows_[at] = mask.mask + mask.mask_rows.Offset(row);
