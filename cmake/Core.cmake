@@ -64,6 +64,7 @@ set(_contracts
   contracts/gate.cc
   contracts/mask_shape.cc
   contracts/masked_attention.cc
+  contracts/masked_attention_jagged.cc
   contracts/masked_softmax.cc
   contracts/mixture_gate.cc
   contracts/random_mask.cc

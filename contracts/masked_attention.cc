@@ -63,6 +63,26 @@ void AttentionContract::CheckSizes(
   CheckSameType(op_, name, tensor, "Q", q);
 }
 
+void AttentionContract::CheckHeads(const Attention& in) const {
+  Require(
+      in.kv_heads == 0 ? in.heads == 0 : in.heads % in.kv_heads == 0, op_,
+      ": the heads of Q must be a multiple of those of K and V, but Q has ", in.heads,
+      " and K has ", in.kv_heads, ".");
+}
+
+void AttentionContract::BindOptions(
+    const TensorView& q, const TensorView& sinks, const char* meaning, Attention* in) const {
+  if (scores_.has_sinks()) {
+    CheckSizes("sinks", sinks, q, Dims{in->heads}, meaning);
+    in->sinks = sinks.data;
+  }
+  const double depth = static_cast<double>(std::max<int64_t>(in->depth, 1));
+  in->scale = scores_.Scale(1 / std::sqrt(depth), in->type);
+  CheckHolds(op_, "softcap", softcap_, WideOf(in->type));
+  in->softcap = softcap_;
+  in->empty_row = scores_.empty_row();
+}
+
 // How far the queries stand from their own index: so that the last stands on the last key.
 std::vector<int64_t> AttentionContract::Shifts(
     const TensorView* lengths, int64_t queries, int64_t keys) const {
@@ -100,10 +120,7 @@ void AttentionContract::Bind(
   sizes.FromBack(1) = -1;
   CheckSizes("V", v, q, sizes, has_heads ? "[B, Hkv, Lk, Dv] of K" : "[B, Lk, Dv] of K");
   in.value_depth = v.sizes.FromBack(1);
-  Require(
-      in.kv_heads == 0 ? in.heads == 0 : in.heads % in.kv_heads == 0, op_,
-      ": the heads of Q must be a multiple of those of K and V, but Q has ", in.heads,
-      " and K has ", in.kv_heads, ".");
+  CheckHeads(in);
   Dims scores = q.sizes;
   scores.FromBack(1) = in.keys;
   if (bottom_right_) {
@@ -119,18 +136,10 @@ void AttentionContract::Bind(
     in.bias_rows = scores_.BiasRows(inputs.bias, kScores, scores, q);
     in.bias = inputs.bias.data;
   }
-  if (scores_.has_sinks()) {
-    CheckSizes("sinks", inputs.sinks, q, Dims{in.heads}, has_heads ? "[H]" : "[1]");
-    in.sinks = inputs.sinks.data;
-  }
   in.q = RowsOf(q);
   in.k = RowsOf(k);
   in.v = RowsOf(v);
-  const double depth = static_cast<double>(std::max<int64_t>(in.depth, 1));
-  in.scale = scores_.Scale(1 / std::sqrt(depth), in.type);
-  CheckHolds(op_, "softcap", softcap_, WideOf(in.type));
-  in.softcap = softcap_;
-  in.empty_row = scores_.empty_row();
+  BindOptions(q, inputs.sinks, has_heads ? "[H]" : "[1]", &in);
 }
 
 void AttentionContract::CheckOutputs(const TensorView& q, Sizes o, bool lse) const {

@@ -63,6 +63,12 @@ class AttentionContract {
       const char* name, const TensorView& tensor, const TensorView& q, Sizes o) const;
 
  private:
+  friend class JaggedAttentionContract;
+
+  void CheckHeads(const Attention& in) const;
+  // What options and sinks, of which errors call the shape `meaning`, give.
+  void BindOptions(
+      const TensorView& q, const TensorView& sinks, const char* meaning, Attention* in) const;
   std::vector<int64_t> Shifts(const TensorView* lengths, int64_t queries, int64_t keys) const;
   void CheckSizes(
       const char* name, const TensorView& tensor, const TensorView& q, Sizes sizes,

@@ -73,6 +73,9 @@ class ScoreContract {
       const ScoreInputs& inputs, const char* name, Sizes sizes,
       const int64_t* shifts = nullptr) const;
 
+  // The same, where no shape reads an input, of rows that stand at their own number.
+  IntersectionFunctor Shape() const { return shape_.Functor(RowPosition(), {}); }
+
   // How the bias lies on the scores; throws unless it is of the type of `of_type` and can be
   // broadcast to them.
   RowBroadcast BiasRows(

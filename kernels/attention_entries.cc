@@ -17,7 +17,7 @@ AttentionEntries<W>::AttentionEntries(const Attention& attention)
 template <typename W>
 bool AttentionEntries<W>::Keeps(const Unit& unit, int64_t row, int64_t key) const {
   const ScoreMask& mask = attention_.mask;
-  const Interval kept = mask.shape(unit.first_row + row, unit.keys);
+  const Interval kept = mask.shape(unit.MaskRow(row), unit.keys());
   if (key < kept.begin || key >= kept.end) return false;
   if (mask.mask == nullptr) return true;
   const RowBroadcast& rows = mask.mask_rows;

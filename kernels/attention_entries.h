@@ -20,7 +20,7 @@ class AttentionEntries {
   // Calls f(key) for each key that a row keeps.
   template <class F>
   void ForEachKept(const Unit& unit, int64_t row, const F& f) const {
-    for (int64_t key = 0; key < unit.keys; ++key) {
+    for (int64_t key = 0; key < unit.keys(); ++key) {
       if (Keeps(unit, row, key)) f(key);
     }
   }

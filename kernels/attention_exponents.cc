@@ -28,7 +28,7 @@ struct SumWork {
 template <typename W>
 RowExponents<W>::RowExponents(const Attention& attention, const W* lse, const Threads& threads)
     : base_(lse) {
-  const int64_t rows = Units(attention) * UnitRows(attention);
+  const int64_t rows = AllRows(attention);
   if (std::none_of(lse, lse + rows, IsCoarse<W>)) return;
   bases_ = AlignedBuffer<W>(rows);
   factors_ = AlignedBuffer<W>(rows);
@@ -36,16 +36,17 @@ RowExponents<W>::RowExponents(const Attention& attention, const W* lse, const Th
   W* const factors = factors_.data();
   std::copy_n(lse, rows, bases);
   std::fill_n(factors, rows, W{1});
+  const UnitTiles tiles = UnitTiles::OfRows(attention);
   ForEachTask(
-      attention, RowTiles(attention), threads, [&] { return SumWork<W>(attention); },
+      attention, tiles.count(), threads, [&] { return SumWork<W>(attention); },
       [&](SumWork<W>* work, int64_t task) {
-        const RowTile tile = RowTileAt(attention, task);
+        const RowTile tile = tiles.At(task);
         const int64_t first = tile.first_of_all();
         const W* const own = lse + first;
         if (std::none_of(own, own + tile.rows, IsCoarse<W>)) return;
         work->rows.SetRows(tile, lse);
         work->softmax.Begin(tile);
-        work->rows.ForEachTile(0, tile.unit.keys, [&](const AttentionTile& keys) {
+        work->rows.ForEachTile(0, tile.unit.keys(), [&](const AttentionTile& keys) {
           work->softmax.Add(work->rows.Scores(keys), nullptr, 0);
         });
         for (int64_t r = 0; r < tile.rows; ++r) {

@@ -63,7 +63,7 @@ template <typename W>
 void AttentionGradientEntries<W>::SumEmptyRows(const Unit& unit, W* dv) const {
   const Attention& in = inputs_.attention;
   std::fill_n(dv, in.value_depth, W{0});
-  const W weight = 1 / static_cast<W>(unit.keys);
+  const W weight = 1 / static_cast<W>(unit.keys());
   for (int64_t row = 0; row < unit.rows(); ++row) {
     if (!IsEmpty(unit, row)) continue;
     const W* const d_o = d_o_.Query(unit, row);

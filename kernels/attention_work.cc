@@ -17,6 +17,7 @@ AttentionWork<W>::AttentionWork(const Attention& attention)
   const int64_t rows = TileRows(attention);
   const int64_t keys = std::min(kTileKeys, attention.keys);
   const int64_t depth = std::max(attention.depth, attention.value_depth);
+  summed_size_ = keys * depth;
   const auto count = static_cast<size_t>(rows);
   kept_.resize(count);
   tile_kept_.resize(count);
@@ -24,7 +25,6 @@ AttentionWork<W>::AttentionWork(const Attention& attention)
     mask_rows_.resize(count);
     tile_mask_.resize(count);
     key_kept_.resize(static_cast<size_t>(keys));
-    cleared_ = AlignedBuffer<W>(keys * depth);
   }
   if (attention.bias != nullptr) {
     bias_rows_.resize(count);
@@ -46,12 +46,12 @@ void AttentionWork<W>::SetRows(const RowTile& rows, const W* lse) {
   rows_ = rows;
   tile_.first_row = rows.unit.first_row + rows.first;
   tile_.rows = rows.rows;
-  keys_ = {unit().keys, 0};
+  keys_ = {unit().keys(), 0};
   const ScoreMask& mask = attention_.mask;
   for (int64_t r = 0; r < tile_.rows; ++r) {
     const int64_t row = tile_.first_row + r;
     const auto at = static_cast<size_t>(r);
-    Interval kept = mask.shape(row, unit().keys);
+    Interval kept = mask.shape(unit().MaskRow(rows.first + r), unit().keys());
     if (lse != nullptr && lse[row] == -std::numeric_limits<W>::infinity()) kept.end = kept.begin;
     if (mask.mask != nullptr) {
       mask_rows_[at] = mask.mask + mask.mask_rows.Offset(row);
@@ -143,27 +143,37 @@ bool AllFiniteRows(Real type, StridedRows<W> rows, int64_t count, int64_t depth)
 }
 
 template <typename W>
-StridedRows<W> AttentionWork<W>::Clear(
-    const AttentionTile& tile, StridedRows<W> rows, int64_t depth) {
-  const int64_t columns = tile.columns;
-  if (tile.mask == nullptr || AllFiniteRows(tile.type, rows, columns, depth)) return rows;
-  W* const cleared = cleared_.data();
+void AttentionWork<W>::FindKeptKeys(const AttentionTile& tile) {
   uint8_t* const kept = key_kept_.data();
-  std::fill_n(kept, columns, uint8_t{0});
+  std::fill_n(kept, tile.columns, uint8_t{0});
   for (int64_t r = 0; r < tile.rows; ++r) {
     const Interval in_row = tile.kept[r];
     // Any byte but 0 is true, and is no bool of C++.
     const auto* const mask = reinterpret_cast<const uint8_t*>(tile.mask[r]);
     for (int64_t j = in_row.begin; j < in_row.end; ++j) kept[j] |= mask[j];
   }
-  for (int64_t j = 0; j < columns; ++j) {
-    if (kept[j] == 0) {
-      std::fill_n(cleared + j * depth, depth, W{0});
+}
+
+template <typename W>
+StridedRows<W> AttentionWork<W>::Summed(
+    const AttentionTile& tile, StridedRows<W> rows, int64_t depth) {
+  // Rows that lie apart are on as many pages, and a product goes over them once for each few
+  // columns: of many rows, it takes less time where they are copied first.
+  constexpr int64_t kWorthCopying = 16;
+  const bool copies = rows.stride != depth && tile.rows >= kWorthCopying;
+  const bool clears = tile.mask != nullptr && !AllFiniteRows(tile.type, rows, tile.columns, depth);
+  if (!copies && !clears) return rows;
+  if (summed_.data() == nullptr) summed_ = AlignedBuffer<W>(summed_size_);
+  if (clears) FindKeptKeys(tile);
+  for (int64_t j = 0; j < tile.columns; ++j) {
+    W* const to = summed_.data() + j * depth;
+    if (clears && key_kept_[static_cast<size_t>(j)] == 0) {
+      std::fill_n(to, depth, W{0});
     } else {
-      std::copy_n(rows.At(j), depth, cleared + j * depth);
+      std::copy_n(rows.At(j), depth, to);
     }
   }
-  return {cleared, depth};
+  return {summed_.data(), depth};
 }
 
 template class AttentionWork<float>;

@@ -57,16 +57,17 @@ class AttentionWork {
 
   // The tile's rows of k and v, to be weighed and summed up over the keys: zeros
   // for keys that the mask keeps in none of the tile's rows, where they are not finite.
-  StridedRows<W> SummedK(const AttentionTile& tile) { return Clear(tile, k_, attention_.depth); }
+  StridedRows<W> SummedK(const AttentionTile& tile) { return Summed(tile, k_, attention_.depth); }
   StridedRows<W> SummedV(const AttentionTile& tile) {
-    return Clear(tile, V(tile), attention_.value_depth);
+    return Summed(tile, V(tile), attention_.value_depth);
   }
 
  private:
   // Turns to what the rows keep of keys [begin, end). False where there is none.
   bool SetKeys(int64_t begin, int64_t end);
 
-  StridedRows<W> Clear(const AttentionTile& tile, StridedRows<W> rows, int64_t depth);
+  StridedRows<W> Summed(const AttentionTile& tile, StridedRows<W> rows, int64_t depth);
+  void FindKeptKeys(const AttentionTile& tile);
 
   const Attention& attention_;
 
@@ -89,7 +90,8 @@ class AttentionWork {
   WideRows<W> wide_v_;
   AlignedBuffer<W> scores_;
   AlignedBuffer<W> packed_;
-  AlignedBuffer<W> cleared_;
+  int64_t summed_size_ = 0;
+  AlignedBuffer<W> summed_;        // where rows are copied
   std::vector<uint8_t> key_kept_;  // not 0 where a row of the tile keeps the key
 };
 

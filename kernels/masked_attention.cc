@@ -34,7 +34,7 @@ class Forward {
     work_.SetRows(at);
     softmax_.Begin(at);
     bool started = false;
-    work_.ForEachTile(0, unit.keys, [&](const AttentionTile& tile) {
+    work_.ForEachTile(0, unit.keys(), [&](const AttentionTile& tile) {
       const ProbabilityTile p = softmax_.Add(work_.Scores(tile), started ? output : nullptr, depth);
       const StridedRows<W> v = work_.SummedV(tile);
       TileProduct(
@@ -67,17 +67,17 @@ class Forward {
   void FillEmpty(const Unit& unit, W* out) const {
     const int64_t depth = in_.value_depth;
     // Without keys there is nothing to weigh, by NaN or by what else: a sum of nothing.
-    const bool nan = in_.empty_row == EmptyRow::kNaN && unit.keys > 0;
+    const bool nan = in_.empty_row == EmptyRow::kNaN && unit.keys() > 0;
     std::fill_n(out, depth, nan ? std::numeric_limits<W>::quiet_NaN() : W{0});
-    if (in_.empty_row != EmptyRow::kUniform || unit.keys == 0) return;
+    if (in_.empty_row != EmptyRow::kUniform || unit.keys() == 0) return;
     AlignedBuffer<double> sums(depth);
     std::fill_n(sums.data(), depth, 0.0);
-    for (int64_t key = 0; key < unit.keys; ++key) {
+    for (int64_t key = 0; key < unit.keys(); ++key) {
       const W* const v = entries_.V(unit, key);
       for (int64_t i = 0; i < depth; ++i) sums.data()[i] += double{v[i]};
     }
     for (int64_t i = 0; i < depth; ++i) {
-      out[i] = static_cast<W>(sums.data()[i] / static_cast<double>(unit.keys));
+      out[i] = static_cast<W>(sums.data()[i] / static_cast<double>(unit.keys()));
     }
   }
 
@@ -115,13 +115,13 @@ class Forward {
 
 template <typename W>
 void Run(const Attention& in, const OutputRows& o, const OutputRows& lse, const Threads& threads) {
-  const int64_t tasks = RowTiles(in);
+  const UnitTiles tiles = UnitTiles::OfRows(in);
   ForEachTask(
-      in, tasks, threads, [&] { return Forward<W>(in); },
+      in, tiles.count(), threads, [&] { return Forward<W>(in); },
       [&](Forward<W>* work, int64_t task) {
         // Backwards, since the later rows of a causal mask keep more: the small tasks come
         // last and fill the gaps.
-        work->Run(RowTileAt(in, tasks - 1 - task), o, lse);
+        work->Run(tiles.At(tiles.count() - 1 - task), o, lse);
       });
 }
 

@@ -18,10 +18,11 @@ class RowNumbers {
   RowNumbers(const Attention& attention, const InputRows& from)
       : data_(static_cast<const W*>(from.data)) {
     const RowStrides& at = from.strides;
-    const bool in_order = at.row == 1 && at.head == attention.queries &&
+    const bool in_order = attention.sequences == nullptr && at.row == 1 &&
+                          at.head == attention.queries &&
                           at.batch == attention.heads * attention.queries;
     if (data_ == nullptr || in_order) return;
-    copy_ = AlignedBuffer<W>(Units(attention) * UnitRows(attention));
+    copy_ = AlignedBuffer<W>(AllRows(attention));
     W* to = copy_.data();
     for (int64_t index = 0; index < Units(attention); ++index) {
       const Unit unit = UnitAt(attention, index);
@@ -54,10 +55,11 @@ class Backward {
         static_cast<W*>(out_.dk.data) + unit.OfKey(out_.dk.strides, 0), out_.dk.strides.row};
     const Sums dv{
         static_cast<W*>(out_.dv.data) + unit.OfKey(out_.dv.strides, 0), out_.dv.strides.row};
-    dk.Clear(unit.keys, in_.depth);
-    dv.Clear(unit.keys, in_.value_depth);
+    const int64_t rows = unit.keys() + unit.sequence.unused_keys;
+    dk.Clear(rows, in_.depth);
+    dv.Clear(rows, in_.value_depth);
     ForEachRowTile(unit, [&] {
-      work_.ForEachTile(0, unit.keys, [&](ProbabilityTile p) {
+      work_.ForEachTile(0, unit.keys(), [&](ProbabilityTile p) {
         const int64_t key = p.tile.first_key;
         work_.AddValueGradient(p, dv.At(key), dv.stride);
         const GradientTile ds = work_.ProductGradients(p);
@@ -66,35 +68,35 @@ class Backward {
       });
       FinishQueries();
     });
-    FinishKeys(unit, 0, unit.keys, dk, dv);
+    FinishKeys({unit, 0, rows}, dk, dv);
   }
 
   // dq of a tile of rows.
   void QueryGradient(const RowTile& tile) {
     work_.SetRows(tile);
-    work_.ForEachTile(0, tile.unit.keys, [&](ProbabilityTile p) {
+    work_.ForEachTile(0, tile.unit.keys(), [&](ProbabilityTile p) {
       work_.AddQueryGradient(work_.ProductGradients(p));
     });
     FinishQueries();
   }
 
-  // dk and dv of a unit's tile of keys.
-  void KeyGradient(const Unit& unit, int64_t begin) {
-    const int64_t end = std::min(begin + kTileKeys, unit.keys);
-    const AlignedBuffer<W> dk_sums((end - begin) * in_.depth);
-    const AlignedBuffer<W> dv_sums((end - begin) * in_.value_depth);
+  // dk and dv of a tile of keys.
+  void KeyGradient(const RowTile& keys) {
+    const int64_t begin = keys.first;
+    const AlignedBuffer<W> dk_sums(keys.rows * in_.depth);
+    const AlignedBuffer<W> dv_sums(keys.rows * in_.value_depth);
     const Sums dk{dk_sums.data(), in_.depth};
     const Sums dv{dv_sums.data(), in_.value_depth};
-    dk.Clear(end - begin, in_.depth);
-    dv.Clear(end - begin, in_.value_depth);
-    ForEachRowTile(unit, [&] {
-      work_.ForEachTile(begin, end, [&](ProbabilityTile p) {
+    dk.Clear(keys.rows, in_.depth);
+    dv.Clear(keys.rows, in_.value_depth);
+    ForEachRowTile(keys.unit, [&] {
+      work_.ForEachTile(begin, begin + keys.rows, [&](ProbabilityTile p) {
         const int64_t key = p.tile.first_key - begin;
         work_.AddValueGradient(p, dv.At(key), dv.stride);
         work_.AddKeyGradient(work_.ProductGradients(p), dk.At(key), dk.stride);
       });
     });
-    FinishKeys(unit, begin, end, dk, dv);
+    FinishKeys(keys, dk, dv);
   }
 
  private:
@@ -134,19 +136,22 @@ class Backward {
     }
   }
 
-  // Writes dk and dv of keys [begin, end) of a unit, from their sums; a key whose sums met a row
-  // that is not finite is summed up again as well.
-  void FinishKeys(
-      const Unit& unit, int64_t begin, int64_t end, const Sums& dk_sums, const Sums& dv_sums) {
+  // Writes dk and dv of keys from their sums; a key whose sums met a row that is not finite is
+  // summed up again as well.
+  void FinishKeys(const RowTile& keys, const Sums& dk_sums, const Sums& dv_sums) {
+    const Unit& unit = keys.unit;
     const bool uniform = in_.empty_row == EmptyRow::kUniform;
     if (uniform) entries_.SumEmptyRows(unit, from_empty_.data());
-    for (int64_t key = begin; key < end; ++key) {
-      W* const dk = dk_sums.At(key - begin);
-      W* const dv = dv_sums.At(key - begin);
+    for (int64_t r = 0; r < keys.rows; ++r) {
+      const int64_t key = keys.first + r;
+      W* const dk = dk_sums.At(r);
+      W* const dv = dv_sums.At(r);
       if (!AllFinite(in_.type, dk, in_.depth) || !AllFinite(in_.type, dv, in_.value_depth)) {
         entries_.SumKey(unit, key, dk, dv);
       }
-      for (int64_t i = 0; uniform && i < in_.value_depth; ++i) dv[i] += from_empty_.data()[i];
+      if (uniform && key < unit.keys()) {
+        for (int64_t i = 0; i < in_.value_depth; ++i) dv[i] += from_empty_.data()[i];
+      }
       Write(dk, in_.depth, out_.dk, unit.OfKey(out_.dk.strides, key));
       Write(dv, in_.value_depth, out_.dv, unit.OfKey(out_.dv.strides, key));
     }
@@ -180,9 +185,9 @@ void SinkGradient(const GradientInputs<W>& inputs, void* dsinks, const Threads& 
         double sum = 0;
         for (int64_t batch = 0; !none && batch < in.batch; ++batch) {
           const Unit unit = UnitAt(in, batch * in.kv_heads + head / group);
-          const int64_t first = head % group * unit.queries;
-          for (int64_t query = 0; query < unit.queries; query += kTileQueries) {
-            const RowTile rows{unit, first + query, std::min(kTileQueries, unit.queries - query)};
+          const int64_t first = head % group * unit.queries();
+          for (int64_t query = 0; query < unit.queries(); query += kTileQueries) {
+            const RowTile rows{unit, first + query, std::min(kTileQueries, unit.queries() - query)};
             work->SetRows(rows);
             for (int64_t r = 0; r < rows.rows; ++r) {
               sum -= double{inputs.exponents.Probability(rows.first_of_all() + r, sink)} *
@@ -207,17 +212,20 @@ void Run(
   // A unit by one thread takes five products a tile, since dq, dk and dv come from
   // one computation of the scores. Where threads would be idle, or sums must be
   // kept wider than the results, rows and keys go their own ways, with seven.
-  if (RealBytes(in.type) == static_cast<int64_t>(sizeof(W)) && Units(in) >= threads.count) {
+  const ScoreCount scores = ScoresOf(in);
+  const bool idle = scores.all < scores.most * static_cast<double>(threads.count);
+  if (RealBytes(in.type) == static_cast<int64_t>(sizeof(W)) && !idle) {
     ForEachTask(in, Units(in), threads, make_work, [&](Backward<W>* work, int64_t unit) {
       work->UnitGradient(UnitAt(in, unit));
     });
   } else {
-    ForEachTask(in, RowTiles(in), threads, make_work, [&](Backward<W>* work, int64_t task) {
-      work->QueryGradient(RowTileAt(in, task));
+    const UnitTiles rows = UnitTiles::OfRows(in);
+    ForEachTask(in, rows.count(), threads, make_work, [&](Backward<W>* work, int64_t task) {
+      work->QueryGradient(rows.At(task));
     });
-    const int64_t tiles = TilesOf(in.keys, kTileKeys);
-    ForEachTask(in, Units(in) * tiles, threads, make_work, [&](Backward<W>* work, int64_t task) {
-      work->KeyGradient(UnitAt(in, task / tiles), task % tiles * kTileKeys);
+    const UnitTiles keys = UnitTiles::OfKeys(in);
+    ForEachTask(in, keys.count(), threads, make_work, [&](Backward<W>* work, int64_t task) {
+      work->KeyGradient(keys.At(task));
     });
   }
   if (out.dbias != nullptr) BiasGradient(inputs, out.dbias, threads);

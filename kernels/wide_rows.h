@@ -50,12 +50,12 @@ class WideRows {
   // in columns: a copy of rows that lie apart is worth it.
   const W* Queries(const Unit& unit, int64_t row, int64_t rows) {
     const int64_t first = unit.OfRow(strides(), row);
-    const bool dense = strides().row == depth_ && (row % unit.queries + rows <= unit.queries ||
-                                                   strides().head == unit.queries * depth_);
+    const bool dense = strides().row == depth_ && (row % unit.queries() + rows <= unit.queries() ||
+                                                   strides().head == unit.queries() * depth_);
     if (dense) return At(first, rows, depth_).data;
     if (memory_.data() == nullptr) memory_ = AlignedBuffer<W>(most_ * depth_);
     for (int64_t r = 0; r < rows;) {
-      const int64_t in_head = std::min(rows - r, unit.queries - (row + r) % unit.queries);
+      const int64_t in_head = std::min(rows - r, unit.queries() - (row + r) % unit.queries());
       Copy(unit.OfRow(strides(), row + r), in_head, strides().row, memory_.data() + r * depth_);
       r += in_head;
     }

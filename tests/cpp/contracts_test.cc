@@ -17,6 +17,7 @@
 #include "contracts/fill_value.h"
 #include "contracts/gate.h"
 #include "contracts/masked_attention.h"
+#include "contracts/masked_attention_jagged.h"
 #include "contracts/masked_softmax.h"
 #include "contracts/mixture_gate.h"
 #include "contracts/random_mask.h"
@@ -318,6 +319,183 @@ TEST(AttentionContractTest, RowsAreContiguous) {
   EXPECT_FALSE(contiguous({2, 3, 4}, {12, 1, 3}));
   EXPECT_FALSE(contiguous({2, 3, 4}, {12, 4, 0}));
   EXPECT_TRUE(contiguous({}, {}));
+}
+
+class JaggedContractTest : public ::testing::Test {
+ protected:
+  template <typename T>
+  static TensorView Numbers(const std::vector<T>& numbers, const Dims& sizes) {
+    return ViewOf(
+        sizeof(T) == 4 ? ElementType::kInt32 : ElementType::kInt64, sizes, numbers.data());
+  }
+
+  void Bind(const JaggedInputs& inputs) {
+    JaggedAttentionContract("Op", options_)
+        .Bind(
+            ViewOf(ElementType::kFloat32, q_sizes_), ViewOf(ElementType::kFloat32, k_sizes_),
+            ViewOf(ElementType::kFloat32, v_sizes_), inputs, {}, &bound_);
+  }
+
+  // What offsets of the keys beside right ones of the queries, or lengths of both, are refused for.
+  std::string OffsetsError(const std::vector<int64_t>& keys) {
+    const std::vector<int32_t> queries{0, 4, 4, 5};
+    const Dims four{4};
+    const Dims count{static_cast<int64_t>(keys.size())};
+    const TensorView q = Numbers(queries, four);
+    const TensorView k = Numbers(keys, count);
+    return ErrorOf([&] { Bind({JaggedInputs::By::kOffsets, &q, &k}); });
+  }
+  std::string LengthsError(const std::vector<int64_t>& lengths) {
+    const Dims count{static_cast<int64_t>(lengths.size())};
+    const TensorView both = Numbers(lengths, count);
+    JaggedInputs inputs{JaggedInputs::By::kLengths, &both};
+    inputs.queries_name = "lengths";
+    return ErrorOf([&] { Bind(inputs); });
+  }
+
+  Dims q_sizes_{5, 4, 8};
+  Dims k_sizes_{7, 2, 8};
+  Dims v_sizes_{7, 2, 3};
+  AttentionOptions options_;
+  JaggedAttentionContract::Bound bound_;
+};
+
+TEST_F(JaggedContractTest, CutsByOffsets) {
+  options_.align = "bottom_right";
+  options_.scores.shape.mode = "upper";
+  const std::vector<int32_t> queries{0, 4, 4, 5};
+  const std::vector<int64_t> keys{0, 2, 5, 7};
+  const std::vector<int32_t> used{1, 3, 0};
+  const Dims four{4};
+  const Dims three{3};
+  const TensorView q = Numbers(queries, four);
+  const TensorView k = Numbers(keys, four);
+  const TensorView u = Numbers(used, three);
+  Bind({JaggedInputs::By::kOffsets, &q, &k, &u});
+  const Attention& in = bound_.attention;
+  EXPECT_EQ(in.batch, 3);
+  EXPECT_EQ(in.heads, 4);
+  EXPECT_EQ(in.kv_heads, 2);
+  EXPECT_EQ(in.queries, 4);
+  EXPECT_EQ(in.keys, 3);
+  EXPECT_EQ(in.value_depth, 3);
+  EXPECT_EQ(in.q.strides.row, 32);
+  EXPECT_EQ(in.q.strides.head, 8);
+  EXPECT_EQ(in.q.strides.batch, 0);
+  const auto expect = [&](size_t i, const std::vector<int64_t>& expected) {
+    const Sequence& one = in.sequences[i];
+    const std::vector<int64_t> got{one.queries,   one.keys,      one.unused_keys, one.first_query,
+                                   one.first_key, one.first_row, one.shift};
+    EXPECT_EQ(got, expected) << i;
+  };
+  expect(0, {4, 1, 1, 0, 0, 0, -3});
+  expect(1, {0, 3, 0, 4, 2, 16, 3});
+  expect(2, {1, 0, 2, 4, 5, 16, -1});
+  // Of rows by where they stand.
+  EXPECT_EQ(in.mask.shape(1, 3), (Interval{0, 2}));
+  EXPECT_EQ(in.mask.shape(-3, 3), (Interval{0, 0}));
+}
+
+TEST_F(JaggedContractTest, CutsByLengthsOfQueriesThatAreKeys) {
+  k_sizes_ = Dims{5, 2, 8};
+  v_sizes_ = Dims{5, 2, 3};
+  const std::vector<int64_t> lengths{3, 0, 2};
+  const Dims three{3};
+  const TensorView both = Numbers(lengths, three);
+  Bind({JaggedInputs::By::kLengths, &both});
+  ASSERT_EQ(bound_.attention.batch, 3);
+  EXPECT_EQ(bound_.sequences[2].first_query, 3);
+  EXPECT_EQ(bound_.sequences[2].first_key, 3);
+  EXPECT_EQ(bound_.sequences[2].keys, 2);
+  EXPECT_EQ(bound_.attention.queries, 3);
+}
+
+TEST_F(JaggedContractTest, RefusesWhatDoesNotCut) {
+  EXPECT_EQ(OffsetsError({0, 2, 5, 7}), "nothing was thrown");
+  EXPECT_EQ(OffsetsError({1, 2, 5, 7}), "Op: cu_seq_k must begin with 0, but begins with 1.");
+  EXPECT_EQ(
+      OffsetsError({0, 5, 2, 7}), "Op: cu_seq_k must not decrease, but cu_seq_k[2] is 2 behind 5.");
+  EXPECT_EQ(
+      OffsetsError({0, 2, 5, 8}), "Op: cu_seq_k must end with the 7 rows of K, but ends with 8.");
+  EXPECT_EQ(
+      OffsetsError({0, 2, kMost, 7}),
+      "Op: cu_seq_k must not decrease, but cu_seq_k[3] is 7 behind 9223372036854775807.");
+  EXPECT_EQ(
+      OffsetsError({0, 7}),
+      "Op: cu_seq_k must be of as many sequences as cu_seq_q, 3, but is of "
+      "1.");
+  EXPECT_EQ(
+      OffsetsError({}),
+      "Op: cu_seq_k must have an entry for each sequence and one for the end of the last, but has "
+      "none.");
+  k_sizes_ = Dims{5, 2, 8};
+  v_sizes_ = Dims{5, 2, 3};
+  EXPECT_EQ(LengthsError({2, 0, 3}), "nothing was thrown");
+  EXPECT_EQ(LengthsError({2, -1, 4}), "Op: lengths must not be negative, but lengths[1] is -1.");
+  EXPECT_EQ(
+      LengthsError({2, kMost, 4}),
+      "Op: lengths must add up to the 5 rows of Q, but pass them at lengths[1].");
+  EXPECT_EQ(LengthsError({2, 2}), "Op: lengths must add up to the 5 rows of Q, but add up to 4.");
+  // Those of queries are not those of keys.
+  k_sizes_ = Dims{6, 2, 8};
+  v_sizes_ = Dims{6, 2, 3};
+  EXPECT_EQ(LengthsError({2, 3}), "Op: lengths must add up to the 6 rows of K, but add up to 5.");
+}
+
+TEST_F(JaggedContractTest, RefusesOtherInputs) {
+  const std::vector<int32_t> queries{0, 5};
+  const std::vector<int32_t> keys{0, 7};
+  const Dims two{2};
+  const Dims matrix{1, 2};
+  const TensorView q = Numbers(queries, two);
+  const TensorView k = Numbers(keys, two);
+  const auto refused = [&](TensorView cu_seq_q, const std::vector<int32_t>& used) {
+    const Dims count{static_cast<int64_t>(used.size())};
+    const TensorView u = Numbers(used, count);
+    return ErrorOf([&] { Bind({JaggedInputs::By::kOffsets, &cu_seq_q, &k, &u}); });
+  };
+  EXPECT_EQ(refused(q, {7}), "nothing was thrown");
+  EXPECT_EQ(
+      refused(q, {8}),
+      "Op: seqused_k must be between 0 and the keys of its sequence, 7, but seqused_k[0] is 8.");
+  EXPECT_EQ(
+      refused(q, {-1}),
+      "Op: seqused_k must be between 0 and the keys of its sequence, 7, but seqused_k[0] is -1.");
+  EXPECT_EQ(
+      refused(q, {1, 2}), "Op: seqused_k must have an entry for each sequence, 1, but has 2.");
+  EXPECT_EQ(
+      refused(ViewOf(ElementType::kFloat32, two), {7}),
+      "Op: cu_seq_q must be of type int32 or int64, but is float32.");
+  EXPECT_EQ(
+      refused(Numbers(queries, matrix), {7}),
+      "Op: cu_seq_q must have 1 dim, but is of shape [1, 2].");
+  q_sizes_ = Dims{5, 3, 8};
+  EXPECT_EQ(
+      refused(q, {7}),
+      "Op: the heads of Q must be a multiple of those of K and V, but Q has 3 and K has 2.");
+  q_sizes_ = Dims{1, 5, 4, 8};
+  EXPECT_EQ(refused(q, {7}), "Op: Q must be of shape [Tq, H, D], but is of shape [1, 5, 4, 8].");
+  q_sizes_ = Dims{5, 4, 8};
+  v_sizes_ = Dims{6, 2, 3};
+  EXPECT_EQ(
+      refused(q, {7}),
+      "Op: V must be of shape [Tk, Hkv, Dv] of K, but is of shape [6, 2, 3] where Q is of shape "
+      "[5, 4, 8].");
+}
+
+TEST_F(JaggedContractTest, RefusesWhatReadsAnInputForEachRow) {
+  const auto error = [&] { return ErrorOf([&] { JaggedAttentionContract("Op", options_); }); };
+  options_.scores.shape.mode = "upper+sequence";
+  EXPECT_EQ(
+      error(),
+      "Op: argument mode must be of shapes that read no input, but 'upper+sequence' reads "
+      "lengths.");
+  options_.scores.shape.mode = "";
+  options_.scores.has_mask = true;
+  EXPECT_EQ(error(), "Op: argument has_mask must be 0, but is 1.");
+  options_.scores.has_mask = false;
+  options_.scores.has_bias = true;
+  EXPECT_EQ(error(), "Op: argument has_bias must be 0, but is 1.");
 }
 
 TEST(SoftmaxContractTest, ScaleIsHeldByTheTypeComputedIn) {

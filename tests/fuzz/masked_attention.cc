@@ -14,20 +14,20 @@ class Attentions : public Fuzzed<MaskedAttentionTest<T>> {
 
   void TestBody() override {
     // Tiles are of 64 queries and 256 keys.
-    Sizes sizes = this->SmallSizes();
+    AttentionDims sizes = this->SmallSizes();
     if (this->random_() % 8 == 0) {
       sizes = {1, 1, 1, Uniform(this->random_, 60, 70), Uniform(this->random_, 1, 70), 4, 3};
     } else if (this->random_() % 8 == 0) {
       sizes = {1, 1, 2, Uniform(this->random_, 1, 4), Uniform(this->random_, 250, 260), 4, 3};
     }
-    Case<T> one = this->DrawCase(sizes);
+    AttentionCase<T> one = this->DrawCase(sizes);
     const uint64_t values = this->random_() % 4;
     if (values == 1) this->Scatter(&one);
     if (values == 2) {
       this->PoisonWhatIsMasked(&one);
       if (one.empty_row == EmptyRow::kNaN) one.empty_row = EmptyRow::kZero;
     }
-    const Results<T> results = this->ExpectCase(one);
+    const AttentionResults<T> results = this->ExpectCase(one);
     if (values == 2) this->ExpectFinite(results);
   }
 };
