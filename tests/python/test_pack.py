@@ -284,6 +284,18 @@ class TestRowWise(object):
         report = packed(net, outputs=("y", "y_2"))
         assert len(report.packed) == 2 and report.unchanged is None
 
+    def test_a_mask_that_is_written_again_before_it_is_needed(self):
+        net = core.Net("net")
+        net.Copy("mask", "mask_2")
+        net.FC(["x", "w", "b"], "z", axis=2)
+        net.Not("mask", "hidden")
+        net.Copy("hidden", "mask")
+        net.Add(["z", "wide"], "u")
+        net.BooleanMask(["u", "mask_2"], "y", engine="MASK")
+        wide = np.random.RandomState(11).randn(B, L, N).astype("f")
+        report = packed(net, arrays(wide=wide))
+        assert all_types(report) == ["Add", "FC"]
+
     def test_names_that_are_taken(self):
         net = core.Net("net")
         net.Relu("x", "x_rows")
@@ -305,6 +317,16 @@ class TestWhatMasks(object):
         net.Cast(net.ExpandDims("mask", "column", dims=[2]), "factors", to=core.DataType.FLOAT)
         net.Mul(["z", "factors"], "y")
         assert all_types(packed(net)) == ["Cast", "FC", "Mul"]
+
+    def test_a_product_with_the_mask_behind_an_island(self):
+        """The logarithm of rows of zeros is infinite, and not multiplied by 0."""
+        net = self.product()
+        net.Transpose(net.Sigmoid("z", "positive"), "columns", axes=[0, 2, 1])
+        net.Log("columns", "logs")
+        net.Transpose("logs", "back", axes=[0, 2, 1])
+        net.Cast(net.ExpandDims("mask", "column", dims=[2]), "factors", to=core.DataType.FLOAT)
+        net.Mul(["back", "factors"], "y")
+        assert all_types(packed(net)) == ["Cast", "FC", "Mul", "Sigmoid"]
 
     def test_a_sum_of_a_product_with_lengths(self):
         net = self.product()
@@ -351,6 +373,13 @@ class TestWhatMasks(object):
     def test_a_mean_of_values_that_no_query_wants(self):
         net = self_attention(empty_row="uniform")
         assert all_types(packed(net)) == ["FC"] * 4
+
+    def test_a_mean_of_values_that_the_first_query_wants(self):
+        """A sentence of no words has a first row all the same."""
+        net = self_attention(empty_row="uniform")
+        net.Slice("z", "first", starts=[0, 0, 0], ends=[-1, 1, -1])
+        report = packed(net, outputs=("y", "first"))
+        assert all_types(report) == ["FC", "FC"]  # those of queries and of the output
 
     def test_self_attention(self):
         assert all_types(packed(self_attention())) == ["FC"] * 4
@@ -614,9 +643,22 @@ class TestPadding(object):
         assert all_types(report) == ["FC"] * 4 and report.zeros == ["z"]
         assert "Rows of padding of 'z' are zeros now." in str(report)
 
+    def test_as_many_rows_as_batches(self):
+        """Nothing says whether the batch comes first in z_2: it stays as it is."""
+        net = core.Net("net")
+        net.FC(["t", "w", "b"], "z", axis=2)
+        net.Transpose("z", "back", axes=[1, 0, 2])
+        net.BooleanMask(["back", "square"], "y", engine="MASK")
+        net.FC(["t_2", "w", "b"], "z_2", axis=2)
+        random = np.random.RandomState(12)
+        t, t_2 = random.randn(2, 4, 4, D).astype("f")
+        square = np.tri(4, dtype=bool)
+        report = packed(net, arrays(t=t, t_2=t_2, square=square), ("y", "z_2"), padding="zeros")
+        assert all_types(report) == ["FC"] and not report.zeros
+
     def test_same(self):
         report = packed(self_attention(), outputs=("z", "y"))
-        assert all_types(report) == []
+        assert all_types(report) == ["FC", "FC"]  # those of keys and values
 
     def test_what_would_not_be_zero(self):
         """What comes of rows of zeros elsewhere is none."""

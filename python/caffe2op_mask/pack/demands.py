@@ -488,7 +488,7 @@ def sources(masks, index, op):
 
 
 def _key_sources(masks, index, op):
-    """(Kept, (batch, rows), factors of dim 0) of masks that are the same for each query and head."""
+    """(Kept, (batch, rows), factors of dim 0) of masks that are one for all queries and heads."""
     keys = masks.facts.shape(masks.facts.graph.inputs[index][1])
     if keys is None:
         return

@@ -1,8 +1,8 @@
 """Where the batch and the rows of padded activations stand among the dims of a tensor.
 
 A layout has a tuple of factors for each dim, the outermost first, whose product is the dim: BATCH,
-ROW or a number. ``[B, L, D]`` is ((BATCH,), (ROW,), (D,)), ``[B * L, D]`` is ((BATCH, ROW), (D,)), and
-heads merged into the batch, ``[B * H, L, D]``, are ((BATCH, H), (ROW,), (D,)).
+ROW or a number. ``[B, L, D]`` is ((BATCH,), (ROW,), (D,)), ``[B * L, D]`` is ((BATCH, ROW), (D,)),
+and heads merged into the batch, ``[B * H, L, D]``, are ((BATCH, H), (ROW,), (D,)).
 """
 
 from caffe2op_mask.fuse.shapes import product

@@ -197,12 +197,12 @@ class _Rewriting(object):
 
     def _reference(self, first):
         """(blob, dim of the batch, dim of rows) of a tensor that is there and has both."""
-        ahead = [value for index in range(first, -1, -1) for value in self.graph.inputs[index]]
-        for value in ahead:
-            layout = self._demands.layout(value) or ()
-            if (BATCH,) in layout and (ROW,) in layout:
-                if self.graph.is_there(value, first, ()):
-                    return value.blob, layout.index((BATCH,)), layout.index((ROW,))
+        for index in range(first, -1, -1):
+            for value, wanted in zip(self.graph.inputs[index], self._demands.of_inputs[index]):
+                layout = wanted.layout if isinstance(wanted, Rows) else ()
+                if (BATCH,) in layout and (ROW,) in layout:
+                    if self.graph.is_there(value, first, ()):
+                        return value.blob, layout.index((BATCH,)), layout.index((ROW,))
         return None
 
     def _read_as_they_were(self):
