@@ -3,8 +3,8 @@
     make bench-torch                                  all cases, into benchmarks/results/
     .venv-torch/bin/python benchmarks/torch_bench.py --only causal
 
-The best time of each contender counts. The ratio is ours over the best of the others; a list at the end
-has every case where ours is slower. Machines differ: read ratios, and name the machine.
+The best time of each contender counts. The ratio is ours over the best of the others; a list at the
+end has every case where ours is slower. Machines differ: read ratios, and name the machine.
 """
 
 import os
@@ -23,7 +23,8 @@ def results_agree(case):
     first, *others = [run() for run in case.contenders.values()]
     for other in others:
         for a, b in zip(_tensors(first), _tensors(other)):
-            kept = torch.isfinite(b)  # SDPA and the softmax have NaN in rows of which nothing is kept
+            # SDPA and torch's softmax have NaN in rows of which nothing is kept.
+            kept = torch.isfinite(b)
             if not torch.allclose(a[kept].float(), b[kept].float(), case.tolerance, case.tolerance):
                 return False
     return True
@@ -78,7 +79,7 @@ def main():
                 continue
             with torch.no_grad() if "training" not in case.name else torch.enable_grad():
                 if not results_agree(case):
-                    sys.exit("torch_bench: contenders of '{}' give different results.".format(case.name))
+                    sys.exit("torch_bench: contenders of '" + case.name + "' give different results.")
                 figures.append(measure(case, options.rounds))
             print("{case}: {ratio:.2f} of {peer}".format(**figures[-1]), flush=True)
     harness.write(os.path.join(options.output, "torch_bench.json"), figures)

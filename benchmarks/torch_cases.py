@@ -33,7 +33,7 @@ def _trained(function, leaves, gradient):
 
 
 def _flex(q, k, v, keep):
-    """FlexAttention, compiled, which has a forward pass alone on a CPU; None where it is not there."""
+    """FlexAttention, compiled, which has no backward pass on a CPU; None where it is not there."""
     try:
         from torch.nn.attention.flex_attention import create_block_mask, flex_attention
     except ImportError:

@@ -9,11 +9,11 @@ Their operators are ``torch.ops.caffe2op_mask``, and `caffe2op_mask.nn` has modu
 them.
 
 With a torch that has Caffe2, 1.10.2 at the latest, importing this package loads the operators into
-the process's Caffe2. From then on BooleanMask, BooleanMaskLengths, BooleanUnmask and SequenceMask of
-every net that is created are this library's, unless ``CAFFE2OP_MASK_OVERRIDE=0`` stands in the
+the process's Caffe2. From then on BooleanMask, BooleanMaskLengths, BooleanUnmask and SequenceMask
+of every net that is created are this library's, unless ``CAFFE2OP_MASK_OVERRIDE=0`` stands in the
 environment, and operators of its own are there too. Nets that exist already keep the operators they
-were made with. `caffe2op_mask.layers` are helpers of ``brew`` from then on, too. A process that does
-not import this package can load the library itself:
+were made with. `caffe2op_mask.layers` are helpers of ``brew`` from then on, too. A process that
+does not import this package can load the library itself:
 
     dyndep.InitOpsLibrary(caffe2op_mask.library_path())
 
@@ -29,6 +29,9 @@ __version__ = "0.1.0"
 runtime = _runtime.front_end()
 
 if runtime == "torch":
+    if _runtime.torch_fault():
+        raise ImportError("caffe2op_mask needs PyTorch: " + _runtime.torch_fault())
+
     from caffe2op_mask import functional, nn, transformers
     from caffe2op_mask.functional import *  # noqa: F403
 

@@ -30,12 +30,12 @@ def _release(version):
 
 
 def has_stable_abi(version):
-    """Whether a torch of this version has the stable ABI that the front end for PyTorch is built on."""
+    """Whether a torch of this version has the stable ABI that its front end is built on."""
     return _release(version) >= (2, 10)
 
 
 def front_end():
-    """The runtime that is there, "torch" or "caffe2"; where neither is, the one of such a Python."""
+    """The runtime that is there, "torch" or "caffe2"; else the one that this Python can have."""
     version = torch_version()
     if version is not None and has_stable_abi(version):
         return "torch"

@@ -66,7 +66,13 @@ def main(path):
         batch=0,
         lengths_of="batch",
     )
-    run("masked_softmax", "MaskedSoftmax", [("x", x), ("lengths", lengths)], ["y", "lse"], mode="sequence+upper")
+    run(
+        "masked_softmax",
+        "MaskedSoftmax",
+        [("x", x), ("lengths", lengths)],
+        ["y", "lse"],
+        mode="sequence+upper",
+    )
     q, k, v = normal(2, 4, 130, 24), normal(2, 2, 300, 24), normal(2, 2, 300, 16)
     lengths = np.array([300, 41], "int64")
     attention = dict(mode="sequence+upper", softcap=3.0, align="bottom_right", window_left=90)
@@ -90,9 +96,21 @@ def main(path):
     x = normal(64, 70)
     for kind in ("sigmoid", "tanh", "relu", "hard"):
         run("gate_" + kind, "Gate", [("x", x), ("z", z)], ["y", "g"], kind=kind)
-    run("gate_hard_concrete", "Gate", [("x", x), ("z", x)], ["y", "g", "noise"], kind="hard_concrete")
+    run(
+        "gate_hard_concrete",
+        "Gate",
+        [("x", x), ("z", x)],
+        ["y", "g", "noise"],
+        kind="hard_concrete",
+    )
     run("highway", "Highway", [("h", x), ("x", normal(64, 70)), ("z", z)], ["y"])
-    run("mixture_gate", "MixtureGate", [("e", normal(9, 6, 20)), ("z", normal(9, 6))], ["y", "g"], top_k=2)
+    run(
+        "mixture_gate",
+        "MixtureGate",
+        [("e", normal(9, 6, 20)), ("z", normal(9, 6))],
+        ["y", "g"],
+        top_k=2,
+    )
     np.savez(path, **SAVED)
 
 

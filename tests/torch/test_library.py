@@ -105,8 +105,7 @@ def test_releases_of_torch_with_neither(tmp_path, version):
     code, _, err = run("-c", "import caffe2op_mask", path=path, options=["-S"])
     assert code == 1 and err.count("Traceback") == 1
     sentence = (
-        "caffe2op_mask needs a Python with Caffe2: torch {} comes without Caffe2, which torch 1.10.2 "
-        "was the last release to have in its wheel."
+        "caffe2op_mask needs PyTorch: torch 2.10 or later is needed, but torch {} is installed."
     )
     assert last_line(err) == "ImportError: " + sentence.format(version)
 

@@ -67,10 +67,11 @@ def masked_attention(
         ``[B, H, Lq, Dv]`` of the dtype of q; with ``return_lse`` also ``[B, H, Lq]``, in float32,
         or float64 for that. Without the dim of heads where q has none.
 
-    q, k and v may be views whose last dim is contiguous, such as heads of ``[B, L, H, D]``; the result
-    then lies as q does. Gradients go to q, k, v, bias and sinks, from both outputs. They are deterministic, whatever the
-    number of threads. Masked entries have no effect, NaN and infinity included. Under
-    ``torch.autocast`` q, k, v, bias and sinks are cast as for ``scaled_dot_product_attention``.
+    q, k and v may be views whose last dim is contiguous, such as heads of ``[B, L, H, D]``; the
+    result then lies as q does. Gradients go to q, k, v, bias and sinks, from both outputs. They are
+    deterministic, whatever the number of threads. Masked entries have no effect, NaN and infinity
+    included. Under ``torch.autocast`` q, k, v, bias and sinks are cast as for
+    ``scaled_dot_product_attention``.
 
     Raises:
         RuntimeError: inputs of shapes or dtypes that do not fit, or on another device.

@@ -2,14 +2,10 @@
 their outputs, and their gradients.
 """
 
-from caffe2op_mask import _runtime
+import torch
+from torch.autograd import forward_ad
+
 from caffe2op_mask._library import existing_path
-
-if _runtime.torch_fault():
-    raise ImportError("caffe2op_mask needs PyTorch: " + _runtime.torch_fault())
-
-import torch  # noqa: E402  after the sentence that says which one
-from torch.autograd import forward_ad  # noqa: E402
 
 try:
     torch.ops.load_library(existing_path())
