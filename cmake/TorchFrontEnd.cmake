@@ -14,6 +14,7 @@ add_library(caffe2op_mask_torch MODULE
   torch_ops/boolean_unmask_op.cc
   torch_ops/gate_op.cc
   torch_ops/highway_op.cc
+  torch_ops/masked_attention_jagged_op.cc
   torch_ops/masked_attention_op.cc
   torch_ops/masked_softmax_op.cc
   torch_ops/mixture_gate_op.cc

@@ -157,11 +157,12 @@ class Backward {
     }
   }
 
-  // The row of `to` that begins at entry `first`, which may be where the sums are.
+  // The row of `to` that begins at entry `first`, which may be where the sums are. By its bytes: of
+  // 16-bit results an entry of W counted from `to` is another place, where the sums may be by
+  // chance.
   void Write(const W* from, int64_t depth, const OutputRows& to, int64_t first) const {
-    if (from != static_cast<W*>(to.data) + first) {
-      WriteRow(in_.type, from, 1, depth, to.data, first);
-    }
+    const void* const at = static_cast<const uint8_t*>(to.data) + first * RealBytes(in_.type);
+    if (from != at) WriteRow(in_.type, from, 1, depth, to.data, first);
   }
 
   const Attention& in_;

@@ -64,12 +64,14 @@ struct Layout {
   }
 };
 
-// A tensor that lies so, with NaN in between.
+// A tensor that lies so, with NaN in between. Its entries are aligned, whatever the slack.
 template <typename T>
 class Placed {
  public:
   Placed(const Dims& dims, const Layout& layout, size_t slack, const std::vector<T>* values)
-      : dims_(dims), strides_(layout.Strides(dims)), memory_(Bytes(values), slack) {}
+      : dims_(dims),
+        strides_(layout.Strides(dims)),
+        memory_(Bytes(values), slack / sizeof(T) * sizeof(T)) {}
 
   T* data() { return memory_.as<T>(); }
   InputRows in() { return {data(), strides_}; }

@@ -140,6 +140,25 @@ def _all():
         real(4),
     )
     yield Sample(
+        "varlen_attention",
+        lambda q, k, v, sinks: masks.varlen_attention(
+            q,
+            k,
+            v,
+            torch.tensor([0, 3, 3, 6]),
+            torch.tensor([0, 4, 5, 7]),
+            seqused_k=torch.tensor([2, 1, 2]),
+            sinks=sinks,
+            is_causal=True,
+            enable_gqa=True,
+            return_lse=True,
+        ),
+        real(6, 4, 8),
+        real(7, 2, 8),
+        real(7, 2, 8),
+        real(4),
+    )
+    yield Sample(
         "masked_attention no heads",
         lambda q, k: masks.masked_attention(q, k, k, centers=torch.zeros(2, 6).int(), radius=2),
         real(2, 6, 8, dtype=torch.float16),

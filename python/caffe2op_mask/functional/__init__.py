@@ -8,6 +8,7 @@ from caffe2op_mask.functional.boolean_unmask import boolean_unmask
 from caffe2op_mask.functional.gate import gate
 from caffe2op_mask.functional.highway import highway
 from caffe2op_mask.functional.masked_attention import masked_attention
+from caffe2op_mask.functional.masked_attention_jagged import varlen_attention
 from caffe2op_mask.functional.masked_softmax import masked_softmax
 from caffe2op_mask.functional.mixture_gate import mixture_gate
 from caffe2op_mask.functional.noise import draw_noise
@@ -29,4 +30,5 @@ __all__ = [
     "mixture_gate",
     "random_mask",
     "sequence_mask",
+    "varlen_attention",
 ]
