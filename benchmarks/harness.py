@@ -36,12 +36,18 @@ def cases_parser(description, rounds):
 
 
 def net(name, operators, engine=""):
-    """A net of operators, each a tuple of type, inputs, outputs and arguments; not created yet."""
+    """A net of operators, each a tuple of type, inputs, outputs and arguments; not created yet.
+
+    What is drawn is the same in every process.
+    """
+    from caffe2.proto import caffe2_pb2
     from caffe2.python import core
 
+    seeded = core.DeviceOption(caffe2_pb2.CPU, random_seed=1)
     made = core.Net(name)
-    made.Proto().op.extend([core.CreateOperator(op, inputs, outputs, engine=engine, **arguments)
-                            for op, inputs, outputs, arguments in operators])
+    made.Proto().op.extend([
+        core.CreateOperator(op, inputs, outputs, engine=engine, device_option=seeded, **arguments)
+        for op, inputs, outputs, arguments in operators])
     return made
 
 
