@@ -26,13 +26,3 @@ def check_counts(who, ops):
                         least if least == most else "{} to {}".format(least, most),
                     )
                 )
-
-
-def is_shape(dims):
-    """Whether integers can be a shape: none negative, and entries that an int64 counts."""
-    entries = 1
-    for size in dims:
-        if size < 0:
-            return False
-        entries *= max(size, 1)  # what is beside a 0 must have a range, too
-    return entries < 1 << 63

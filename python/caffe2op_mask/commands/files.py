@@ -8,7 +8,7 @@ import numpy as np
 from caffe2.proto import caffe2_pb2
 from google.protobuf import message, text_format
 
-from caffe2op_mask.checks import is_shape
+from caffe2op_mask.sizes import is_shape
 from caffe2op_mask.commands import UserError
 
 _MOST_DIMS = 32  # of NumPy

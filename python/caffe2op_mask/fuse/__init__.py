@@ -4,7 +4,7 @@ import operator
 
 from caffe2.proto import caffe2_pb2
 
-from caffe2op_mask.checks import is_shape
+from caffe2op_mask.sizes import is_shape
 from caffe2op_mask.fuse import given, proof, steps
 from caffe2op_mask.fuse.declined import Declined
 from caffe2op_mask.fuse.facts import CannotRun, Facts

@@ -1,11 +1,12 @@
 """What layers share: arguments for their operators, checks, parameters."""
 
 import inspect
-import operator
 
 import numpy as np
 from caffe2.python import brew, core, workspace
 from caffe2.python.modeling.initializers import ExternalInitializer, Initializer
+
+from caffe2op_mask.sizes import positive_sizes
 
 # What any operator can be given: name, engine, device_option, ..
 _OPTIONS = tuple(inspect.signature(core.CreateOperator).parameters)[3:-1]
@@ -64,23 +65,6 @@ def blob_list(layer, blob_in, *wanted):
             )
         )
     return blobs
-
-
-def positive_sizes(layer, **sizes):
-    """The sizes, in their order, as ints of Python, which any operator takes.
-
-    Raises TypeError for a size that is no integer, ValueError for one that is not above 0.
-    """
-    found = []
-    for name, size in sizes.items():
-        try:
-            size = operator.index(size)
-        except TypeError:
-            raise TypeError("{}: {} must be an integer, but is {!r}.".format(layer, name, size))
-        if size < 1:
-            raise ValueError("{}: {} must be positive, but is {}.".format(layer, name, size))
-        found.append(size)
-    return found
 
 
 def must_not_be_given(layer, arguments, **tells):

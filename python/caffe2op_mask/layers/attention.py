@@ -9,9 +9,9 @@ from caffe2op_mask.layers.arguments import (
     must_not_be_given,
     operator_arguments,
     parameter,
-    positive_sizes,
 )
 from caffe2op_mask.mask_shapes import READS
+from caffe2op_mask.sizes import positive_sizes
 
 
 def masked_softmax(

@@ -1,6 +1,7 @@
 """Connections around a layer, by which its input reaches what comes behind it unchanged."""
 
-from caffe2op_mask.layers.arguments import call_layer, fc, given, positive_sizes
+from caffe2op_mask.layers.arguments import call_layer, fc, given
+from caffe2op_mask.sizes import positive_sizes
 
 
 def residual(model, blob_in, blob_out, layer, dim_in=None, dim_out=None, **arguments):

@@ -11,9 +11,9 @@ from caffe2op_mask.layers.arguments import (
     must_not_be_given,
     operator_arguments,
     parameter,
-    positive_sizes,
 )
 from caffe2op_mask.layers.gates import apply_gate
+from caffe2op_mask.sizes import positive_sizes
 
 ESTIMATORS = ("straight_through", "hard_concrete", "reinforce")
 

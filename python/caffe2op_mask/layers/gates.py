@@ -1,12 +1,7 @@
 """Layers with a gate that is learned: it multiplies what passes by what it makes of its input."""
 
-from caffe2op_mask.layers.arguments import (
-    blob_list,
-    fc,
-    operator_arguments,
-    parameter,
-    positive_sizes,
-)
+from caffe2op_mask.layers.arguments import blob_list, fc, operator_arguments, parameter
+from caffe2op_mask.sizes import positive_sizes
 
 # Activations by name, and the operators that they are.
 ACTIVATIONS = {"elu": "Elu", "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}

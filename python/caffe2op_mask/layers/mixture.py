@@ -2,13 +2,8 @@
 
 from caffe2.python.modeling.parameter_info import ParameterTags
 
-from caffe2op_mask.layers.arguments import (
-    blob_list,
-    call_layer,
-    fc,
-    parameter,
-    positive_sizes,
-)
+from caffe2op_mask.layers.arguments import blob_list, call_layer, fc, parameter
+from caffe2op_mask.sizes import positive_sizes
 
 
 def mixture_of_experts(

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from caffe2op_mask import functional
 from caffe2op_mask.functional.scores import Window
-from caffe2op_mask.nn.checks import Described, one_of, positive
+from caffe2op_mask.nn.checks import Described, one_of
+from caffe2op_mask.sizes import positive_sizes
 
 
 class MaskedAttention(Described):
@@ -73,7 +74,7 @@ class MaskedAttention(Described):
         if sinks is None:
             self.register_parameter("sinks", None)
         else:
-            (heads,) = positive(layer, sinks=sinks)
+            (heads,) = positive_sizes(layer, sinks=sinks)
             self.sinks = nn.Parameter(torch.empty(heads, device=device, dtype=dtype))
         usual = {"align": "top_left", "radius": 10, "diagonal": 0, "softcap": 0}
         usual["empty_row"] = "zero"

@@ -6,7 +6,8 @@ import torch
 from torch import Generator, Tensor
 
 from caffe2op_mask import functional
-from caffe2op_mask.nn.checks import Described, in_interval, one_of, positive
+from caffe2op_mask.nn.checks import Described, in_interval, one_of
+from caffe2op_mask.sizes import positive_sizes
 
 UNITS = ("element", "row", "span")
 
@@ -138,7 +139,7 @@ class SpecAugment(Described):
         layer = "SpecAugment"
         self.time_p = in_interval(layer, "time_p", time_p, 0, 1)
         self.frequency_p = in_interval(layer, "frequency_p", frequency_p, 0, 1)
-        self.time_span, self.frequency_span = positive(
+        self.time_span, self.frequency_span = positive_sizes(
             layer, time_span=time_span, frequency_span=frequency_span
         )
         self.fill_val = fill_val

@@ -1,25 +1,6 @@
 """What modules check where they are made, and how they show what they were made with."""
 
-import operator
-
 from torch import nn
-
-
-def positive(module, **sizes):
-    """The sizes, in their order, as ints.
-
-    Raises TypeError for a size that is no integer, ValueError for one that is not above 0.
-    """
-    found = []
-    for name, size in sizes.items():
-        try:
-            size = operator.index(size)
-        except TypeError:
-            raise TypeError("{}: {} must be an integer, but is {!r}.".format(module, name, size))
-        if size < 1:
-            raise ValueError("{}: {} must be positive, but is {}.".format(module, name, size))
-        found.append(size)
-    return found
 
 
 def one_of(module, name, value, known):

@@ -6,7 +6,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from caffe2op_mask import functional
-from caffe2op_mask.nn.checks import Described, one_of, positive
+from caffe2op_mask.nn.checks import Described, one_of
+from caffe2op_mask.sizes import positive_sizes
 from caffe2op_mask.nn.gates import open_probability
 
 ESTIMATORS = ("straight_through", "hard_concrete", "reinforce")
@@ -90,7 +91,7 @@ class DynamicMask(Described):
         super().__init__()
         layer = "DynamicMask"
         self.estimator = one_of(layer, "estimator", estimator, ESTIMATORS)
-        in_features, read = positive(
+        in_features, read = positive_sizes(
             layer,
             in_features=in_features,
             context_features=in_features if context_features is None else context_features,
@@ -106,7 +107,7 @@ class DynamicMask(Described):
         self.initial_logit = initial_logit
         self.hidden = None
         if hidden_features is not None:
-            (hidden_features,) = positive(layer, hidden_features=hidden_features)
+            (hidden_features,) = positive_sizes(layer, hidden_features=hidden_features)
             self.hidden = nn.Linear(read, hidden_features, device=device, dtype=dtype)
         self.logits = nn.Linear(hidden_features or read, 1, device=device, dtype=dtype)
         self._describe(

@@ -7,7 +7,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from caffe2op_mask import functional
-from caffe2op_mask.nn.checks import Described, one_of, positive
+from caffe2op_mask.nn.checks import Described, one_of
+from caffe2op_mask.sizes import positive_sizes
 
 KINDS = ("sigmoid", "tanh", "softmax", "relu", "hard", "hard_concrete", "gumbel_softmax")
 # Options of kind hard_concrete.
@@ -117,7 +118,7 @@ class LearnableGate(_Gate):
         device: Optional[torch.device] = None,
         dtype: Optional[torch.dtype] = None
     ) -> None:
-        in_features, read = positive(
+        in_features, read = positive_sizes(
             "LearnableGate",
             in_features=in_features,
             context_features=in_features if context_features is None else context_features,
@@ -194,7 +195,7 @@ class FeatureGate(_Gate):
         device: Optional[torch.device] = None,
         dtype: Optional[torch.dtype] = None
     ) -> None:
-        (in_features,) = positive("FeatureGate", in_features=in_features)
+        (in_features,) = positive_sizes("FeatureGate", in_features=in_features)
         options = dict(clip=clip, beta=beta, gamma=gamma, zeta=zeta, tau=tau, hard=hard)
         super().__init__(kind, in_features, options, device, dtype)
         self.initial_logit = initial_logit
@@ -256,7 +257,7 @@ class Highway(Described):
         dtype: Optional[torch.dtype] = None
     ) -> None:
         super().__init__()
-        (in_features,) = positive("Highway", in_features=in_features)
+        (in_features,) = positive_sizes("Highway", in_features=in_features)
         if not callable(activation):
             one_of("Highway", "activation", activation, sorted(ACTIVATIONS))
         self.activation = activation

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from caffe2op_mask import functional
-from caffe2op_mask.nn.checks import Described, positive
+from caffe2op_mask.nn.checks import Described
+from caffe2op_mask.sizes import positive_sizes
 
 
 class MixtureOfExperts(Described):
@@ -58,7 +59,7 @@ class MixtureOfExperts(Described):
         count = len(self.experts)
         if not count:
             raise ValueError("{}: experts must be at least 1 module, but are none.".format(layer))
-        in_features, self.top_k = positive(
+        in_features, self.top_k = positive_sizes(
             layer, in_features=in_features, top_k=count if top_k is None else top_k
         )
         if self.top_k > count:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from caffe2op_mask import functional
 from caffe2op_mask.functional.scores import Window
-from caffe2op_mask.nn.checks import Described, in_interval, positive
+from caffe2op_mask.nn.checks import Described, in_interval
+from caffe2op_mask.sizes import positive_sizes
 
 
 class MultiheadAttention(Described):
@@ -60,14 +61,14 @@ class MultiheadAttention(Described):
     ) -> None:
         super().__init__()
         layer = "MultiheadAttention"
-        self.embed_dim, self.num_heads = positive(layer, embed_dim=embed_dim, num_heads=num_heads)
+        self.embed_dim, self.num_heads = positive_sizes(layer, embed_dim=embed_dim, num_heads=num_heads)
         if embed_dim % num_heads:
             raise ValueError(
                 "{}: embed_dim must be a multiple of num_heads, but they are {} and {}.".format(
                     layer, embed_dim, num_heads
                 )
             )
-        self.kdim, self.vdim = positive(
+        self.kdim, self.vdim = positive_sizes(
             layer,
             kdim=embed_dim if kdim is None else kdim,
             vdim=embed_dim if vdim is None else vdim,
