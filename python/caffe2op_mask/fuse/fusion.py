@@ -1,7 +1,7 @@
 """Puts MaskedSoftmax or MaskedAttention in the place of the operators around a Softmax."""
 
 from caffe2.proto import caffe2_pb2
-from caffe2.python import utils, workspace
+from caffe2.python import workspace
 
 from caffe2op_mask.fuse.declined import Declined, known_shape
 from caffe2op_mask.fuse.expressions import (
@@ -12,7 +12,7 @@ from caffe2op_mask.fuse.expressions import (
     squeeze,
     values_of,
 )
-from caffe2op_mask.fuse.graph import SCALES, Value
+from caffe2op_mask.fuse.graph import SCALES, Value, operator_like
 from caffe2op_mask.fuse.products import Products, with_heads
 from caffe2op_mask.fuse.scores import Scores, checked_scale
 from caffe2op_mask.fuse.shapes import product
@@ -200,13 +200,7 @@ class Fusion(object):
 
     def _make(self, op_type, inputs, outputs, **arguments):
         """An operator with the name and the device of the one it stands for."""
-        op = caffe2_pb2.OperatorDef(type=op_type, input=inputs, output=outputs)
-        op.name = self._like.name
-        if self._like.HasField("device_option"):
-            op.device_option.CopyFrom(self._like.device_option)
-        op.engine = arguments.pop("engine", "")
-        op.arg.extend(utils.MakeArgument(name, arguments[name]) for name in sorted(arguments))
-        return op
+        return operator_like(self._like, op_type, inputs, outputs, **arguments)
 
     def _behind(self, op):
         """Adds an operator that takes the result over: what it reads gets a name of its own."""

@@ -3,6 +3,7 @@
 import collections
 
 from caffe2.proto import caffe2_pb2
+from caffe2.python import utils
 
 # A blob between two writes: `writer` is the number of the operator that wrote it, or None for what
 # the net found there. Blobs may be written again, in place or not; values never are.
@@ -180,3 +181,13 @@ class Graph(object):
         if not named:
             named = {blob for blob in written if not self._readers[self.last(blob)]}
         return sorted(named)
+
+
+def operator_like(like, op_type, inputs, outputs, engine="", **arguments):
+    """An operator with the name and the device of another."""
+    op = caffe2_pb2.OperatorDef(type=op_type, input=inputs, output=outputs, engine=engine)
+    op.name = like.name
+    if like.HasField("device_option"):
+        op.device_option.CopyFrom(like.device_option)
+    op.arg.extend(utils.MakeArgument(name, arguments[name]) for name in sorted(arguments))
+    return op

@@ -6,7 +6,7 @@ from caffe2.proto import caffe2_pb2
 from caffe2.python import utils
 
 from caffe2op_mask.fuse.facts import is_deterministic
-from caffe2op_mask.fuse.graph import argument, list_argument
+from caffe2op_mask.fuse.graph import argument, list_argument, operator_like
 from caffe2op_mask.fuse.limits import LOW
 from caffe2op_mask.pack.demands import NOT_FINITE, Demands, Rows, Whole
 from caffe2op_mask.pack.layouts import BATCH, ROW, leading
@@ -364,13 +364,7 @@ class _Rewriting(object):
 
     def _make(self, op_type, inputs, outputs, **arguments):
         """An operator with the name and the device of the one before which it stands."""
-        op = caffe2_pb2.OperatorDef(type=op_type, input=inputs, output=outputs)
-        op.name = self._like.name
-        if self._like.HasField("device_option"):
-            op.device_option.CopyFrom(self._like.device_option)
-        op.engine = arguments.pop("engine", "")
-        op.arg.extend(utils.MakeArgument(name, arguments[name]) for name in sorted(arguments))
-        return op
+        return operator_like(self._like, op_type, inputs, outputs, **arguments)
 
 
 def _without_unread(graph, ops):
