@@ -5,6 +5,7 @@ from typing import Optional, Tuple
 import torch
 from torch import Generator, Tensor
 
+from caffe2op_mask.functional import fakes
 from caffe2op_mask.functional.noise import draw_noise
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 
@@ -32,9 +33,6 @@ def bernoulli_mask(
     return _operator(z, noise)
 
 
-def _like(tensor, dtype=None):
-    return torch.empty_like(tensor, dtype=dtype, memory_format=torch.contiguous_format)
-
 
 def _backward(saved, needed, _, d_log_prob):
     return {"z": _gradient(d_log_prob, saved.z, saved.mask)}
@@ -42,9 +40,9 @@ def _backward(saved, needed, _, d_log_prob):
 
 _operator = Operator(
     "bernoulli_mask",
-    lambda z, noise: (_like(z, torch.bool), _like(z)),
+    lambda z, noise: (fakes.like(z, torch.bool), fakes.like(z)),
     _backward,
     saves=("z", "mask"),
     differentiable=("z",),
 )
-_gradient = gradient_operator("bernoulli_mask_backward", lambda d_log_prob, z, mask: _like(z))
+_gradient = gradient_operator("bernoulli_mask_backward", lambda d_log_prob, z, mask: fakes.like(z))

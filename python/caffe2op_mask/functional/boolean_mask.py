@@ -5,6 +5,7 @@ from typing import Optional, Tuple, Union
 import torch
 from torch import Tensor
 
+from caffe2op_mask.functional import fakes
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 
 
@@ -54,9 +55,9 @@ def boolean_fill(data: Tensor, mask: Tensor, fill_val: float = 0.0) -> Tensor:
 
 
 def _fake(data, mask, keep_shape=False, fill_val=None, return_indices=False):
-    none = data.new_empty(0, dtype=torch.float32)
+    none = fakes.none(data)
     if keep_shape:
-        return torch.empty_like(data, memory_format=torch.contiguous_format), none
+        return fakes.like(data), none
     kept = torch.library.get_ctx().new_dynamic_size()
     indices = data.new_empty(kept, dtype=torch.int64) if return_indices else none
     return data.new_empty([kept, *data.shape[mask.dim() :]]), indices
@@ -68,7 +69,7 @@ def _backward(saved, needed, d_masked, _):
 
 def _fake_backward(mask, d_masked, keep_shape=False):
     if keep_shape:
-        return torch.empty_like(d_masked, memory_format=torch.contiguous_format)
+        return fakes.like(d_masked)
     return d_masked.new_empty([*mask.shape, *d_masked.shape[1:]])
 
 

@@ -2,9 +2,9 @@
 
 from typing import Optional, Tuple, Union
 
-import torch
 from torch import Generator, Tensor
 
+from caffe2op_mask.functional import fakes
 from caffe2op_mask.functional.autocast import one_type
 from caffe2op_mask.functional.noise import draw_noise
 from caffe2op_mask.functional.registration import Operator, gradient_operator
@@ -85,12 +85,9 @@ _TENSORS = ("x", "z", "threshold", "noise")
 _OPTIONS = ("kind", "clip", "beta", "gamma", "zeta", "tau", "hard")
 
 
-def _like(tensor):
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
-
 
 def _fake(x, z, *arguments):
-    return _like(x), _like(z) if arguments[-1] else x.new_empty(0, dtype=torch.float32)
+    return fakes.like(x), fakes.like(z) if arguments[-1] else fakes.none(x)
 
 
 def _backward(saved, needed, d_y, d_g):
@@ -105,8 +102,8 @@ def _backward(saved, needed, d_y, d_g):
 
 
 def _fake_backward(d_y, d_g, x, z, threshold=None, *arguments):
-    none = x.new_empty(0, dtype=torch.float32)
-    return _like(x), _like(z), none if threshold is None else _like(threshold)
+    d_threshold = fakes.none(x) if threshold is None else fakes.like(threshold)
+    return fakes.like(x), fakes.like(z), d_threshold
 
 
 _operator = Operator(

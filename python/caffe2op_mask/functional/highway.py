@@ -2,9 +2,9 @@
 
 from typing import Optional
 
-import torch
 from torch import Tensor
 
+from caffe2op_mask.functional import fakes
 from caffe2op_mask.functional.autocast import one_type
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 
@@ -34,12 +34,9 @@ def highway(
     return _operator(h, x, z, kind, clip)
 
 
-def _like(tensor):
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
-
 
 def _fake(h, x, z, kind="sigmoid", clip=None):
-    return _like(h)
+    return fakes.like(h)
 
 
 def _backward(saved, needed, d_y):
@@ -48,7 +45,7 @@ def _backward(saved, needed, d_y):
 
 
 def _fake_backward(d_y, h, x, z, kind="sigmoid", clip=None):
-    return _like(h), _like(x), _like(z)
+    return fakes.like(h), fakes.like(x), fakes.like(z)
 
 
 _operator = Operator(

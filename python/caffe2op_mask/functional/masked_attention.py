@@ -2,9 +2,10 @@
 
 from typing import Optional, Tuple, Union
 
-import torch
 from torch import Tensor
 
+from caffe2op_mask.functional import fakes
+from caffe2op_mask.functional.attention import check_heads, learns, outputs
 from caffe2op_mask.functional.autocast import lower_precision
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 from caffe2op_mask.functional.scores import Window, mode_of, sides_of
@@ -79,16 +80,9 @@ def masked_attention(
 
     Source: Vaswani et al. 2017; ``torch.nn.functional.scaled_dot_product_attention``.
     """
-    if not enable_gqa and q.dim() == 4 and k.dim() == 4 and q.shape[1] != k.shape[1]:
-        raise ValueError(
-            "masked_attention: q and k must have the same number of heads unless enable_gqa=True, "
-            "but have {} and {}.".format(q.shape[1], k.shape[1])
-        )
+    check_heads("masked_attention", q, k, 4, enable_gqa)
     q, k, v, bias, sinks = lower_precision(q, k, v, bias, sinks)
     left, right = sides_of("masked_attention", window)
-    trains = torch.is_grad_enabled() and any(
-        one is not None and one.requires_grad for one in (q, k, v, bias, sinks)
-    )
     o, lse = _operator(
         q,
         k,
@@ -108,7 +102,7 @@ def masked_attention(
         empty_row,
         softcap,
         align,
-        return_lse or trains,
+        return_lse or learns(q, k, v, bias, sinks),
     )
     return (o, lse) if return_lse else o
 
@@ -123,9 +117,7 @@ def _rows_like(like, depth):
 
 
 def _fake(q, k, v, *arguments):
-    o = _rows_like(q, v.shape[-1])
-    dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
-    return o, q.new_empty(q.shape[:-1] if arguments[-1] else [0], dtype=dtype)
+    return _rows_like(q, v.shape[-1]), fakes.log_sum_exp(q, arguments[-1])
 
 
 _SCORES = ("lengths", "centers", "left_pad", "mask", "bias", "sinks")
@@ -144,10 +136,7 @@ _OPTIONS = (
 
 def _backward(saved, needed, d_o, d_lse):
     arguments = [getattr(saved, name) for name in ("q", "k", "v") + _SCORES + _OPTIONS]
-    o, lse = saved.o, saved.lse
-    if not saved.return_lse:
-        # The gradient reads the log-sum-exp.
-        o, lse = _operator(*arguments, True)
+    o, lse = outputs(_operator, saved, arguments)
     d_q, d_k, d_v, d_bias, d_sinks = _gradient(o, lse, d_o, d_lse, *arguments, "bias" in needed)
     return {
         "q": d_q,
@@ -162,8 +151,8 @@ def _fake_backward(o, lse, d_o, d_lse, q, k, v, *arguments):
     bias, sinks, want_bias = arguments[4], arguments[5], arguments[-1]
     return (
         *(_rows_like(one, one.shape[-1]) for one in (q, k, v)),
-        bias.new_empty(bias.shape) if want_bias else q.new_empty(0, dtype=torch.float32),
-        q.new_empty(0, dtype=torch.float32) if sinks is None else sinks.new_empty(sinks.shape),
+        fakes.like(bias) if want_bias else fakes.none(q),
+        fakes.none(q) if sinks is None else fakes.like(sinks),
     )
 
 

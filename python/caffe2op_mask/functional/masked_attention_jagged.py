@@ -2,9 +2,10 @@
 
 from typing import Optional, Tuple, Union
 
-import torch
 from torch import Tensor
 
+from caffe2op_mask.functional import fakes
+from caffe2op_mask.functional.attention import check_heads, learns, outputs
 from caffe2op_mask.functional.autocast import lower_precision
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 from caffe2op_mask.functional.scores import Window, sides_of
@@ -67,16 +68,9 @@ def varlen_attention(
 
     Source: ``torch.nn.attention.varlen.varlen_attn``, whose window_size of (-1, 0) is is_causal.
     """
-    if not enable_gqa and q.dim() == 3 and k.dim() == 3 and q.shape[1] != k.shape[1]:
-        raise ValueError(
-            "varlen_attention: q and k must have the same number of heads unless enable_gqa=True, "
-            "but have {} and {}.".format(q.shape[1], k.shape[1])
-        )
+    check_heads("varlen_attention", q, k, 3, enable_gqa)
     q, k, v, sinks = lower_precision(q, k, v, sinks)
     left, right = sides_of("varlen_attention", window)
-    trains = torch.is_grad_enabled() and any(
-        one is not None and one.requires_grad for one in (q, k, v, sinks)
-    )
     o, lse = _operator(
         q,
         k,
@@ -93,15 +87,14 @@ def varlen_attention(
         empty_row,
         softcap,
         align,
-        return_lse or trains,
+        return_lse or learns(q, k, v, sinks),
     )
     return (o, lse.transpose(0, 1)) if return_lse else o
 
 
 def _fake(q, k, v, *arguments):
-    dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
     o = q.new_empty([*q.shape[:-1], v.shape[-1]])
-    return o, q.new_empty(q.shape[:-1] if arguments[-1] else [0], dtype=dtype)
+    return o, fakes.log_sum_exp(q, arguments[-1])
 
 
 _INPUTS = ("q", "k", "v", "cu_seq_q", "cu_seq_k", "seqused_k", "sinks")
@@ -119,10 +112,7 @@ _OPTIONS = (
 
 def _backward(saved, needed, d_o, d_lse):
     arguments = [getattr(saved, name) for name in _INPUTS + _OPTIONS]
-    o, lse = saved.o, saved.lse
-    if not saved.return_lse:
-        # The gradient reads the log-sum-exp.
-        o, lse = _operator(*arguments, True)
+    o, lse = outputs(_operator, saved, arguments)
     d_q, d_k, d_v, d_sinks = _gradient(o, lse, d_o, d_lse, *arguments)
     return {"q": d_q, "k": d_k, "v": d_v, "sinks": d_sinks if "sinks" in needed else None}
 
@@ -130,8 +120,8 @@ def _backward(saved, needed, d_o, d_lse):
 def _fake_backward(o, lse, d_o, d_lse, q, k, v, *arguments):
     sinks = arguments[3]
     return (
-        *(one.new_empty(one.shape) for one in (q, k, v)),
-        q.new_empty(0, dtype=torch.float32) if sinks is None else sinks.new_empty(sinks.shape),
+        *(fakes.like(one) for one in (q, k, v)),
+        fakes.none(q) if sinks is None else fakes.like(sinks),
     )
 
 

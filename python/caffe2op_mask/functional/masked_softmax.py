@@ -2,9 +2,9 @@
 
 from typing import Optional, Tuple, Union
 
-import torch
 from torch import Tensor
 
+from caffe2op_mask.functional import fakes
 from caffe2op_mask.functional.autocast import one_type
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 from caffe2op_mask.functional.scores import Window, mode_of, sides_of
@@ -81,13 +81,8 @@ def masked_softmax(
     return (y, lse) if return_lse else y
 
 
-def _lse_of(x, return_lse):
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return x.new_empty(x.shape[:-1] if return_lse else [0], dtype=dtype)
-
-
 def _fake(x, *arguments):
-    return torch.empty_like(x, memory_format=torch.contiguous_format), _lse_of(x, arguments[-1])
+    return fakes.like(x), fakes.log_sum_exp(x, arguments[-1])
 
 
 def _backward(saved, needed, d_y, d_lse):
@@ -116,8 +111,8 @@ def _backward(saved, needed, d_y, d_lse):
 
 def _fake_backward(y, d_y, d_lse, x, *arguments):
     bias, want_bias = arguments[4], arguments[-1]
-    d_bias = torch.empty_like(bias) if want_bias else y.new_empty(0, dtype=torch.float32)
-    return torch.empty_like(y, memory_format=torch.contiguous_format), d_bias
+    d_bias = fakes.like(bias) if want_bias else fakes.none(y)
+    return fakes.like(y), d_bias
 
 
 _operator = Operator(

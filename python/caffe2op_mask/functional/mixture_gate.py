@@ -2,9 +2,9 @@
 
 from typing import Optional, Tuple, Union
 
-import torch
 from torch import Tensor
 
+from caffe2op_mask.functional import fakes
 from caffe2op_mask.functional.autocast import one_type
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 
@@ -44,12 +44,9 @@ def mixture_gate(
     return (y, g) if return_gate else y
 
 
-def _like(tensor):
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
-
 
 def _fake(e, z, bias=None, top_k=None, renormalize=False, return_gate=False):
-    g = _like(z) if return_gate else e.new_empty(0, dtype=torch.float32)
+    g = fakes.like(z) if return_gate else fakes.none(e)
     return e.new_empty([e.shape[0], *e.shape[2:]]), g
 
 
@@ -67,7 +64,7 @@ def _backward(saved, needed, d_y, d_g):
 
 
 def _fake_backward(d_y, d_g, e, z, bias=None, top_k=None, renormalize=False):
-    return _like(e), _like(z)
+    return fakes.like(e), fakes.like(z)
 
 
 _operator = Operator(

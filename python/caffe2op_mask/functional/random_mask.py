@@ -5,6 +5,7 @@ from typing import Optional
 import torch
 from torch import Generator, Tensor
 
+from caffe2op_mask.functional import fakes
 from caffe2op_mask.functional.noise import draw_noise
 from caffe2op_mask.functional.registration import Operator
 
@@ -47,7 +48,7 @@ def random_mask(
 
 
 def _fake(like, noise, lengths=None, p=0.15, unit="element", span_length=None, min_masked=None):
-    return torch.empty_like(like, dtype=torch.bool, memory_format=torch.contiguous_format)
+    return fakes.like(like, torch.bool)
 
 
 _operator = Operator("random_mask", _fake)

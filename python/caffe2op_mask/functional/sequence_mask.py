@@ -2,9 +2,9 @@
 
 from typing import Optional
 
-import torch
 from torch import Tensor
 
+from caffe2op_mask.functional import fakes
 from caffe2op_mask.functional.registration import Operator
 
 
@@ -85,7 +85,7 @@ def sequence_mask(
 
 
 def _fake(data, *arguments, **options):
-    return torch.empty_like(data, memory_format=torch.contiguous_format)
+    return fakes.like(data)
 
 
 def _backward(saved, needed, d_masked):
