@@ -3,6 +3,7 @@
 # make setup  .venv with caffe2op_mask in it   make lint     clang-format and clang-tidy, as checks
 # make torch  .venv-torch, for a current PyTorch   make test-torch   every test of that front end
 # make docs   pages that operators tell        make lock     requirements/, pinned anew
+# make bench-torch  timings beside what a current PyTorch has
 # make sanitize  sanitizers, memcheck and Clang's warnings; minutes
 # make fuzz   made-up input, a minute for each target, or FUZZ="SECONDS NAME.."
 # make runtimes  every test on other releases of Caffe2, and README.md's table of them

@@ -8,6 +8,7 @@ import typing
 import pytest
 
 import caffe2op_mask
+import testers
 from caffe2op_mask import functional
 
 FUNCTIONS = [getattr(functional, name) for name in functional.__all__]
@@ -40,3 +41,18 @@ def test_every_argument_has_a_type(function):
 def test_types_are_for_others_too():
     folder = os.path.dirname(caffe2op_mask.__file__)
     assert os.path.exists(os.path.join(folder, "py.typed"))
+
+
+def test_the_program_of_the_readme_runs():
+    with open(os.path.join(testers.ROOT, "README.md")) as lines:
+        section = lines.read().split("\n## With a current PyTorch\n")[1].split("\n## ")[0]
+    (program,) = re.findall(r"^```\n(.*?)^```\n", section, re.M | re.S)
+    names = {}
+    exec(program, names)
+    assert names["o"].shape == names["q"].shape and names["q"].grad.isfinite().all()
+
+
+def test_the_page_has_every_function():
+    with open(os.path.join(testers.ROOT, "docs", "pytorch.md")) as lines:
+        page = lines.read()
+    assert [name for name in functional.__all__ if "`" + name not in page] == []

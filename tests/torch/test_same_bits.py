@@ -8,9 +8,8 @@ import pytest
 import torch
 
 import caffe2op_mask as m
+from testers import ROOT
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
 CAFFE2_PYTHON = os.path.join(ROOT, ".venv", "bin", "python")
 
 SCORES = dict(is_causal=True, softcap=3.0, align="bottom_right", window=(90, -1), enable_gqa=True)
@@ -22,7 +21,7 @@ def saved(tmp_path_factory):
     if not os.path.exists(os.path.join(ROOT, "python", "caffe2op_mask", "libcaffe2op_mask.so")):
         pytest.skip("the front end for Caffe2 is not built; make build does")
     path = str(tmp_path_factory.mktemp("caffe2") / "results.npz")
-    script = os.path.join(HERE, "caffe2_results.py")
+    script = os.path.join(ROOT, "tests", "torch", "caffe2_results.py")
     subprocess.run([CAFFE2_PYTHON, script, path], check=True, timeout=120)
     arrays = {}
     with np.load(path) as results:

@@ -3,9 +3,12 @@
 An oracle is plain PyTorch in float64; its gradients are those of autograd.
 """
 
+import os
+
 import torch
 from hypothesis import strategies as st
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 REALS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INDICES = [torch.int32, torch.int64]
 
