@@ -1,6 +1,7 @@
 """Encoders that compute no padding, beside the same with padding, on tiny random models."""
 
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -100,10 +101,10 @@ def gradients(model, kept):
     model.zero_grad()
     hidden = run(model, kept).last_hidden_state[kept.bool()]
     (hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)).sum().backward()
-    return {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def widths(model, kept):
+def widths(model, kept, call=run):
     """How many tokens each layer computes in a pass."""
     found = []
     layers = model.get_submodule(ENCODERS[type(model).__name__])
@@ -117,7 +118,7 @@ def widths(model, kept):
         )
         for one in layers
     ]
-    run(model, kept)
+    call(model, kept)
     for one in handles:
         one.remove()
     return found
@@ -125,7 +126,7 @@ def widths(model, kept):
 
 @pytest.mark.parametrize(
     "name, padding",
-    [(name, one) for name in sorted(ENCODERS) for one in (PADDING if name in FEW else PADDING[2:3])],
+    [(n, one) for n in sorted(ENCODERS) for one in (PADDING if n in FEW else ["both ends"])],
 )
 def test_hidden_states(name, padding):
     """Each hidden state is that of a padded pass, and 0 at padding."""
@@ -153,6 +154,9 @@ def test_layers_compute_no_padding(name):
     # Nothing is packed where nothing would be left out.
     assert widths(model, mask_of("none")) == [B * L] * 3
     assert widths(model, None) == [B * L] * 3
+    # sentence-transformers call it past hooks.
+    past = widths(model, kept, lambda *_: model.forward(ids(), attention_mask=kept))
+    assert past == [int(kept.sum())] * 3
     assert widths(padded(model), kept) == [B * L] * 3
 
 
@@ -287,6 +291,10 @@ def test_ways_to_call(name):
     model, kept = unpadded(model_of(name)), mask_of("right")
     want = run(model, kept).last_hidden_state
     assert torch.equal(model(ids(), kept).last_hidden_state, want)
+    # sentence-transformers call it so.
+    assert torch.equal(model.forward(ids(), attention_mask=kept).last_hidden_state, want)
+    arguments = inspect.signature(model.forward).parameters
+    assert arguments == inspect.signature(model_of(name).forward).parameters
     assert torch.equal(run(model, kept.bool()).last_hidden_state, want)
     assert torch.equal(run(model, kept.float()).last_hidden_state, want)
     outputs = run(model, kept, return_dict=False, output_hidden_states=True)
@@ -342,7 +350,7 @@ def test_undone(name):
     assert torch.equal(run(model, kept).last_hidden_state, want)
     assert model.config._attn_implementation == "sdpa"
     now = [len(one._forward_hooks) + len(one._forward_pre_hooks) for one in model.modules()]
-    assert now == hooks
+    assert now == hooks and "forward" not in model.__dict__
     assert padded(model) is model
 
 
@@ -360,11 +368,20 @@ def test_copies(copied):
 
 
 def test_inside_of_a_module():
-    """As sentence-transformers have an encoder."""
     model = torch.nn.Sequential(torch.nn.ModuleDict({"encoder": model_of("BertModel")}))
     assert unpadded(model) is model
     kept = mask_of("right")
     assert widths(model[0]["encoder"], kept) == [int(kept.sum())] * 3
+
+
+def test_a_forward_of_the_object_stays():
+    """Such as accelerate's."""
+    model, kept = model_of("BertModel"), mask_of("right")
+    forward, calls = model.forward, []
+    model.forward = own = lambda *args, **kwargs: calls.append(1) or forward(*args, **kwargs)
+    unpadded(model)
+    assert widths(model, kept) == [int(kept.sum())] * 3 and len(calls) == 1
+    assert padded(model).forward is own
 
 
 def test_another_attention_is_not_packed():

@@ -1,9 +1,11 @@
-"""Encoders that compute no padding: tokens are packed before the first layer, and unpacked at the end.
+"""Encoders that compute no padding: tokens are packed before the first layer, unpacked at the end.
 
-Hooks of PyTorch do it, and keywords that models hand to their layers; nothing is patched. That each
-pass was packed, and attended to as such, is checked behind it.
+Hooks of PyTorch do it, on layers, and keywords that models hand to these. Of an encoder itself
+``forward`` is wrapped, because sentence-transformers call it past hooks. No class is changed. That
+each pass was packed, and attended to as such, is checked behind it.
 """
 
+import functools
 import inspect
 from typing import Any, List, NamedTuple, Optional
 
@@ -76,17 +78,20 @@ def unpadded(model: torch.nn.Module) -> torch.nn.Module:
         layers = _layers(encoder)
         has_positions = "position_embeddings" in inspect.signature(layers[0].forward).parameters
         handles = [
-            encoder.register_forward_pre_hook(_begin, with_kwargs=True),
             layers[0].register_forward_pre_hook(_pack, with_kwargs=True),
             layers[-1].register_forward_hook(_unpack, with_kwargs=True),
-            encoder.register_forward_hook(_finish, with_kwargs=True),
         ]
         if has_positions:
             handles += [
                 layer.register_forward_pre_hook(_pack_positions, with_kwargs=True)
                 for layer in layers
             ]
-        setattr(encoder, _UNDO, _Undo(encoder.config._attn_implementation, handles))
+        attention, own = encoder.config._attn_implementation, encoder.__dict__.get("forward")
+        setattr(encoder, _UNDO, _Undo(attention, own, handles))
+        original = encoder.forward
+        encoder.forward = functools.partial(_forward, encoder, original)
+        # Who asks for the arguments of a model gets those that it has.
+        encoder.forward.__wrapped__ = original
         encoder.set_attn_implementation(NAME)
     return model
 
@@ -106,6 +111,9 @@ def padded(model: torch.nn.Module) -> torch.nn.Module:
             continue
         for handle in undo.handles:
             handle.remove()
+        del encoder.forward
+        if undo.forward is not None:
+            encoder.forward = undo.forward
         encoder.set_attn_implementation(undo.attention)
         delattr(encoder, _UNDO)
     return model
@@ -113,6 +121,7 @@ def padded(model: torch.nn.Module) -> torch.nn.Module:
 
 class _Undo(NamedTuple):
     attention: str
+    forward: Any  # that of the object, where it had one that is not its class's
     handles: List[Any]
 
 
@@ -127,10 +136,10 @@ class Packing:
     attended:   how often attention was packed
     """
 
-    def __init__(self, mask: Tensor, counts: Tensor, tokens: int) -> None:
+    def __init__(self, mask: Tensor) -> None:
         self.mask = mask
-        self.cu_seq = F.pad(counts.cumsum(0), (1, 0))
-        self.tokens = tokens
+        self.cu_seq = F.pad(mask.sum(dim=1).cumsum(0), (1, 0))
+        self.tokens = int(self.cu_seq[-1])
         self.positions: Any = {}
         self.unpacked: Optional[Tensor] = None
         self.attended = 0
@@ -185,29 +194,34 @@ def _layers(encoder):
     return encoder.get_submodule(_path(encoder))
 
 
-def _begin(encoder, args, kwargs):
-    """Before an encoder: decides whether the batch is packed."""
+def _forward(encoder, original, *args, **kwargs):
+    """The pass of an encoder, whose arguments and result are those of `original`."""
     if len(args) > 1:
-        names = inspect.signature(encoder.forward).parameters
-        kwargs = dict(zip(names, args), **kwargs)
-        args = ()
-    mask = kwargs.get("attention_mask")
+        names = inspect.signature(original).parameters
+        args, kwargs = (), dict(zip(names, args), **kwargs)
+    packing = _packing_of(encoder, kwargs.get("attention_mask"))
+    if packing is None:
+        return original(*args, **kwargs)
+    kwargs.update(attention_mask=None)
+    if packing.tokens == packing.mask.numel():
+        return original(*args, **kwargs)
+    kwargs.update(cu_seq_lens_q=packing.cu_seq, cu_seq_lens_k=packing.cu_seq)
+    kwargs[PACKING] = packing
+    return _finished(encoder, packing, original(*args, **kwargs))
+
+
+def _packing_of(encoder, mask) -> Optional[Packing]:
+    """How a batch is packed; None where it is run as it is."""
     if is_traced() or not isinstance(mask, Tensor) or mask.dim() != 2:
         return None
     if encoder.config._attn_implementation != NAME:
         return None
-    mask = mask.to(torch.bool)
-    counts = mask.sum(dim=1)
-    tokens = int(counts.sum())
-    if tokens < mask.numel():
-        # Models cannot take a batch of no tokens, and windows count what is in a hole.
-        has_window = getattr(encoder.config, "sliding_window", None) is not None
-        if tokens == 0 or (has_window and _has_holes(mask)):
-            return None
-        packing = Packing(mask, counts, tokens)
-        kwargs = dict(kwargs, cu_seq_lens_q=packing.cu_seq, cu_seq_lens_k=packing.cu_seq)
-        kwargs[PACKING] = packing
-    return args, dict(kwargs, attention_mask=None)
+    packing = Packing(mask.to(torch.bool))
+    # Models cannot take a batch of no tokens, and windows count what is in a hole.
+    has_window = getattr(encoder.config, "sliding_window", None) is not None
+    if packing.tokens == 0 or (has_window and _has_holes(packing.mask)):
+        return None
+    return packing
 
 
 def _has_holes(mask) -> bool:
@@ -253,11 +267,8 @@ def _unpack(layer, args, kwargs, output):
     return packing.unpacked
 
 
-def _finish(encoder, args, kwargs, output):
-    """Behind an encoder: hidden states that were kept on the way are unpacked."""
-    packing = kwargs.get(PACKING)
-    if packing is None:
-        return None
+def _finished(encoder, packing, output):
+    """What an encoder returns, with the hidden states that were kept on the way unpacked."""
     if packing.unpacked is None or packing.attended < len(_layers(encoder)):
         raise RuntimeError(
             "caffe2op_mask.transformers.unpadded: layers and attention of {} must be reached by "
