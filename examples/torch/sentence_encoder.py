@@ -149,14 +149,14 @@ def draw(path, masks, seconds):
         ],
         loc="upper center",
         bbox_to_anchor=(0.5, -0.14),
-        ncols=2,
+        ncols=1,
         frameon=False,
     )
     for way, color in WAYS.items():
         each = [1e6 * one / len(mask) for one, mask in zip(seconds[way], masks)]
         tokens = [one / mask.sum(dim=1).float().mean().item() for one, mask in zip(each, masks)]
         right.scatter([100 * one for one in padding], tokens, s=22, color=color, label=way)
-    right.set(xlabel="padding of a batch [%]", ylabel="time over tokens that are no padding [µs]",
+    right.set(xlabel="padding of a batch [%]", ylabel="time for each token, padding not counted [µs]",
               title="All batches")
     right.set_ylim(bottom=0)
     right.grid(alpha=0.3)
