@@ -5,7 +5,7 @@ from typing import Optional, Tuple, Union
 from torch import Tensor
 
 from caffe2op_mask.functional import fakes
-from caffe2op_mask.functional.attention import check_heads, learns, outputs
+from caffe2op_mask.functional.attention import check_heads, outputs
 from caffe2op_mask.functional.autocast import lower_precision
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 from caffe2op_mask.functional.scores import Window, mode_of, sides_of
@@ -102,7 +102,7 @@ def masked_attention(
         empty_row,
         softcap,
         align,
-        return_lse or learns(q, k, v, bias, sinks),
+        return_lse,
     )
     return (o, lse) if return_lse else o
 
@@ -162,5 +162,6 @@ _operator = Operator(
     _backward,
     saves=("q", "k", "v", "o", "lse") + _SCORES,
     differentiable=("q", "k", "v", "bias", "sinks"),
+    reads="return_lse",
 )
 _gradient = gradient_operator("masked_attention_backward", _fake_backward)

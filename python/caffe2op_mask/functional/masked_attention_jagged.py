@@ -5,7 +5,7 @@ from typing import Optional, Tuple, Union
 from torch import Tensor
 
 from caffe2op_mask.functional import fakes
-from caffe2op_mask.functional.attention import check_heads, learns, outputs
+from caffe2op_mask.functional.attention import check_heads, outputs
 from caffe2op_mask.functional.autocast import lower_precision
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 from caffe2op_mask.functional.scores import Window, sides_of
@@ -87,7 +87,7 @@ def varlen_attention(
         empty_row,
         softcap,
         align,
-        return_lse or learns(q, k, v, sinks),
+        return_lse,
     )
     return (o, lse.transpose(0, 1)) if return_lse else o
 
@@ -131,5 +131,6 @@ _operator = Operator(
     _backward,
     saves=_INPUTS + ("o", "lse"),
     differentiable=("q", "k", "v", "sinks"),
+    reads="return_lse",
 )
 _gradient = gradient_operator("varlen_attention_backward", _fake_backward)
