@@ -6,6 +6,7 @@ import torch
 from torch.autograd import forward_ad
 
 from caffe2op_mask._library import existing_path
+from caffe2op_mask.functional import nested
 
 try:
     torch.ops.load_library(existing_path())
@@ -87,13 +88,17 @@ class Operator:
             arguments = (*arguments[:i], True, *arguments[i + 1 :])
         if compiling:
             return self._full(*arguments)
-        if learns:
-            if torch._C._are_functorch_transforms_active():
-                return self._transformed(*arguments)
-            return self._function(*arguments)
-        if arguments[self._tail :] == self._usual:
-            return self._raw(*arguments[: self._tail])
-        return self._raw(*arguments)
+        try:
+            if learns:
+                if torch._C._are_functorch_transforms_active():
+                    return self._transformed(*arguments)
+                return self._function(*arguments)
+            if arguments[self._tail :] == self._usual:
+                return self._raw(*arguments[: self._tail])
+            return self._raw(*arguments)
+        except NotImplementedError:
+            nested.refuse(self.name, **dict(zip(self._names, arguments)))
+            raise
 
     def _learns(self, arguments):
         """Whether there will be a gradient. What is no tensor is refused by the operator."""
