@@ -23,8 +23,8 @@ def boolean_mask(
         ``[kept, ...]``; with ``return_indices`` also int64 ``[kept]``, positions in
         ``mask.flatten()``.
 
-    Both may be nested tensors of layout ``torch.jagged``, ``[B, j, ...]`` and ``[B, j]``: the result
-    then is nested, and its sequences are what is kept of those of ``data``.
+    Both may be nested tensors of layout ``torch.jagged``, ``[B, j, ...]`` and ``[B, j]``: the
+    result then is nested, and its sequences are what is kept of those of ``data``.
 
     The gradient of ``data`` has the gradient's rows where the mask is True, and 0 elsewhere.
 

@@ -1,4 +1,4 @@
-"""Nested tensors of layout ``torch.jagged``: what they hold is rows that lie one behind the other."""
+"""Nested tensors of layout ``torch.jagged``: their rows lie one behind the other."""
 
 import torch
 
