@@ -39,6 +39,8 @@ TESTED_ELSEWHERE = {
     "recurrent.py": "test_example_training.py",
     "sparse_inputs.py": "test_example_training.py",
     "task_selection.py": "test_example_task_selection.py",
+    "torch/causal_transformer.py": "../torch/test_example_causal_transformer.py",
+    "torch/ragged_cache.py": "../torch/test_example_ragged_cache.py",
 }
 
 # Modules that examples import and that do nothing by themselves.
@@ -52,6 +54,7 @@ HELPERS = [
     "masked_ink_net.py",
     "program.py",
     "topic_net.py",
+    "torch/decoder.py",
 ]
 
 
