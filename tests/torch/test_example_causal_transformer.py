@@ -61,6 +61,7 @@ def test_it_exits_where_losses_differ(program, monkeypatch, tmp_path):
         return by_name
 
     monkeypatch.setattr(program, "attentions", scaled)
+    monkeypatch.setattr(program, "CONTEXT", 64)
     with pytest.raises(SystemExit, match=r"Losses differ by \d+\.\d{3} bits, more than 0\.02\."):
         program.main(["--steps", "2", "--output", str(tmp_path)])
 
