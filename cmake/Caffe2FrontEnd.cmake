@@ -26,6 +26,7 @@ add_library(caffe2op_mask SHARED
   gradients/mixture_gate_gradient.cc
   gradients/sequence_mask_gradient.cc
   operators/arguments.cc
+  operators/attention_operator.cc
   operators/bernoulli_mask_op.cc
   operators/boolean_mask_jagged_op.cc
   operators/boolean_mask_lengths_op.cc
@@ -35,6 +36,7 @@ add_library(caffe2op_mask SHARED
   operators/highway_op.cc
   operators/known_arguments.cc
   operators/mask_operator.cc
+  operators/masked_attention_jagged_op.cc
   operators/masked_attention_op.cc
   operators/masked_softmax_op.cc
   operators/mixture_gate_op.cc

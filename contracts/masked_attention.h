@@ -52,6 +52,10 @@ class AttentionContract {
       const TensorView& q, const TensorView& k, const TensorView& v, const ScoreInputs& inputs,
       Bound* bound) const;
 
+  // How what is of the sizes of Q, K, V or O, and of LSE, lies in memory of its own.
+  static OutputRows RowsIn(void* data, Sizes sizes) { return {data, RowStridesOf(sizes)}; }
+  static OutputRows EntriesIn(void* data, Sizes sizes) { return {data, EntryStridesOf(sizes)}; }
+
   // Throws where O or, where it is asked for, LSE would be too large.
   void CheckOutputs(const TensorView& q, Sizes o, bool lse) const;
 
@@ -79,5 +83,37 @@ class AttentionContract {
   double softcap_;
   bool bottom_right_;
 };
+
+// What the gradient takes of the forward pass; null where there is none.
+struct AttentionOutputViews {
+  const TensorView* o = nullptr;
+  const TensorView* lse = nullptr;
+  const TensorView* d_o = nullptr;
+  const TensorView* d_lse = nullptr;
+
+  // What errors call them.
+  const char* o_name = "O";
+  const char* lse_name = "LSE";
+  const char* d_o_name = "dO";
+  const char* d_lse_name = "dLSE";
+};
+
+// The same as kernels take it, of a contract whose inputs are bound to `in`, where `o` are O's
+// sizes. Throws where one is not of the shape and type of its own.
+template <class Contract>
+AttentionOutputs BindAttentionOutputs(
+    const Contract& contract, const AttentionOutputViews& views, const TensorView& q, Sizes o,
+    Attention* in) {
+  AttentionOutputs outputs{};
+  if (views.o != nullptr) outputs.o = contract.OutputRowsOf(views.o_name, *views.o, q, o);
+  if (views.lse != nullptr) outputs.lse = contract.LogSumExpsOf(views.lse_name, *views.lse, q, o);
+  if (views.d_o != nullptr) outputs.d_o = contract.OutputRowsOf(views.d_o_name, *views.d_o, q, o);
+  if (views.d_lse != nullptr) {
+    outputs.d_lse = contract.LogSumExpsOf(views.d_lse_name, *views.d_lse, q, o);
+  }
+  // LSE alone has no values, whatever they are.
+  if (views.d_o == nullptr) in->value_depth = 0;
+  return outputs;
+}
 
 }  // namespace caffe2op_mask

@@ -56,6 +56,10 @@ class JaggedAttentionContract {
       const TensorView& q, const TensorView& k, const TensorView& v, const JaggedInputs& inputs,
       const TensorView& sinks, Bound* bound) const;
 
+  // As those of AttentionContract. Entries are rows of one.
+  static OutputRows RowsIn(void* data, Sizes sizes) { return {data, JaggedStridesOf(sizes)}; }
+  static OutputRows EntriesIn(void* data, Sizes sizes) { return RowsIn(data, sizes); }
+
   // As those of AttentionContract; `o` are the sizes of O, AttentionSizes(Q's, V's).
   void CheckOutputs(const TensorView& q, Sizes o, bool lse) const {
     attention_.CheckOutputs(q, o, lse);

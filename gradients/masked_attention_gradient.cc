@@ -8,8 +8,8 @@ std::vector<OperatorDef> GetMaskedAttentionGradient::GetGradientDefs() {
     return g_output_.size() > output && !g_output_[output].IsEmpty();
   };
   CAFFE_ENFORCE(
-      !has_gradient(0) || g_output_[0].IsDense(),
-      "MaskedAttention: the gradient of O must be dense, but is sparse.");
+      !has_gradient(0) || g_output_[0].IsDense(), def_.type(),
+      ": the gradient of O must be dense, but is sparse.");
   std::vector<std::string> inputs;
   std::vector<Argument> arguments;
   if (def_.output_size() == 2) {
@@ -35,7 +35,7 @@ std::vector<OperatorDef> GetMaskedAttentionGradient::GetGradientDefs() {
   if (has_bias) outputs.push_back(GI(def_.input_size() - (has_sinks ? 2 : 1)));
   if (has_sinks) outputs.push_back(GI(def_.input_size() - 1));
   // Arguments of the operator are added to these.
-  return SingleGradientDef("MaskedAttentionGradient", "", inputs, outputs, arguments);
+  return SingleGradientDef(def_.type() + "Gradient", "", inputs, outputs, arguments);
 }
 
 }  // namespace mask

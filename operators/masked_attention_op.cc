@@ -1,155 +1,34 @@
 #include "operators/masked_attention_op.h"
 
 #include <string>
-
-#include "operators/arguments.h"
-#include "operators/parallel.h"
+#include <vector>
 
 namespace caffe2 {
 namespace mask {
 
-using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts, the kernels
+using namespace caffe2op_mask;  // NOLINT(google-build-using-namespace): the contracts
 
-namespace {
-
-AttentionContract ReadAttention(const OperatorDef& def, const char* op) {
-  const Arguments arguments(def);
-  AttentionOptions options;
-  options.scores = ReadScoreOptions(def);
-  options.softcap = arguments.OptionalNumber("softcap").value_or(options.softcap);
-  options.align = arguments.String("align", "top_left");
-  return Checked([&] { return AttentionContract(op, options); });
-}
-
-}  // namespace
-
-MaskedAttentionOp::MaskedAttentionOp(const OperatorDef& def, Workspace* ws)
+PaddedAttention::PaddedAttention(const OperatorDef& def, Workspace* ws, const char* op)
     : ScoreOperator(WithDistinctOutputs(def), ws),
-      contract_(ReadAttention(def, "MaskedAttention")) {
-  CheckScoreInputs(def, contract_.scores(), "Q, K, V", 3);
+      contract_(Checked([&] { return Contract(op, ReadAttentionOptions(def)); })) {}
+
+void PaddedAttention::CheckInputs(const std::string& names, int count) {
+  CheckScoreInputs(debug_def(), contract_.scores(), (names + "Q, K, V").c_str(), count + 3);
 }
 
-bool MaskedAttentionOp::RunOnDevice() {
-  return Checked([this] { return Attend(); });
+void PaddedAttention::BindInputs(int first, Contract::Bound* bound) {
+  contract_.Bind(
+      View(first), View(first + 1), View(first + 2), Views(contract_.scores(), first + 3), bound);
 }
 
-bool MaskedAttentionOp::Attend() {
-  const TensorView q = View(0);
-  const TensorView v = View(2);
-  AttentionContract::Bound bound;
-  contract_.Bind(q, View(1), v, Views(contract_.scores(), 3), &bound);
-  const bool has_lse = OutputSize() > 1;
-  const Dims sizes = AttentionSizes(q.sizes, v.sizes);
-  contract_.CheckOutputs(q, sizes, has_lse);
-  const OutputRows o{Make(0, sizes, Input(0).dtype()), RowStridesOf(sizes)};
-  OutputRows lse{};
-  if (has_lse) {
-    const Sizes rows = LogSumExpSizes(sizes);
-    lse = {Make(1, rows, MetaOf(WideOf(bound.attention.type))), EntryStridesOf(rows)};
-  }
-  if (bound.attention.kv_heads == 0) return true;
-  MaskedAttention(bound.attention, o, lse, at::get_num_threads(), AtParallelFor);
-  return true;
-}
-
-MaskedAttentionGradientOp::MaskedAttentionGradientOp(const OperatorDef& def, Workspace* ws)
-    : ScoreOperator(WithDistinctOutputs(def), ws),
-      contract_(ReadAttention(def, "MaskedAttentionGradient")),
-      has_outputs_(Arguments(def).Bool("has_outputs", true)),
-      has_d_o_(Arguments(def).Bool("has_d_o", true)),
-      has_d_lse_(Arguments(def).Bool("has_d_lse", false)),
-      first_((has_outputs_ ? 2 : 0) + (has_d_o_ ? 1 : 0) + (has_d_lse_ ? 1 : 0)) {
-  std::string names = has_outputs_ ? "O, LSE, " : "";
-  if (has_d_o_) names += "dO, ";
-  if (has_d_lse_) names += "dLSE, ";
-  CheckScoreInputs(def, contract_.scores(), (names + "Q, K, V").c_str(), first_ + 3);
-  const ScoreContract& scores = contract_.scores();
-  const int outputs = 3 + (scores.has_bias() ? 1 : 0) + (scores.has_sinks() ? 1 : 0);
-  CAFFE_ENFORCE(
-      def.output_size() == outputs, "MaskedAttentionGradient: by its arguments has_* it has ",
-      outputs, " outputs, but there are ", def.output_size(), ".");
-}
-
-bool MaskedAttentionGradientOp::RunOnDevice() {
-  return Checked([this] { return Gradient(); });
-}
-
-// Sets an output to zeros.
-void MaskedAttentionGradientOp::Clear(int output) {
-  Tensor* const tensor = Output(output);
-  std::memset(tensor->raw_mutable_data(tensor->dtype()), 0, tensor->nbytes());
-}
-
-bool MaskedAttentionGradientOp::Gradient() {
-  const TensorView q = View(first_);
-  const TensorView v = View(first_ + 2);
-  AttentionContract::Bound bound;
-  const ScoreInputs inputs = Views(contract_.scores(), first_ + 3);
-  contract_.Bind(q, View(first_ + 1), v, inputs, &bound);
-  Attention& in = bound.attention;
-  const Dims sizes = AttentionSizes(q.sizes, v.sizes);
-  AttentionOutputs outputs{};
-  if (has_outputs_) {
-    outputs.o = contract_.OutputRowsOf("O", View(0), q, sizes);
-    outputs.lse = contract_.LogSumExpsOf("LSE", View(1), q, sizes);
-  }
-  if (has_d_o_) outputs.d_o = contract_.OutputRowsOf("dO", View(has_outputs_ ? 2 : 0), q, sizes);
-  if (has_d_lse_) outputs.d_lse = contract_.LogSumExpsOf("dLSE", View(first_ - 1), q, sizes);
-  // LSE alone has no values, whatever they are.
-  if (!has_d_o_) in.value_depth = 0;
-  const TypeMeta type = Input(first_).dtype();
-  if (!has_outputs_ && in.kv_heads > 0) {
-    Dims o = sizes;
-    o.FromBack(1) = in.value_depth;
-    const TypeMeta wide = MetaOf(WideOf(in.type));
-    contract_.CheckOutputs(q, o, /*lse=*/true);
-    ReinitializeTensor(&o_, ArrayOf(o), at::dtype(type).device(CPU));
-    ReinitializeTensor(&lse_, ArrayOf(LogSumExpSizes(o)), at::dtype(wide).device(CPU));
-    const OutputRows o_rows{o_.raw_mutable_data(type), RowStridesOf(o)};
-    const OutputRows lse{lse_.raw_mutable_data(wide), EntryStridesOf(LogSumExpSizes(o))};
-    MaskedAttention(in, o_rows, lse, at::get_num_threads(), AtParallelFor);
-    outputs.o = {o_rows.data, o_rows.strides};
-    outputs.lse = {lse.data, lse.strides};
-  }
-  AttentionGradient gradient{};
-  gradient.dq = {MakeLike(0, first_), in.q.strides};
-  gradient.dk = {MakeLike(1, first_ + 1), in.k.strides};
-  gradient.dv = {MakeLike(2, first_ + 2), in.v.strides};
-  if (!has_d_o_) Clear(2);
-  // The bias and the sinks are the last inputs, and their gradients the last outputs.
-  const int sinks = contract_.scores().has_sinks() ? 1 : 0;
-  if (contract_.scores().has_bias()) gradient.dbias = MakeLike(3, InputSize() - 1 - sinks);
-  if (sinks == 1) gradient.dsinks = MakeLike(OutputSize() - 1, InputSize() - 1);
-  if (in.kv_heads == 0) {
-    // No scores, and so nothing that would add to the gradient of a bias.
-    for (int i = 0; i < OutputSize(); ++i) Clear(i);
-    return true;
-  }
-  MaskedAttentionGradient(in, outputs, gradient, at::get_num_threads(), AtParallelFor);
-  return true;
-}
+template class AttentionOp<PaddedAttention>;
+template class AttentionGradientOp<PaddedAttention>;
 
 void FillMaskedAttentionSchema(OpSchema& schema) {
   schema.NumInputs(3, 9)
       .NumOutputs(1, 2)
       .TensorInferenceFunction([](const OperatorDef& def, const std::vector<TensorShape>& in) {
-        std::vector<TensorShape> out(2);  // O and LSE, which may not be asked for
-        const int rank = in[0].dims_size();
-        const bool known = (rank == 4 || rank == 3) && in[2].dims_size() == rank;
-        for (TensorShape& shape : out) {
-          shape.set_data_type(in[0].data_type());
-          shape.set_unknown_shape(!known);
-        }
-        if (known) {
-          const Dims sizes = AttentionSizes(DimsOf(in[0]), DimsOf(in[2]));
-          SetDims(sizes, &out[0]);
-          SetDims(LogSumExpSizes(sizes), &out[1]);
-        }
-        if (in[0].data_type() != TensorProto_DataType_DOUBLE) {
-          out[1].set_data_type(TensorProto_DataType_FLOAT);
-        }
-        out.resize(static_cast<size_t>(def.output_size()));
-        return out;
+        return InferAttention(def, in, /*fewest_dims=*/3, /*most_dims=*/4);
       })
       .SetDoc(R"DOC(
 Attention over what a mask keeps: O = P V with P = softmax of the kept scores,

@@ -30,6 +30,7 @@
 #include "operators/gate_op.h"
 #include "operators/highway_op.h"
 #include "operators/known_arguments.h"
+#include "operators/masked_attention_jagged_op.h"
 #include "operators/masked_attention_op.h"
 #include "operators/masked_softmax_op.h"
 #include "operators/mixture_gate_op.h"
@@ -84,6 +85,12 @@ REGISTER_GRADIENT(MaskedAttention, mask::GetMaskedAttentionGradient);
 REGISTER_OWN_OPERATOR(MaskedAttentionGradient);
 GRADIENT_OPERATOR_SCHEMA(MaskedAttentionGradient)
     .FillUsing(mask::FillMaskedAttentionGradientSchema);
+REGISTER_OWN_OPERATOR(MaskedAttentionJagged);
+OPERATOR_SCHEMA(MaskedAttentionJagged).FillUsing(mask::FillMaskedAttentionJaggedSchema);
+REGISTER_GRADIENT(MaskedAttentionJagged, mask::GetMaskedAttentionGradient);
+REGISTER_OWN_OPERATOR(MaskedAttentionJaggedGradient);
+GRADIENT_OPERATOR_SCHEMA(MaskedAttentionJaggedGradient)
+    .FillUsing(mask::FillMaskedAttentionJaggedGradientSchema);
 REGISTER_OWN_OPERATOR(MaskedSoftmax);
 OPERATOR_SCHEMA(MaskedSoftmax).FillUsing(mask::FillMaskedSoftmaxSchema);
 REGISTER_GRADIENT(MaskedSoftmax, mask::GetMaskedSoftmaxGradient);

@@ -2,6 +2,7 @@
 #include <tuple>
 
 #include "contracts/masked_attention_jagged.h"
+#include "torch_ops/attention_outputs.h"
 #include "torch_ops/library.h"
 #include "torch_ops/tensor.h"
 
@@ -102,16 +103,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> MaskedAttentionJaggedBackwardOp(
   JaggedArguments in(
       kOp, q, k, v, cu_seq_q, cu_seq_k, seqused_k, sinks, mode, diagonal, window_left, window_right,
       scale, empty_row, softcap, align);
-  const Input of_o(kOp, "o", o, Input::Layout::kRows);
-  const Input of_lse(kOp, "lse", lse);
-  const Input of_d_o(kOp, "d_o", d_o, Input::Layout::kRows);
-  const Input of_d_lse(kOp, "d_lse", d_lse);
-  const Dims sizes = in.OutputSizes();
-  AttentionOutputs outputs{};
-  outputs.o = in.contract.OutputRowsOf("o", *of_o, *in.q, sizes);
-  outputs.lse = in.contract.LogSumExpsOf("lse", *of_lse, *in.q, sizes);
-  if (d_o) outputs.d_o = in.contract.OutputRowsOf("d_o", *of_d_o, *in.q, sizes);
-  if (d_lse) outputs.d_lse = in.contract.LogSumExpsOf("d_lse", *of_d_lse, *in.q, sizes);
+  const AttentionOutputInputs given(kOp, o, lse, d_o, d_lse);
+  const AttentionOutputs outputs = BindAttentionOutputs(
+      in.contract, given.Views(), *in.q, in.OutputSizes(), &in.bound.attention);
   Tensor d_q = MakeLike(in.q);
   Tensor d_k = MakeLike(in.k);
   Tensor d_v = MakeLike(in.v);
@@ -121,11 +115,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> MaskedAttentionJaggedBackwardOp(
     for (Tensor* const one : {&d_q, &d_k, &d_v, &d_sinks}) Clear(one);
     return {d_q, d_k, d_v, d_sinks};
   }
-  if (!d_o) {
-    // LSE alone has no values, whatever they are.
-    in.bound.attention.value_depth = 0;
-    Clear(&d_v);
-  }
+  if (!d_o) Clear(&d_v);
   AttentionGradient gradient{};
   gradient.dq = RowsIn(&d_q);
   gradient.dk = RowsIn(&d_k);

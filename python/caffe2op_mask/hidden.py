@@ -178,7 +178,8 @@ def _masked_attention(name, op):
     if argument(op, "has_sinks", 0):  # no key, and none where -inf
         replaced.append((len(op.input) - 1, np.full(_shape(op.input[-1]), -np.inf)))
     lse = _run(op, 1, replaced, [("empty_row", "zero")], ["scale", "softcap"])
-    keys = shapes[1][-2]
+    # Where sequences lie one behind the other, keys of another one are hidden, too.
+    keys = shapes[1][0 if op.type == "MaskedAttentionJagged" else -2]
     return _of_counts(name, lse.shape + (keys,), np.rint(np.exp(lse)).ravel(), keys)
 
 
@@ -191,6 +192,7 @@ _ASK = {
     "BooleanMaskJagged": _boolean_mask,
     "Gate": _gate,
     "MaskedAttention": _masked_attention,
+    "MaskedAttentionJagged": _masked_attention,
     "MaskedSoftmax": _masked_softmax,
     "SequenceMask": _sequence_mask,
 }

@@ -5,13 +5,15 @@ not the oracle's. Inputs are NumPy arrays; those of bfloat16, which NumPy does n
 """
 
 import inspect
+from functools import partial
 
 import numpy as np
 import torch
 
 from oracles import attending, gating, masking
 from oracles.attending_gradients import masked_attention_gradient
-from testers.attention import make_case
+from oracles.attending_jagged import masked_attention_jagged, masked_attention_jagged_gradient
+from testers.attention import make_case, make_jagged
 from testers.operators import DTYPES, INDICES, Case, assert_same
 
 REALS = ("float16", "bfloat16", "float32", "float64")
@@ -311,6 +313,48 @@ def draw_masked_attention(random):
     return make_case(first, args, random.randint(1, 3), None, **extras)
 
 
+def draw_masked_attention_jagged(random):
+    dtype = pick(random, REALS)
+    groups, kv_heads = random.randint(1, 4), random.randint(1, 4)
+    depth, value_depth = [0 if one_in(random, 20) else random.randint(1, 7) for _ in range(2)]
+    most = 70 if one_in(random, 6) else 7
+    count = random.randint(0, 6)
+    lengths, used_keys = (random.randint(0, most, size=count) for _ in range(2))
+    key_lengths = used_keys + random.randint(0, 3, size=count)
+    kind = pick(random, ("self", "cross", "used"))
+    if kind == "self":
+        key_lengths = lengths
+    args = some_args(
+        random,
+        mode=("", "upper", "lower", "upper+lowerdiag", "upperdiag"),
+        diagonal=(-HUGE - 1, -2, 1, HUGE),
+        window_left=(-1, 0, 2, HUGE),
+        window_right=(-1, 0, 2, HUGE),
+        empty_row=("zero", "nan", "uniform"),
+        align=("top_left", "bottom_right"),
+        softcap=(0.0, 0.5, 30.0),
+        scale=(0.5, 1.0, -1.0, 0.0),
+    )
+    if depth == 0:
+        args.setdefault("scale", 1.0)  # its default has no value then
+    heads, keys = groups * kv_heads, int(key_lengths.sum())
+    first = [
+        array(random, dtype, (int(lengths.sum()), heads, depth)),
+        array(random, dtype, (keys, kv_heads, depth)),
+        array(random, dtype, (keys, kv_heads, value_depth)),
+    ]
+    lengths, key_lengths, used_keys = (
+        one.astype(pick(random, INDICES)) for one in (lengths, key_lengths, used_keys)
+    )
+    return make_jagged(
+        first, lengths, args,
+        key_lengths=None if kind == "self" else key_lengths,
+        used_keys=used_keys if kind == "used" else None,
+        sinks=array(random, dtype, (heads,), special=False) if one_in(random, 3) else None,
+        outputs=random.randint(1, 3),
+    )
+
+
 def judge_softmax(case, outputs):
     inputs = [wide(one) for one in case.inputs]
     expected = attending.masked_softmax(*inputs, **case.args)
@@ -321,12 +365,12 @@ def judge_softmax(case, outputs):
         assert_near("LSE", outputs[1], expected[1], computed, 1.0)
 
 
-def judge_attention(case, outputs):
+def judge_attention(case, outputs, oracle=attending.masked_attention):
     inputs = [wide(one) for one in case.inputs]
     if not all(np.isfinite(one).all() for one in inputs[:3]):
         return  # which infinity or NaN comes of one is for the kernels' tests
     dtype = str(case.inputs[0].dtype)
-    o, lse = attending.masked_attention(*inputs, **case.args)
+    o, lse = oracle(*inputs, **case.args)
     scale = max(1.0, np.abs(inputs[2]).max(initial=0.0))
     assert_near("O", outputs[0], o, dtype, scale, 400)
     if len(outputs) > 1:
@@ -662,18 +706,20 @@ def judge_mixture_gate_gradient(case, outputs):
     judge_by_torch(case, outputs, leaves, weighed, size_of(*case.inputs))
 
 
-def judge_attention_gradient(case, outputs):
+def judge_attention_gradient(
+    case, outputs, oracle=attending.masked_attention, gradient=masked_attention_gradient
+):
     args = dict(case.args)
     if args.pop("has_d_lse", 0):
         return
     inputs = [wide(one) for one in case.inputs[3:]]
     if not finite(inputs[:3] + [wide(case.inputs[2])]) or 0 in inputs[0].shape + inputs[1].shape:
         return
-    o, lse = attending.masked_attention(*inputs, **args)
+    o, lse = oracle(*inputs, **args)
     given = [wide(one) for one in case.inputs[:2]]
     if not all(np.allclose(a, b, 0.05, 0.05, equal_nan=True) for a, b in zip(given, (o, lse))):
         return  # not what the forward pass gives
-    grads = masked_attention_gradient(wide(case.inputs[2]), *inputs, **args)
+    grads = gradient(wide(case.inputs[2]), *inputs, **args)
     dtype = str(case.inputs[2].dtype)
     # What is of 16 bits starts from an output that was rounded.
     scale = size_of(*case.inputs[2:6]) * (1 if "16" not in dtype else 2 ** 13)
@@ -717,6 +763,10 @@ FAMILIES = {
     "Gate": (draw_gate, judge_gate),
     "Highway": (draw_highway, judge_highway),
     "MaskedAttention": (draw_masked_attention, judge_attention),
+    "MaskedAttentionJagged": (
+        draw_masked_attention_jagged,
+        partial(judge_attention, oracle=masked_attention_jagged),
+    ),
     "MaskedSoftmax": (draw_masked_softmax, judge_softmax),
     "MixtureGate": (draw_mixture_gate, judge_mixture_gate),
     "RandomMask": (draw_random_mask, judge_random_mask),
@@ -730,6 +780,11 @@ GRADIENTS = {
     "GateGradient": judge_gate_gradient,
     "HighwayGradient": judge_highway_gradient,
     "MaskedAttentionGradient": judge_attention_gradient,
+    "MaskedAttentionJaggedGradient": partial(
+        judge_attention_gradient,
+        oracle=masked_attention_jagged,
+        gradient=masked_attention_jagged_gradient,
+    ),
     "MaskedSoftmaxGradient": judge_softmax_gradient,
     "MixtureGateGradient": judge_mixture_gate_gradient,
 }

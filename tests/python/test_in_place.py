@@ -38,6 +38,9 @@ CASES = {
     ],
     "Highway": [Case([X, Z, Z * 2]), Case([X, Z, Z * 2], {"kind": "hard"})],
     "MaskedAttention": [Case([Q, Q + 1, Q - 1], {"mode": "upper"}, 2)],
+    "MaskedAttentionJagged": [
+        Case([Q[0], Q[0] + 1, Q[0] - 1, np.array([1, 1], "int32")], {"mode": "upper"}, 2)
+    ],
     "MaskedSoftmax": [
         make_case([X], {"empty_row": empty_row}, mask=MASK, bias=Z)
         for empty_row in ("zero", "nan", "uniform")

@@ -60,6 +60,8 @@ def test_an_argument_that_is_not_there(name):
         ("MaskedAttention", "has_mas", "has_mask"),
         ("MaskedAttention", "Scale", "scale"),
         ("MaskedAttentionGradient", "has_d_lsee", "has_d_lse"),
+        ("MaskedAttentionJagged", "has_key_length", "has_key_lengths"),
+        ("MaskedAttentionJaggedGradient", "has_key_length", "has_key_lengths"),
         ("MaskedSoftmax", "emptyrow", "empty_row"),
         ("MaskedSoftmaxGradient", "window_lef", "window_left"),
         ("Gate", "knd", "kind"),

@@ -6,7 +6,7 @@ from oracles import masking
 from oracles.attending import attention_kept, kept, read_extras
 from testers import fresh_process
 from testers.arrays import mask_options
-from testers.attention import make_case
+from testers.attention import make_case, make_jagged
 from testers.operators import create
 import hypothesis.strategies as st
 import matplotlib
@@ -184,6 +184,18 @@ def test_masked_attention_hides(heads, kv_heads, data, align, outputs):
     read = read_extras(case.inputs[3:], case.args)
     keep = without_bias(attention_kept(q, k, case.inputs[3:], **case.args), read)
     assert_counted(ask("MaskedAttention", case), np.broadcast_to(keep, shape))
+
+
+@pytest.mark.parametrize("sinks", [None, np.ones(2, "float16")], ids=["none", "sinks"])
+def test_masked_attention_jagged_hides(sinks):
+    """Keys of other sequences, those that are not there, and what a triangle masks."""
+    q, k, v = (np.full(shape, np.nan, "float16") for shape in ((5, 2, 4), (7, 1, 4), (7, 1, 3)))
+    lengths, keys, used = (np.array(one, "int32") for one in ([2, 3], [4, 3], [1, 3]))
+    case = make_jagged([q, k, v], lengths, {"mode": "upper"}, keys, used, sinks, outputs=1)
+    keep = np.zeros((5, 2, 7), bool)
+    keep[:2, :, :1] = True
+    keep[2:, :, 4:] = np.tril(np.ones((3, 3), bool))[:, None]
+    assert_counted(ask("MaskedAttentionJagged", case), keep)
 
 
 @pytest.mark.parametrize("empty_row", ["zero", "nan", "uniform"])

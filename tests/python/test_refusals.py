@@ -56,6 +56,8 @@ def test_every_operator_refuses_something():
             ("MaskedAttention", 0),
             ("MaskedAttention", 2),
             ("MaskedAttention", ALL["MaskedAttention"].inputs[1] + 1),
+            ("MaskedAttentionJagged", 3),
+            ("MaskedAttentionJagged", ALL["MaskedAttentionJagged"].inputs[1] + 1),
         ]
     ],
     ids=lambda it: it if isinstance(it, str) else "{}, {}".format(len(it.inputs), it.in_place),
@@ -84,6 +86,8 @@ def test_the_schema_refuses(op_type, case):
         ("HighwayGradient", 4, 3, {}),
         ("MaskedAttention", 3, 2, {}),
         ("MaskedAttentionGradient", 6, 3, {}),
+        ("MaskedAttentionJagged", 4, 2, {}),
+        ("MaskedAttentionJaggedGradient", 7, 3, {}),
         ("MaskedSoftmax", 1, 2, {}),
         ("MaskedSoftmaxGradient", 3, 2, {"has_bias": 1}),
         ("MixtureGate", 2, 2, {}),

@@ -33,6 +33,8 @@ OWN = {
     "HighwayGradient": Entry((4, 4), (3, 3), None),
     "MaskedAttention": Entry((3, 9), (1, 2), "MaskedAttentionGradient", 3),
     "MaskedAttentionGradient": Entry((4, 13), (3, 5), None),
+    "MaskedAttentionJagged": Entry((4, 7), (1, 2), "MaskedAttentionJaggedGradient", 3),
+    "MaskedAttentionJaggedGradient": Entry((5, 11), (3, 4), None),
     "MaskedSoftmax": Entry((1, 6), (1, 2), "MaskedSoftmaxGradient"),
     "MaskedSoftmaxGradient": Entry((2, 9), (1, 2), None),
     "MixtureGate": Entry((2, 3), (1, 2), "MixtureGateGradient", 2),

@@ -92,6 +92,21 @@ def main(path):
         ["d_q", "d_k", "d_v"],
         **attention
     )
+    q, k, v = normal(130, 4, 24), normal(300, 2, 24), normal(300, 2, 16)
+    inputs = [("q", q), ("k", k), ("v", v), ("lengths", np.array([89, 0, 41], "int32"))]
+    inputs += [("key_lengths", np.array([200, 60, 40], "int64"))]
+    inputs += [("used_keys", np.array([170, 60, 40], "int64")), ("sinks", normal(4))]
+    jagged = dict(mode="upper", softcap=3.0, align="bottom_right", window_left=90)
+    jagged.update(has_key_lengths=1, has_used_keys=1, has_sinks=1)
+    run("varlen_attention", "MaskedAttentionJagged", inputs, ["o", "lse"], **jagged)
+    o, lse = SAVED["varlen_attention/o"], SAVED["varlen_attention/lse"]
+    run(
+        "varlen_attention_backward",
+        "MaskedAttentionJaggedGradient",
+        [("o", o), ("lse", lse), ("d_o", normal(*o.shape))] + inputs,
+        ["d_q", "d_k", "d_v", "d_sinks"],
+        **jagged
+    )
     z = normal(64, 1)
     x = normal(64, 70)
     for kind in ("sigmoid", "tanh", "relu", "hard"):

@@ -38,6 +38,34 @@ def attention_gradients(b):
     return [leaf.grad for leaf in leaves]
 
 
+def varlen_attention(b, **options):
+    cu_seq_q, cu_seq_k = (
+        torch.nn.functional.pad(b[name].cumsum(0), (1, 0)) for name in ("lengths", "key_lengths")
+    )
+    leaves = [b[name].clone().requires_grad_() for name in ("q", "k", "v", "sinks")]
+    results = m.varlen_attention(
+        *leaves[:3],
+        cu_seq_q,
+        cu_seq_k,
+        seqused_k=b["used_keys"],
+        sinks=leaves[3],
+        **SCORES,
+        **options,
+    )
+    return leaves, results
+
+
+def varlen_results(b):
+    o, lse = varlen_attention(b, return_lse=True)[1]
+    return o, lse.transpose(0, 1).contiguous()
+
+
+def varlen_gradients(b):
+    leaves, o = varlen_attention(b)
+    o.backward(b["d_o"])
+    return [leaf.grad for leaf in leaves]
+
+
 CASES = {
     "boolean_mask": (
         lambda b: m.boolean_mask(b["data"], b["mask"], return_indices=True),
@@ -74,6 +102,8 @@ CASES = {
         ("o", "lse"),
     ),
     "masked_attention_backward": (attention_gradients, ("d_q", "d_k", "d_v")),
+    "varlen_attention": (varlen_results, ("o", "lse")),
+    "varlen_attention_backward": (varlen_gradients, ("d_q", "d_k", "d_v", "d_sinks")),
     "gate_hard_concrete": (
         lambda b: m.gate(b["x"], b["z"], "hard_concrete", noise=b["noise"], return_gate=True),
         ("y", "g"),

@@ -54,7 +54,7 @@ def _filled(op, blobs):
 def _weights(op, blobs):
     """As `_filled`, of the attention's first head; V is the identity, so that O is the weights."""
     keep, _ = _filled(op, blobs)
-    return keep[0, 0], {}
+    return keep[0, 0] if keep.ndim == 4 else keep[:, 0], {}
 
 
 def _compacted(op, blobs):
@@ -230,6 +230,22 @@ lengths = np.array([8], np.int32)
 op = core.CreateOperator(
     "MaskedAttention", ["Q", "K", "V", "lengths"], ["O"],
     mode="sequence+upper", align="bottom_right")
+""",
+        "O.npy",
+        look=_weights,
+        drawn=True,
+    ),
+    _mask(
+        "sequences",
+        "MaskedAttentionJagged",
+        "Three sequences that lie one behind the other, each causal.",
+        """
+Q = np.zeros((12, 1, 8), np.float32)
+K = np.zeros((12, 1, 8), np.float32)
+V = np.eye(12, dtype=np.float32).reshape(12, 1, 12)
+lengths = np.array([3, 4, 5], np.int32)
+op = core.CreateOperator(
+    "MaskedAttentionJagged", ["Q", "K", "V", "lengths"], ["O"], mode="upper")
 """,
         "O.npy",
         look=_weights,

@@ -65,10 +65,16 @@ inline void FeedInputs(Workspace* ws) {
   Feed<float>(ws, "bias", {1, 2, 1, 256}, Wave(2 * 256));
   Feed<float>(ws, "sinks", {2}, Wave(2));
   Feed<float>(ws, "d_o", {2, 2, 256, 32}, Wave(2 * 2 * 256 * 32));
+  Feed<float>(ws, "packed", {1024, 2, 32}, Wave(2 * 1024 * 32));
+  Feed<int32_t>(ws, "sequences", {5}, {300, 0, 512, 1, 211});
+  Feed<float>(ws, "packed_d", {1024, 2, 32}, Wave(2 * 1024 * 32));
   ASSERT_TRUE(ws->RunOperatorOnce(Op("MaskedSoftmax", {"rows"}, {"softmax"})));
   ASSERT_TRUE(ws->RunOperatorOnce(
       Op("MaskedAttention", {"q", "k", "v", "bias", "sinks"}, {"o", "lse"},
          {Arg("mode", "upper"), Arg<int>("has_bias", 1), Arg<int>("has_sinks", 1)})));
+  ASSERT_TRUE(ws->RunOperatorOnce(
+      Op("MaskedAttentionJagged", {"packed", "packed", "packed", "sequences", "sinks"},
+         {"packed_o", "packed_lse"}, {Arg("mode", "upper"), Arg<int>("has_sinks", 1)})));
 }
 
 inline std::vector<Case> Cases() {
@@ -97,6 +103,13 @@ inline std::vector<Case> Cases() {
       {"MaskedAttentionGradient",
        Op("MaskedAttentionGradient", {"o", "lse", "d_o", "q", "k", "v", "bias", "sinks"},
           {"y", "z", "d_v", "d_bias", "d_sinks"}, {upper, has_bias, has_sinks})},
+      {"MaskedAttentionJagged",
+       Op("MaskedAttentionJagged", {"packed", "packed", "packed", "sequences", "sinks"}, {"y", "z"},
+          {upper, has_sinks})},
+      {"MaskedAttentionJaggedGradient", Op("MaskedAttentionJaggedGradient",
+                                           {"packed_o", "packed_lse", "packed_d", "packed",
+                                            "packed", "packed", "sequences", "sinks"},
+                                           {"y", "z", "d_v", "d_sinks"}, {upper, has_sinks})},
       {"Gate", Op("Gate", {"rows", "logit"}, {"y", "z"})},
       {"GateSoftmax", Op("Gate", {"rows", "others"}, {"y"}, {Arg("kind", "softmax")})},
       {"GateRelu", Op("Gate", {"rows", "logit", "threshold"}, {"y"}, {Arg("kind", "relu")})},

@@ -142,7 +142,7 @@ def per_query_head(keys, q):
     """K or V with a head for each head of Q; as they are where there are no heads."""
     if q.ndim == 3:
         return keys
-    return keys.repeat(q.shape[1] // keys.shape[1], axis=1)
+    return keys.repeat(q.shape[1] // max(keys.shape[1], 1), axis=1)
 
 
 def by_head(sinks):

@@ -12,6 +12,9 @@ VAST = np.zeros(0, "float16").reshape(1, 1, 2 ** 61, 0)
 
 softmax = partial(refusal, "MaskedSoftmax")
 attention = partial(refusal, "MaskedAttention", outputs=2)
+jagged = partial(refusal, "MaskedAttentionJagged", outputs=2)
+TQ, TK, TV = (np.ones(shape, "f") for shape in ((5, 4, 3), (5, 2, 3), (5, 2, 6)))
+LENGTHS = np.array([2, 3], "int32")
 
 
 def ints(*shape):
@@ -189,6 +192,71 @@ ROWS += [
             "LSE must be of shape \\[{}\\] and type float32, but is".format(meaning), q,
             np.ones(q.shape[:-2] + (4,), "f"), q, q, q, q, outputs=3)
     for q, meaning in ((np.ones((2, 2, 5, 3), "f"), "B, H, Lq"), (np.ones((2, 5, 3), "f"), "B, Lq"))
+]
+ROWS += [
+    # MaskedAttentionJagged
+    jagged("Q must be of shape \\[Tq, H, D\\], but is of shape \\[2, 4, 5, 3\\]", Q, TK, TV, ints(7)),
+    jagged("Q must be of type .*, but is int32", TQ.astype("int32"), TK, TV, LENGTHS),
+    jagged("K must be of shape \\[Tk, Hkv, D\\], but is of shape \\[2, 2, 7, 3\\] where Q is of "
+           "shape \\[5, 4, 3\\]", TQ, K, TV, LENGTHS),
+    jagged("K .*float32.*float64", TQ, TK.astype("float64"), TV, LENGTHS),
+    jagged("V must be of shape \\[Tk, Hkv, Dv\\] of K, but is of shape \\[4, 2, 6\\]", TQ, TK, TV[1:],
+           LENGTHS),
+    jagged("the heads of Q must be a multiple of those of K and V, but Q has 3 and K has 2",
+           TQ[:, :3], TK, TV, LENGTHS),
+    jagged("lengths must be of type int32 or int64, but is float32", TQ, TK, TV, np.ones(5, "f")),
+    jagged("lengths must have 1 dim, but is of shape \\[1, 5\\]", TQ, TK, TV, ints(1, 5)),
+    jagged("lengths must not be negative, but lengths\\[1\\] is -1", TQ, TK, TV, np.array([2, -1])),
+    jagged("lengths must add up to the 5 rows of Q, but add up to 4", TQ, TK, TV, ints(4)),
+    jagged("lengths must add up to the 5 rows of Q, but pass them at lengths\\[1\\]", TQ, TK, TV,
+           np.array([4, 2 ** 62])),
+    jagged("lengths must add up to the 5 rows of Q, but add up to 0", TQ, TK, TV, ints(0)),
+    jagged("lengths must add up to the 4 rows of K, but pass them at lengths\\[4\\]", TQ, TK[:4],
+           TV[:4], ints(5)),
+    jagged("key_lengths must add up to the 5 rows of K, but add up to 1", TQ, TK, TV, LENGTHS,
+           ints(1), has_key_lengths=1),
+    jagged("key_lengths must be of as many sequences as lengths, 2, but is of 5", TQ, TK, TV,
+           LENGTHS, ints(5), has_key_lengths=1),
+    jagged("key_lengths must be of type int32 or int64, but is bool", TQ, TK, TV, LENGTHS,
+           np.ones(5, bool), has_key_lengths=1),
+    jagged("used_keys must have an entry for each sequence, 2, but has 1", TQ, TK, TV, LENGTHS,
+           ints(1), has_used_keys=1),
+    jagged("used_keys must be between 0 and the keys of its sequence, 3, but used_keys\\[1\\] is 4",
+           TQ, TK, TV, LENGTHS, np.array([2, 4]), has_used_keys=1),
+    jagged("used_keys must be .*, but used_keys\\[0\\] is -1", TQ, TK, TV, LENGTHS,
+           np.array([-1, 3]), has_used_keys=1),
+    jagged("by its mode and arguments has_\\* it takes 7 inputs \\(Q, K, V, lengths, key_lengths, "
+           "used_keys, sinks\\), but there are 4", TQ, TK, TV, LENGTHS, has_key_lengths=1,
+           has_used_keys=1, has_sinks=1),
+    jagged("it takes 4 inputs \\(Q, K, V, lengths\\), but there are 5", TQ, TK, TV, LENGTHS, LENGTHS),
+    jagged("sinks must be of shape \\[H\\], but is of shape \\[2\\]", TQ, TK, TV, LENGTHS,
+           np.ones(2, "f"), has_sinks=1),
+    jagged("argument mode must be of shapes that read no input, but 'upper\\+sequence' reads "
+           "lengths", TQ, TK, TV, LENGTHS, mode="upper+sequence"),
+    jagged("argument mode must be empty, or shapes of .*, but is 'triangle'", TQ, TK, TV, LENGTHS,
+           mode="triangle"),
+    jagged("argument align must be top_left or bottom_right, but is 'left'", TQ, TK, TV, LENGTHS,
+           align="left"),
+    jagged("argument softcap must be a number of at least 0, but is -1", TQ, TK, TV, LENGTHS,
+           softcap=-1.0),
+    jagged("argument scale must be a finite number, but is nan", TQ, TK, TV, LENGTHS,
+           scale=np.nan),
+    jagged("argument window_left must be -1 \\(open\\) or more, but is -2", TQ, TK, TV, LENGTHS,
+           window_left=-2),
+    jagged("argument empty_row must be zero, nan or uniform, but is 'one'", TQ, TK, TV, LENGTHS,
+           empty_row="one"),
+    jagged("argument has_used_keys must be 0 or 1, but is 2", TQ, TK, TV, LENGTHS,
+           has_used_keys=2),
+    jagged("it has no argument 'has_mask'", TQ, TK, TV, LENGTHS, has_mask=1),
+    refusal("MaskedAttentionJaggedGradient",
+            "LSE must be of shape \\[5, 2\\] and type float32, but is of shape \\[5, 3\\]", TK, TK[:, 0],
+            TK, TK, TK, TK, ints(5), outputs=3),
+    refusal("MaskedAttentionJaggedGradient",
+            "dO must be of shape \\[Tq, H, Dv\\], but is of shape \\[5, 2, 6\\]", TK, TK[..., 0], TV, TK,
+            TK, TK, ints(5), outputs=3),
+    refusal("MaskedAttentionJaggedGradient",
+            "by its arguments has_\\* it has 4 outputs, but there are 3", TK, TK[..., 0], TK, TK, TK,
+            TK, ints(5), TK[0, :, 0], has_sinks=1, outputs=3),
 ]
 H, S = np.ones((1, 1, 1, 1), "float16"), np.ones((1, 1, 1, 1), "float32")
 ROWS += [

@@ -5,6 +5,7 @@ import torch
 
 from oracles.attending import Extras, masked_attention, masked_softmax
 from oracles.attending_gradients import masked_attention_gradient, masked_softmax_gradient
+from oracles.attending_jagged import masked_attention_jagged, masked_attention_jagged_gradient
 from testers.arrays import wave
 from testers.operators import Case, gradients, run_case
 
@@ -23,9 +24,18 @@ def make_case(first, args=None, outputs=1, in_place=None, **extras):
     return Case(inputs, args, outputs, in_place)
 
 
+def make_jagged(first, lengths, args=None, key_lengths=None, used_keys=None, sinks=None, outputs=2):
+    """A Case of MaskedAttentionJagged; optional inputs may be None."""
+    optional = [("key_lengths", key_lengths), ("used_keys", used_keys), ("sinks", sinks)]
+    there = [(name, array) for name, array in optional if array is not None]
+    args = dict(args or {}, **{"has_" + name: 1 for name, _ in there})
+    return Case(list(first) + [lengths] + [array for _, array in there], args, outputs)
+
+
 REFERENCES = {
     "MaskedSoftmax": (masked_softmax, masked_softmax_gradient),
     "MaskedAttention": (masked_attention, masked_attention_gradient),
+    "MaskedAttentionJagged": (masked_attention_jagged, masked_attention_jagged_gradient),
 }
 
 
