@@ -47,7 +47,7 @@ HWY_INLINE void ProductBlock(
   hn::VFromD<D> sums[size_t{kRows}][size_t{kVectors}];
 #pragma GCC unroll 8
   for (int64_t i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int64_t j = 0; j < kVectors; ++j) sums[i][j] = hn::Zero(d);
   }
   const auto run = [&](auto load_last) HWY_ATTR {
@@ -55,13 +55,13 @@ HWY_INLINE void ProductBlock(
     const W* HWY_RESTRICT b_k = b;
     for (int64_t step = 0; step < k; ++step, a_k += a.column, b_k += b_row) {
       hn::VFromD<D> row[size_t{kVectors}];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int64_t j = 0; j + 1 < kVectors; ++j) row[j] = hn::LoadU(d, b_k + j * lanes);
       row[kVectors - 1] = load_last(b_k + (kVectors - 1) * lanes);
 #pragma GCC unroll 8
       for (int64_t i = 0; i < kRows; ++i) {
         const auto factor = hn::Set(d, a_k[i * a.row]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int64_t j = 0; j < kVectors; ++j) {
           sums[i][j] = hn::MulAdd(factor, row[j], sums[i][j]);
         }
@@ -77,7 +77,7 @@ HWY_INLINE void ProductBlock(
 #pragma GCC unroll 8
   for (int64_t i = 0; i < kRows; ++i) {
     W* const to = c + i * c_row;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int64_t j = 0; j < kVectors; ++j) {
       const int64_t count = j + 1 < kVectors ? lanes : last;
       auto sum = hn::Mul(sums[i][j], factor);
@@ -103,6 +103,26 @@ HWY_INLINE void ProductRows(
   }
 }
 
+// The same of up to three rows.
+template <int64_t kVectors, class D, typename W = hn::TFromD<D>>
+HWY_INLINE void ProductFewRows(
+    D d, int64_t rows, int64_t k, W alpha, FactorOf<W> a, const W* b, int64_t b_row, bool add, W* c,
+    int64_t c_row, int64_t last) {
+  switch (rows) {
+    case 1: return ProductBlock<1, kVectors>(d, k, alpha, a, b, b_row, add, c, c_row, last);
+    case 2: return ProductBlock<2, kVectors>(d, k, alpha, a, b, b_row, add, c, c_row, last);
+    default: return ProductBlock<3, kVectors>(d, k, alpha, a, b, b_row, add, c, c_row, last);
+  }
+}
+
+// Vectors of columns that m rows take at once. Each sum waits for its last addition: rows that are
+// few take more columns, so that as many are under way.
+HWY_INLINE int64_t VectorsAtOnce(int64_t m, int64_t vectors) {
+  if (m == 1 && vectors >= 8) return 8;
+  if (m <= 3 && vectors >= 4) return 4;
+  return std::min(kBlockVectors, vectors);
+}
+
 template <typename W>
 HWY_INLINE void ProductOfTile(
     int64_t m, int64_t n, int64_t k, W alpha, FactorOf<W> a, const W* b, int64_t b_row, bool add,
@@ -111,27 +131,35 @@ HWY_INLINE void ProductOfTile(
   const int64_t lanes = LanesOf(d);
   // Columns of b outside: what of b a block reads stays in the first-level cache.
   for (int64_t j = 0; j < n;) {
-    const int64_t vectors = std::min(kBlockVectors, (n - j + lanes - 1) / lanes);
+    const int64_t vectors = VectorsAtOnce(m, (n - j + lanes - 1) / lanes);
     const int64_t last = std::min(lanes, n - j - (vectors - 1) * lanes);
     for (int64_t i = 0; i < m; i += kBlockRows) {
       const int64_t rows = std::min(kBlockRows, m - i);
       const FactorOf<W> a_rows{a.data + i * a.row, a.row, a.column};
+      const W* const b_block = b + j;
       W* const c_block = c + i * c_row + j;
       switch (vectors) {
         case 1:
-          ProductRows<1>(d, rows, k, alpha, a_rows, b + j, b_row, add, c_block, c_row, last);
+          ProductRows<1>(d, rows, k, alpha, a_rows, b_block, b_row, add, c_block, c_row, last);
           break;
         case 2:
-          ProductRows<2>(d, rows, k, alpha, a_rows, b + j, b_row, add, c_block, c_row, last);
+          ProductRows<2>(d, rows, k, alpha, a_rows, b_block, b_row, add, c_block, c_row, last);
           break;
 #if HWY_TARGET <= HWY_AVX3
         case 3:
-          ProductRows<3>(d, rows, k, alpha, a_rows, b + j, b_row, add, c_block, c_row, last);
+          ProductRows<3>(d, rows, k, alpha, a_rows, b_block, b_row, add, c_block, c_row, last);
           break;
-        default:
-          ProductRows<4>(d, rows, k, alpha, a_rows, b + j, b_row, add, c_block, c_row, last);
+        case 4:
+          ProductRows<4>(d, rows, k, alpha, a_rows, b_block, b_row, add, c_block, c_row, last);
+          break;
+#else
+        case 4:
+          ProductFewRows<4>(d, rows, k, alpha, a_rows, b_block, b_row, add, c_block, c_row, last);
           break;
 #endif
+        default:
+          ProductBlock<1, 8>(d, k, alpha, a_rows, b_block, b_row, add, c_block, c_row, last);
+          break;
       }
     }
     j += vectors * lanes;
@@ -193,20 +221,77 @@ HWY_INLINE void TransposeToPanels(
   }
 }
 
+// sums[i][j] = a[i] times row j, for kRows of the first and kKeys of the second.
+template <int64_t kRows, int64_t kKeys, class D, typename W = hn::TFromD<D>>
+HWY_INLINE void DotsOfBlock(
+    D d, int64_t k, W alpha, const W* HWY_RESTRICT a, const W* HWY_RESTRICT rows, int64_t row,
+    W* HWY_RESTRICT c, int64_t c_row) {
+  hn::VFromD<D> sums[size_t{kRows}][size_t{kKeys}];
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < kKeys; ++j) sums[i][j] = hn::Zero(d);
+  }
+  const auto add = [&](int64_t x, const auto& load) HWY_ATTR {
+    hn::VFromD<D> factors[size_t{kRows}];
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < kRows; ++i) factors[i] = load(a + i * k + x);
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < kKeys; ++j) {
+      const auto of_key = load(rows + j * row + x);
+#pragma GCC unroll 4
+      for (int64_t i = 0; i < kRows; ++i) sums[i][j] = hn::MulAdd(factors[i], of_key, sums[i][j]);
+    }
+  };
+  const int64_t lanes = LanesOf(d);
+  int64_t x = 0;
+  for (; x + lanes <= k; x += lanes) {
+    add(x, [&](const W* from) HWY_ATTR { return hn::LoadU(d, from); });
+  }
+  if (x < k) add(x, [&](const W* from) HWY_ATTR { return LoadPart(d, from, k - x); });
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < kKeys; ++j) {
+      c[i * c_row + j] = alpha * hn::GetLane(hn::SumOfLanes(d, sums[i][j]));
+    }
+  }
+}
+
+// Four keys at once, whose sums do not wait for each other.
+template <int64_t kRows, class D, typename W = hn::TFromD<D>>
+HWY_INLINE void DotsOfKeys(
+    D d, int64_t n, int64_t k, W alpha, const W* a, const W* rows, int64_t row, W* c,
+    int64_t c_row) {
+  constexpr int64_t kKeys = 4;
+  int64_t j = 0;
+  for (; j + kKeys <= n; j += kKeys) {
+    DotsOfBlock<kRows, kKeys>(d, k, alpha, a, rows + j * row, row, c + j, c_row);
+  }
+  for (; j < n; ++j) DotsOfBlock<kRows, 1>(d, k, alpha, a, rows + j * row, row, c + j, c_row);
+}
+
 template <typename W>
 HWY_INLINE void ProductsOfRows(
     int64_t m, int64_t n, int64_t k, W alpha, const W* a, const W* rows, int64_t row, W* c,
     int64_t c_row) {
   const hn::ScalableTag<W> d;
-  for (int64_t j = 0; j < n; ++j) {
-    for (int64_t i = 0; i < m; ++i) {
-      auto sum = hn::Zero(d);
-      for (int64_t x = 0; x < k; x += LanesOf(d)) {
-        const int64_t count = std::min(LanesOf(d), k - x);
-        sum = hn::MulAdd(
-            LoadSome(d, a + i * k + x, count), LoadSome(d, rows + j * row + x, count), sum);
-      }
-      c[i * c_row + j] = alpha * hn::GetLane(hn::SumOfLanes(d, sum));
+  for (int64_t i = 0; i < m;) {
+    const W* const of_a = a + i * k;
+    W* const of_c = c + i * c_row;
+    switch (m - i) {
+      case 1:
+        DotsOfKeys<1>(d, n, k, alpha, of_a, rows, row, of_c, c_row);
+        i += 1;
+        break;
+      case 2:
+        DotsOfKeys<2>(d, n, k, alpha, of_a, rows, row, of_c, c_row);
+        i += 2;
+        break;
+      default:
+        DotsOfKeys<3>(d, n, k, alpha, of_a, rows, row, of_c, c_row);
+        i += 3;
+        break;
     }
   }
 }
