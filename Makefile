@@ -6,7 +6,7 @@
 # make bench-torch  timings beside what a current PyTorch has
 # make sanitize  sanitizers, memcheck and Clang's warnings; minutes
 # make fuzz   made-up input, a minute for each target, or FUZZ="SECONDS NAME.."
-# make runtimes  every test on other releases of Caffe2, and README.md's table of them
+# make runtimes  every test on other releases of Caffe2, and the table in docs/installation.md
 
 PYTHON := .venv/bin/python
 TORCH_PYTHON := .venv-torch/bin/python
@@ -56,7 +56,7 @@ test-torch-2.10: torch
 
 # Some of them: make runtimes RUNTIMES="torch-1.7.1-python-3.7 debian-11".
 runtimes: environment
-	@$(PYTHON) tools/runtimes.py --table README.md $(RUNTIMES)
+	@$(PYTHON) tools/runtimes.py --table docs/installation.md $(RUNTIMES)
 
 docs: build
 	@$(PYTHON) tools/make_docs.py docs

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Packs the project and installs it in each way that README.md tells of, into environments of their
+# Packs the project and installs it in each way that docs/installation.md has, into environments of their
 # own: what is packed, whether it works there, and whether uninstalling leaves nothing. Needs what
 # `make setup` makes, and minutes, since it builds the library.
 #

@@ -3,7 +3,7 @@
 
     tools/runtimes.py --list
     tools/runtimes.py torch-1.10.2-python-3.8
-    tools/runtimes.py --table README.md          all of them, and their rows in the table there
+    tools/runtimes.py --table docs/installation.md   all of them, and their rows in the table there
 
 What a runtime needs lies under build/runtimes/NAME: the environment, a copy of the sources with its
 build, and a log. Nothing is made again that is there. A runtime that this machine cannot have is

@@ -136,8 +136,8 @@ def test_examples_run(example, folder, capsys):
             assert os.path.getsize(path) > 100
 
 
-def test_the_example_of_the_readme(folder, capsys):
-    with open(os.path.join(ROOT, "README.md")) as file:
+def test_the_example_of_the_page(folder, capsys):
+    with open(os.path.join(ROOT, "docs", "command_line.md")) as file:
         (example,) = re.findall(
             r"^```\npython -m caffe2op_mask (show .*)\n```\n\n```\n((?:.*\n)*?)```$",
             file.read(),

@@ -1,4 +1,4 @@
-"""What README.md shows and says of loading, run."""
+"""What README.md, docs/layers.md and docs/loading.md show and say, run."""
 
 import os
 import re
@@ -13,14 +13,17 @@ from caffe2.python import workspace
 from caffe2op_mask import layers
 
 
-with open(os.path.join(ROOT, "README.md")) as lines:
-    README = lines.read()
+def page(name):
+    with open(os.path.join(ROOT, name)) as lines:
+        return lines.read()
 
 
-def test_the_program_prints_what_is_under_it():
-    (found,) = re.finditer(r"^```python\n(.*?)^```\n\n```\n(.*?)^```\n", README, re.M | re.S)
+@pytest.mark.parametrize("name", ["README.md", "docs/layers.md"])
+def test_the_program_prints_what_is_under_it(name):
+    block = r"((?:(?!```).*\n)*)```\n"
+    (found,) = re.finditer(r"^```python\n" + block + r"\n```\n" + block, page(name), re.M)
     program, expected = found.groups()
-    assert len([line for line in program.splitlines() if line]) <= 15
+    assert len([line for line in program.splitlines() if line]) <= 20
     run = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
@@ -34,7 +37,7 @@ def test_the_program_prints_what_is_under_it():
 
 
 def test_the_table_has_every_operator():
-    names = re.findall(r"^\| \[(\w+)\]\(docs/operators\.md#", README, re.M)
+    names = re.findall(r"^\| \[(\w+)\]\(docs/operators\.md#", page("README.md"), re.M)
     ours = [
         name
         for name in workspace.RegisteredOperators()
@@ -46,8 +49,7 @@ def test_the_table_has_every_operator():
 
 
 def test_the_table_has_every_layer():
-    table = README.split("## Layers")[1].split("\n\n## ")[0]
-    named = {name for name in re.findall(r"`brew\.(\w+)\(", table)}
+    named = set(re.findall(r"`brew\.(\w+)\(", page("docs/layers.md")))
     assert named == {layer.__name__ for layer in layers.LAYERS}
 
 

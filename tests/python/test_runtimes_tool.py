@@ -195,8 +195,8 @@ def test_only_a_failure_fails(runtime, runtimes, monkeypatch, capsys, error, goo
     assert ("here: is not tried, since there is a reason." in capsys.readouterr().out) is good
 
 
-def test_the_table_of_the_readme_names_runtimes_of_the_tool(runtimes):
-    with open(os.path.join(ROOT, "README.md")) as lines:
+def test_the_table_of_the_page_names_runtimes_of_the_tool(runtimes):
+    with open(os.path.join(ROOT, "docs", "installation.md")) as lines:
         text = lines.read()
     table = text.split(runtimes.BEGIN)[1].split(runtimes.END)[0]
     rows = [line.strip("|").split("|") for line in table.splitlines()]

@@ -149,7 +149,7 @@ def threads_after(statement, environment):
     ],
 )
 def test_threads_that_caffe2_leaves(flags, environment, count):
-    """As README.md and docs/troubleshooting.md have it."""
+    """As docs/loading.md and docs/troubleshooting.md have it."""
     assert threads_after("core.GlobalInit({})".format(["x"] + flags), environment) == count
 
 

@@ -45,8 +45,8 @@ def test_types_are_for_others_too():
 
 def test_the_program_of_the_readme_runs():
     with open(os.path.join(testers.ROOT, "README.md")) as lines:
-        section = lines.read().split("\n## With a current PyTorch\n")[1].split("\n## ")[0]
-    (program,) = re.findall(r"^```\n(.*?)^```\n", section, re.M | re.S)
+        section = lines.read().split("\n## With PyTorch\n")[1].split("\n## ")[0]
+    (program,) = re.findall(r"^```python\n(.*?)^```\n", section, re.M | re.S)
     names = {}
     exec(program, names)
     assert names["o"].shape == names["q"].shape and names["q"].grad.isfinite().all()
