@@ -55,22 +55,28 @@ double PackScores(
   }
   const bool as_is = scores.bias == nullptr && scores.scale == 1;
   auto max = masked;
-  for (int64_t i = 0; i < entries; i += LanesOf(d)) {
+  const auto pack = [&](int64_t i, auto score) HWY_ATTR {
+    hn::Store(score, d, packed + i);
+    // In this order x86 takes the second where the first is NaN.
+    max = hn::Max(score, max);
+  };
+  int64_t i = 0;
+  if (as_is && mask == nullptr) {
+    for (; i + LanesOf(d) <= entries; i += LanesOf(d)) pack(i, LoadReal(d, x + i));
+  }
+  for (; i < entries; i += LanesOf(d)) {
     const int64_t count = std::min(LanesOf(d), entries - i);
     auto score = LoadSome(d, x + i, count);
     if (!as_is) {
       if (bias != nullptr) bias_of_row = LoadSome(d, bias + i, count);
       score = hn::MulAdd(score, scale, bias_of_row);
     }
-    score = Keep(d, score, masked, mask == nullptr ? nullptr : mask + i, count);
-    hn::Store(score, d, packed + i);
-    // In this order x86 takes the second where the first is NaN.
-    max = hn::Max(score, max);
+    pack(i, Keep(d, score, masked, mask == nullptr ? nullptr : mask + i, count));
   }
   const W greatest = hn::GetLane(hn::MaxOfLanes(d, max));
   if (greatest > -std::numeric_limits<W>::infinity()) return double{greatest};
   auto nan = hn::IsNaN(masked);
-  for (int64_t i = 0; i < entries; i += LanesOf(d)) {
+  for (i = 0; i < entries; i += LanesOf(d)) {
     nan = hn::Or(nan, hn::IsNaN(hn::Load(d, packed + i)));
   }
   return hn::AllFalse(d, nan) ? double{greatest} : std::numeric_limits<double>::quiet_NaN();
