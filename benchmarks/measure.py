@@ -18,7 +18,7 @@ import caffe2op_mask  # noqa: F401: the operators
 import harness
 from caffe2.python import workspace
 from cases import find
-from cases.case import OURS, OURS_NO_MASK, STOCK, gradient_of
+from cases.case import OURS, OURS_NO_MASK, OURS_PADDED, STOCK, gradient_of
 
 # A name, and of which torch. `run` does the work, and `results` makes of what it returns arrays by
 # the names of ours; or `time` returns the milliseconds of one run in another process.
@@ -36,7 +36,10 @@ def _of_caffe2(case, name, operators, engine=""):
         return [name + "/" + blob for blob in names]
 
     read = {blob for operator in operators for blob in operator.inputs}
-    for blob, value in list(case.inputs.items()) + list(case.stock_inputs.items()):
+    there = dict(case.inputs, d_output=case.d_output)
+    if operators is not case.ours:
+        there.update(case.stock_inputs)
+    for blob, value in there.items():
         if blob in read:
             workspace.FeedBlob(name + "/" + blob, value)
     net = harness.net(name, [
@@ -44,13 +47,15 @@ def _of_caffe2(case, name, operators, engine=""):
         for op, inputs, outputs, arguments in operators], engine)
     blobs = {blob: own([blob])[0] for operator in operators for blob in operator.outputs}
     if case.d_output is not None:
-        workspace.FeedBlob(name + "/d_output", case.d_output)
+        workspace.FeedBlob(name + "/d_output", there["d_output"])
         output = case.ours[0].outputs[0]
         gradients = net.AddGradientOperators({blobs[output]: name + "/d_output"})
         blobs.update((gradient_of(blob), str(gradients[name + "/" + blob]))
                      for blob in case.trained if blob in read)
+    as_ours = (lambda array: array) if operators is case.ours else case.unpad
     return Contender(name, run=harness.create(net), results=lambda returned: {
-        result: workspace.FetchBlob(blob) for result, blob in blobs.items()})
+        result: as_ours(workspace.FetchBlob(blob)) for result, blob in blobs.items()
+        if result in case.results})
 
 
 def _copies(case):
@@ -66,14 +71,13 @@ def _copies(case):
 
 
 def _peers(case, functions, version=""):
-    names = case.ours[0].outputs + [gradient_of(name) for name in case.trained]
-
     def results(returned):
         if not isinstance(returned, dict):
             returned = returned if isinstance(returned, tuple) else (returned,)
-            returned = dict(zip(names, returned))
-        return {name: np.asarray(value.detach() if hasattr(value, "detach") else value)
-                for name, value in returned.items()}
+            returned = dict(zip(case.results, returned))
+        return {
+            name: case.unpad(np.asarray(value.detach() if hasattr(value, "detach") else value))
+            for name, value in returned.items()}
 
     for name, function in functions.items():
         if name in case.yardsticks:
@@ -91,6 +95,8 @@ def contenders(case):
     found = [_of_caffe2(case, OURS, case.ours)]
     if case.stock:
         found.append(_of_caffe2(case, STOCK, case.stock, "DEFAULT"))
+    if case.padded:
+        found.append(_of_caffe2(case, OURS_PADDED, case.padded))
     if case.no_mask:
         without = _of_caffe2(case, OURS_NO_MASK, case.no_mask)
         found.append(without._replace(results=lambda returned: {}))

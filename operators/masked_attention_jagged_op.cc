@@ -59,7 +59,8 @@ void FillMaskedAttentionJaggedSchema(OpSchema& schema) {
 Attention of sequences that lie one behind the other, without padding: what
 [MaskedAttention](#maskedattention) computes of each by itself, to the bit. `lengths` `[B]` say how
 many of the rows of Q each sequence has; a query sees keys of its own sequence alone. Such rows are
-what BooleanMask leaves of a padded batch, or BooleanMaskJagged of ragged rows.
+what BooleanMask leaves of a padded batch, or BooleanMaskJagged of ragged rows. BooleanUnmask with the
+mask of the former, bool `[B, L]`, makes a padded batch of O.
 
 With `has_key_lengths` the keys are others than the queries: `key_lengths` `[B]` say how many of the
 rows of K and V each sequence has. With `has_used_keys` only the first `used_keys` `[B]` of these are

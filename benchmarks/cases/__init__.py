@@ -5,12 +5,12 @@ that another process, with another torch, can time the same work. Nothing here i
 operators are described, and run by measure.py.
 """
 
-from cases import (boolean_mask, gates, masked_attention, masked_softmax, mixture_gate,
-                   random_masks, sequence_mask)
+from cases import (boolean_mask, gates, masked_attention, masked_attention_jagged, masked_softmax,
+                   mixture_gate, random_masks, sequence_mask)
 from cases.masked_attention import KEPT_SHARE
 
-FAMILIES = (sequence_mask, boolean_mask, masked_softmax, masked_attention, gates, mixture_gate,
-            random_masks)
+FAMILIES = (sequence_mask, boolean_mask, masked_softmax, masked_attention,
+            masked_attention_jagged, gates, mixture_gate, random_masks)
 CASES = [spec for family in FAMILIES for spec in family.CASES]
 
 

@@ -17,7 +17,8 @@ def op(name, inputs, outputs, **arguments):
 Target = collections.namedtuple("Target", "multiple of allowance")
 Target.__new__.__defaults__ = (0.0,)
 
-OURS, OURS_NO_MASK, STOCK = "caffe2op_mask", "caffe2op_mask, no mask", "stock Caffe2"
+OURS, STOCK = "caffe2op_mask", "stock Caffe2"
+OURS_NO_MASK, OURS_PADDED = "caffe2op_mask, no mask", "caffe2op_mask, padded"
 
 # How a name writes the one dim of a vector. Names stay: files of figures are compared by them.
 AMOUNTS = {1 << 24: "16.7 M", 1 << 22: "4.2 M", 1 << 15: "32 K"}
@@ -63,7 +64,10 @@ class Case:
     yardsticks: the names of peers that do other work, for targets and references alone.
     untimed: the names of contenders that are there to compare results, and are not timed.
     stock: True where stock runs the operator too, or the list of stock operators that do the same;
-        `stock_inputs` are what only these read.
+        `stock_inputs` are what only these read, or in place of ours of the name.
+    padded: where ours has no padding and others have: our operators that compute the padded batch,
+        of `stock_inputs`; `unpad` makes of an array of theirs, or of stock's and of peers', ours.
+        That is not timed.
     no_mask: whether our operator runs without its mask, on its first three inputs, as well.
     d_output: to train: the gradient of the first output, from which those of `trained` follow.
     kept: the share that the mask keeps, where time should follow it.
@@ -72,16 +76,20 @@ class Case:
 
     def __init__(self, op, inputs, outputs, moved, targets=(), reference="memcpy", peers=None,
                  torch_peers=None, yardsticks=(), untimed=(), stock=True, stock_inputs=None,
-                 no_mask=False, d_output=None, trained=(), kept=None, drawn=False, **arguments):
+                 padded=(), unpad=lambda array: array, no_mask=False, d_output=None, trained=(),
+                 kept=None, drawn=False, **arguments):
         self.inputs = inputs
         self.ours = [Operator(op, list(inputs), outputs, arguments)]
         self.stock = self.ours if stock is True else stock or []
         self.stock_inputs = stock_inputs or {}
+        self.padded = padded
+        self.unpad = unpad
         self.no_mask = [Operator(op, list(inputs)[:3], outputs, {})] if no_mask else []
         self.d_output = d_output
         self.trained = trained
         self.kept = kept
         self.drawn = drawn
+        self.results = outputs + [gradient_of(name) for name in trained]
         self.moved = moved
         self.targets = targets
         self.reference = reference

@@ -12,7 +12,7 @@ PRODUCTS, LOOP = "NumPy products", "NumPy loop of dot products"
 BATCHED, LONG, SWEPT = (8, 8, 512, 64), (1, 8, 2048, 64), (4, 8, 1024, 64)
 
 
-def _torch_attention(torch, inputs, kept, d_output=None):
+def torch_attention(torch, inputs, kept, d_output=None):
     """torch's SDPA, or where there is none, what it stands for; and its gradient to train.
 
     SDPA has no sinks. A bias is an attn_mask to it.
@@ -62,7 +62,7 @@ def _torch_attention(torch, inputs, kept, d_output=None):
     return {name: lambda forward=forward: train(forward) for name, forward in functions.items()}
 
 
-def _stock_attention(shape, kept, bias, sinks):
+def stock_attention(shape, kept, bias, sinks):
     """Sinks are one more column of the scores, which the softmax's result then goes without."""
     if kept.stock is None:
         return []
@@ -110,10 +110,10 @@ def _attention(shape, kept, training, targets=(), untimed=(), bias=False, sinks=
     return Case(
         "MaskedAttention", inputs, ["O", "LSE"] if training else ["O"], None, targets, PRODUCTS,
         peers={PRODUCTS: products},
-        torch_peers=lambda torch: _torch_attention(
+        torch_peers=lambda torch: torch_attention(
             torch, reals, kept, d_output if training else None),
         yardsticks=[PRODUCTS] if kept.keep is None else [PRODUCTS, SDPA], untimed=untimed,
-        stock=_stock_attention(shape, kept, bias, sinks), stock_inputs=stock_inputs,
+        stock=stock_attention(shape, kept, bias, sinks), stock_inputs=stock_inputs,
         no_mask=kept.keep is not None, d_output=d_output if training else None,
         trained=list(reals), kept=kept.share(), **arguments)
 
@@ -163,7 +163,7 @@ def decoding(shape, keys):
     return Case(
         "MaskedAttention", dict(inputs, **kept.inputs), ["O"],
         int(2 * lengths.sum()) * heads * depth * 4, [Target(1.0, LOOP)], LOOP, peers={LOOP: loop},
-        torch_peers=lambda torch: _torch_attention(torch, inputs, kept),
+        torch_peers=lambda torch: torch_attention(torch, inputs, kept),
         yardsticks=[SDPA], stock=False, **kept.arguments)
 
 

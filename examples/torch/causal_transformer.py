@@ -1,11 +1,13 @@
 """Trains a small causal transformer on characters of Python's help, on the CPU with PyTorch: with
 masked_attention and, from the same seed on the same batches, with scaled_dot_product_attention.
 
-    python examples/torch/causal_transformer.py [--output DIR] [--steps N] [--seed N]
+    python examples/torch/causal_transformer.py [--output DIR] [--steps N] [--seconds N] [--seed N]
 
 Passages differ in length, so that batches are padded. SDPA is run twice: with the mask of what is
 kept, which says padding and causality as models of transformers do, and with ``is_causal`` alone.
 That is the same here, where the loss leaves padding out and padding is at the end.
+
+Training ends after 150 steps or 180 seconds, whichever is first, or as many as are given.
 """
 
 import os
@@ -25,7 +27,7 @@ import help_topics
 from decoder import Decoder
 from program import Parser
 
-STEPS = 150
+STEPS, SECONDS = 150, 180
 BATCH_SIZE = 8
 CONTEXT = 512
 MOST_SENTENCES = 8
@@ -118,6 +120,7 @@ def train(passages, options):
     that whatever else the machine does slows all alike. Also the share of padding."""
     runs = {name: Run(passages.alphabet, options.seed) for name in STYLES}
     kept = entries = 0
+    end = time.monotonic() + options.seconds
     with tqdm(total=options.steps, unit="step", disable=not sys.stderr.isatty()) as bar:
         for _ in range(options.steps):
             ids, lengths = passages.draw()
@@ -128,6 +131,8 @@ def train(passages, options):
             kept, entries = kept + lengths.sum().item(), entries + ids.numel()
             bar.set_postfix(bits="{:.2f}".format(runs[OURS].losses[-1]), refresh=False)
             bar.update()
+            if time.monotonic() >= end:
+                break
     return runs, 1 - kept / entries
 
 
@@ -163,29 +168,34 @@ def main(arguments=None):
     parser = Parser(__doc__)
     parser.add_output("folder for the picture of losses and times")
     parser.add_number("steps", STEPS, "steps of training (default %(default)s)", 1)
+    parser.add_number("seconds", SECONDS, "end of training in any case (default %(default)s)", 1)
     options = parser.parse_args(arguments)
 
     passages = Passages(options.seed)
     runs, padding = train(passages, options)
-    count = sum(one.numel() for one in runs[OURS].model.parameters())
+    ours = runs[OURS]
+    count = sum(one.numel() for one in ours.model.parameters())
     print(
         "{} parameters, {} threads, {} steps of {} passages of up to {} characters; {:.0%} of the "
         "batches is padding.".format(
-            count, torch.get_num_threads(), options.steps, BATCH_SIZE, CONTEXT, padding
+            count, torch.get_num_threads(), len(ours.losses), BATCH_SIZE, CONTEXT, padding
         )
     )
-    ours = runs[OURS].milliseconds()
     for name, run in runs.items():
         print(
             "  {:17} {:7.1f} ms a step, {:4.2f} of that of masked_attention; {:.4f} bits per "
             "character at first, {:.4f} at last".format(
-                name, run.milliseconds(), run.milliseconds() / ours, run.losses[0], run.losses[-1]
+                name,
+                run.milliseconds(),
+                run.milliseconds() / ours.milliseconds(),
+                run.losses[0],
+                run.losses[-1],
             )
         )
     apart = max(
         abs(one - other)
         for run in runs.values()
-        for one, other in zip(runs[OURS].losses, run.losses)
+        for one, other in zip(ours.losses, run.losses)
     )
     print("Losses of the same step differ by {:.1e} bits at most.".format(apart))
     picture = os.path.join(options.output, "causal_transformer.png")

@@ -162,12 +162,33 @@ def test_a_case_computes_what_others_do(spec):
             assert measure.disagreement(case, contender, wrong, theirs) == result
 
 
+@pytest.mark.usefixtures("backward")
+@pytest.mark.parametrize("mask", ["", " causal"])
+def test_sequences_beside_the_padded_batch(mask):
+    """Which stock, our own operator and torch compute; of it the rows that are no padding agree."""
+    case = small(cases.find("MaskedAttentionJagged{} training, 49 % kept, 8x8x512x64".format(mask)))
+    rows = case.inputs["lengths"].sum()
+    assert case.inputs["Q"].shape == (rows, 3, 64) and rows < case.stock_inputs["Q"].shape[2] * 3
+    gradients = {"gradient of " + name for name in "QKV"}
+    found = {one.name: one.results(one.run()) for one in measure.contenders(case)}
+    assert set(found["caffe2op_mask"]) == {"O", "LSE"} | gradients
+    assert set(found["caffe2op_mask, padded"]) == {"O", "LSE"} | gradients
+    assert set(found["stock Caffe2"]) == {"O"} | gradients
+    others = set(found) - {"caffe2op_mask", "caffe2op_mask, padded", "stock Caffe2"}
+    assert "NumPy products of each sequence" in others and len(others) > 1
+    assert {"O"} | gradients in [set(found[name]) for name in others]
+
+
 def another_g(case):
     case.stock_inputs["G"] += 0.01
 
 
 def another_width(case):
     case.ours[0].arguments["window_left"] -= 1
+
+
+def another_length(case):
+    case.stock_inputs["lengths"] = case.inputs["lengths"] - 1
 
 
 def another_peer(case):
@@ -177,6 +198,7 @@ def another_peer(case):
 @pytest.mark.parametrize("name, change, contender, result", [
     ("GateGradient sigmoid of rows, 4096x1024", another_g, "stock Caffe2", "d_X"),
     ("MaskedAttention window of 64, 1x8x2048x64", another_width, "stock Caffe2", "O"),
+    ("MaskedAttentionJagged, 49 % kept, 8x8x512x64", another_length, "caffe2op_mask, padded", "O"),
     ("BooleanMaskLengths 16.7 M in segments of 16", another_peer, "NumPy add.reduceat", "out"),
 ])
 def test_a_wrong_result_is_not_timed(monkeypatch, name, change, contender, result):

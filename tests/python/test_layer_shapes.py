@@ -16,7 +16,7 @@ TYPES = {
 
 def feeds(batch, length):
     random = np.random.RandomState(7)
-    return {
+    blobs = {
         "x": random.randn(batch, length, 4).astype("float32"),
         "context": random.randn(batch, 3, 6).astype("float32"),
         "rows": random.randn(batch, 4).astype("float32"),
@@ -28,6 +28,15 @@ def feeds(batch, length):
         "task": random.randint(0, 3, batch).astype("int32"),
         "losses": random.rand(batch).astype("float32"),
     }
+    of_lengths = blobs["lengths"].sum()
+    return dict(
+        blobs,
+        packed=random.randn(of_lengths, 4).astype("float32"),
+        packed_q=random.randn(of_lengths, 4, 8).astype("float32"),
+        packed_kv=random.randn(of_lengths, 2, 8).astype("float32"),
+        packed_context=random.randn(3 * batch, 6).astype("float32"),
+        context_lengths=np.full(batch, 3, "int32"),
+    )
 
 
 def dynamic(estimator, **arguments):
@@ -69,6 +78,9 @@ LAYERS = {
     "masked_attention": lambda m: brew.masked_attention(
         m, ["q", "kv", "kv"], "y", lengths="lengths"
     ),
+    "masked_attention_jagged": lambda m: brew.masked_attention_jagged(
+        m, ["packed_q", "packed_kv", "packed_kv"], "y", lengths="lengths"
+    ),
     "masked_mean": lambda m: brew.masked_mean(m, "x", "y", lengths="lengths"),
     "masked_mean by a mask": lambda m: brew.masked_mean(m, "x", "y", mask="mask"),
     "masked_mean by both": lambda m: brew.masked_mean(m, "x", "y", "lengths", "mask"),
@@ -79,6 +91,13 @@ LAYERS = {
         m, ["x", "context"], "y", 4, 4, num_kv_heads=2, head_dim=3, dim_kv=6, dim_out=7
     ),
     "multi_head_attention of one head": lambda m: brew.multi_head_attention(m, "x", "y", 4, 1),
+    "multi_head_attention_jagged": lambda m: brew.multi_head_attention_jagged(
+        m, "packed", "y", 4, 2, lengths="lengths", mode="upper"
+    ),
+    "multi_head_attention_jagged to another": lambda m: brew.multi_head_attention_jagged(
+        m, ["packed", "packed_context"], "y", 4, 4, num_kv_heads=2, head_dim=3, dim_kv=6, dim_out=7,
+        lengths="lengths", key_lengths="context_lengths",
+    ),
     "residual": lambda m: brew.residual(m, "x", "y", "highway", dim_in=4),
     "skip": lambda m: brew.skip(m, "x", "y", "learnable_gate", dim_in=4),
     "task_gate": lambda m: brew.task_gate(m, "rows", "y", 4, 3, task="task"),

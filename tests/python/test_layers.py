@@ -428,11 +428,18 @@ SIZES = {
     "multi_head_attention": dict(
         dim_in=4, num_heads=4, num_kv_heads=2, head_dim=3, dim_kv=4, dim_out=2
     ),
+    "multi_head_attention_jagged": dict(
+        dim_in=4, num_heads=4, num_kv_heads=2, head_dim=3, dim_kv=4, dim_out=2
+    ),
     "residual": dict(dim_in=4, dim_out=2),
     "skip": dict(dim_in=4, dim_out=2),
     "task_gate": dict(dim_in=4, num_tasks=3),
 }
-OTHERS = {"residual": {"layer": "fc"}, "skip": {"layer": "fc"}}
+OTHERS = {
+    "multi_head_attention_jagged": {"lengths": "lengths"},
+    "residual": {"layer": "fc"},
+    "skip": {"layer": "fc"},
+}
 
 
 class TestSizes(object):
@@ -614,10 +621,12 @@ class TestRegistration(object):
             "highway",
             "learnable_gate",
             "masked_attention",
+            "masked_attention_jagged",
             "masked_mean",
             "masked_softmax",
             "mixture_of_experts",
             "multi_head_attention",
+            "multi_head_attention_jagged",
             "residual",
             "skip",
             "task_gate",

@@ -66,6 +66,13 @@ def test_it_exits_where_losses_differ(program, monkeypatch, tmp_path):
         program.main(["--steps", "2", "--output", str(tmp_path)])
 
 
+def test_it_ends_when_its_time_is_up(program, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(program, "CONTEXT", 64)
+    program.main(["--steps", "100000", "--seconds", "1", "--output", str(tmp_path)])
+    (steps,) = re.findall(r" threads, (\d+) steps of 8 passages", capsys.readouterr().out)
+    assert 0 < int(steps) < 1000
+
+
 def test_the_decoder_sees_no_later_token(program):
     ids = torch.randint(1, 20, (1, 9))
     model = program.Decoder(20, 16, 2, 1)

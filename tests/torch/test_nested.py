@@ -1,5 +1,6 @@
 """Nested tensors of layout torch.jagged, beside what torch computes and each sequence alone."""
 
+import re
 import warnings
 
 import pytest
@@ -110,6 +111,73 @@ def test_boolean_mask_is_that_of_each_sequence():
     assert torch.equal(gradient, keep[:, None].expand(-1, 3).to(x.dtype))
 
 
+def compiled(function):
+    torch.compiler.reset()
+    return torch.compile(function, fullgraph=True, backend="aot_eager")
+
+
+def sharing(lengths, *values):
+    """[B, H, j, D] of rows, with one tensor of offsets."""
+    of_all = offsets(lengths)
+    return [torch.nested.nested_tensor_from_jagged(one, of_all).transpose(1, 2) for one in values]
+
+
+@pytest.mark.parametrize("k_lengths", [Q_LENGTHS, K_LENGTHS], ids=["self", "cross"])
+def test_compiled_attention_is_as_eager(k_lengths):
+    """For a second batch, of other lengths, too."""
+
+    def attend(q, k, v, sinks):
+        return m.masked_attention(q, k, v, sinks=sinks, is_causal=True, return_lse=True)
+
+    of_graph = compiled(attend)
+    for more in (0, 2):
+        of_q, of_k = ([one + more for one in lengths] for lengths in (Q_LENGTHS, k_lengths))
+        q, k, v = rows(of_q, 4, 8), rows(of_k, 4, 8), rows(of_k, 4, 6)
+        sinks = torch.randn(4, dtype=torch.float64, requires_grad=True)
+        if of_q == of_k:
+            nested = sharing(of_q, q, k, v)
+        else:
+            nested = [heads(q, of_q), *sharing(of_k, k, v)]
+        results = []
+        for function in (attend, of_graph):
+            o, lse = function(*nested, sinks)
+            assert o.layout == lse.layout == torch.jagged and o.shape[2] == nested[0].shape[2]
+            parts = [o.transpose(1, 2).values(), lse.transpose(1, 2).values()]
+            gradients = torch.autograd.grad(sum(one.sin().sum() for one in parts), [q, k, v, sinks])
+            results.append([*parts, *gradients])
+        for one, other in zip(*results):
+            assert torch.equal(one, other)
+
+
+def test_compiled_attention_without_heads():
+    x = rows(Q_LENGTHS, 8)
+    nested = jagged(x, Q_LENGTHS)
+
+    def attend(x):
+        return m.masked_attention(x, x, x, window=1)
+
+    expected, of_graph = attend(nested), compiled(attend)(nested)
+    assert expected.shape == of_graph.shape
+    assert torch.equal(expected.values(), of_graph.values())
+
+
+def test_compiled_boolean_mask_is_as_eager():
+    """Of a mask that shares the offsets of data, as what is computed of it does."""
+
+    def mask(x):
+        return m.boolean_mask(x, x.sum(-1) > 0)
+
+    x = rows(K_LENGTHS, 3)
+    nested = jagged(x, K_LENGTHS)
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        of_graph = compiled(mask)(nested)
+    expected = mask(nested)
+    assert torch.equal(of_graph.offsets(), expected.offsets())
+    assert torch.equal(of_graph.values(), expected.values())
+    gradients = [torch.autograd.grad(one.values().sum(), [x])[0] for one in (of_graph, expected)]
+    assert torch.equal(*gradients) and 0 < gradients[0].sum() < 45
+
+
 def _nested(*shape, lengths=K_LENGTHS):
     return heads(rows(lengths, *shape), lengths)
 
@@ -205,3 +273,46 @@ def test_a_tensor_ragged_elsewhere():
     assert str(raised.value).startswith(
         "masked_attention: q must be ragged in its dim 2, but is of shape [4, j"
     )
+
+
+@pytest.mark.parametrize(
+    "call, inputs, sentence",
+    [
+        (
+            m.masked_attention,
+            lambda: [_nested(2, 8) for _ in range(3)],
+            "masked_attention: v must share the offsets of k under torch.compile, but has its own.",
+        ),
+        (
+            m.boolean_mask,
+            lambda: [jagged(torch.zeros(15, 3), K_LENGTHS), jagged(KEEP, K_LENGTHS)],
+            "boolean_mask: mask must share the offsets of data under torch.compile, but has its "
+            "own.",
+        ),
+        (
+            m.masked_attention,
+            lambda: [_nested(2, 8), DENSE, DENSE],
+            "masked_attention: k must be a nested tensor, as others of its inputs are, but is not.",
+        ),
+        (
+            m.masked_attention,
+            lambda: sharing(K_LENGTHS, *(rows(K_LENGTHS, n, 8) for n in (2, 4, 4))),
+            "masked_attention: q and k must have the same number of heads unless "
+            "enable_gqa=True, but have 2 and 4.",
+        ),
+        (
+            m.masked_softmax,
+            lambda: [_nested(2, 8)],
+            "masked_softmax: x must not be a nested tensor, but is.",
+        ),
+        (
+            m.boolean_fill,
+            lambda: [_nested(2, 8), KEEP],
+            "boolean_mask: data must not be a nested tensor, but is.",
+        ),
+    ],
+)
+def test_refusals_of_torch_compile(call, inputs, sentence):
+    """torch puts the sentence into its own."""
+    with pytest.raises(torch._dynamo.exc.Unsupported, match=re.escape(sentence)):
+        compiled(call)(*inputs())

@@ -64,10 +64,7 @@ def boolean_fill(data: Tensor, mask: Tensor, fill_val: float = 0.0) -> Tensor:
 def _nested(data, mask):
     rows, offsets = nested.cut("boolean_mask", "data", data, 1)
     keep, of_mask = nested.cut("boolean_mask", "mask", mask, 1)
-    if of_mask is not offsets and not torch.equal(of_mask, offsets):
-        raise ValueError(
-            "boolean_mask: mask must have as many rows in each sequence as data, but has not."
-        )
+    nested.check_rows("boolean_mask", ("data", "mask"), (data, mask), (offsets, of_mask), 1)
     kept = torch.nn.functional.pad(keep.cumsum(0), (1, 0))[offsets]
     return nested.join(_operator(rows, keep, False, None, False)[0], kept, 1)
 

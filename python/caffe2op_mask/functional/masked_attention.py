@@ -142,11 +142,8 @@ def _nested(tensors, *options):
     rows, offsets = zip(
         *(nested.cut("masked_attention", name, one, dim) for name, one in zip("qkv", tensors))
     )
-    of_q, of_k, of_v = offsets
-    if of_v is not of_k and not torch.equal(of_v, of_k):
-        raise ValueError(
-            "masked_attention: v must have as many rows in each sequence as k, but has not."
-        )
+    of_q, of_k, _ = offsets
+    nested.check_rows("masked_attention", ("k", "v"), tensors[1:], offsets[1:], dim)
     if len(of_q) != len(of_k):
         raise ValueError(
             "masked_attention: k must have as many sequences as q, {}, but has {}.".format(

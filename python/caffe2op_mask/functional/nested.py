@@ -17,7 +17,7 @@ def cut(who, name, tensor, dim):
                 who, name, tensor.layout
             )
         )
-    if tensor.dim() <= dim or isinstance(tensor.size(dim), int):
+    if tensor._ragged_idx != dim:
         raise ValueError(
             "{}: {} must be ragged in its dim {}, but is of shape {}.".format(
                 who, name, dim, list(tensor.shape)
@@ -30,6 +30,26 @@ def cut(who, name, tensor, dim):
         )
     rows = tensor if dim == 1 else tensor.transpose(1, dim)
     return rows.values(), rows.offsets()
+
+
+def check_rows(who, names, tensors, offsets, dim):
+    """Raises where two tensors that `cut` has cut differ in the rows of their sequences."""
+    (one, other), (of_one, of_other) = tensors, offsets
+    # What shares its offsets has one size, under torch.compile too, where offsets have no values.
+    if of_one is of_other or one.size(dim) == other.size(dim):
+        return
+    if torch.compiler.is_compiling():
+        raise ValueError(
+            "{0}: {2} must share the offsets of {1} under torch.compile, but has its own.".format(
+                who, *names
+            )
+        )
+    if not torch.equal(of_one, of_other):
+        raise ValueError(
+            "{0}: {2} must have as many rows in each sequence as {1}, but has not.".format(
+                who, *names
+            )
+        )
 
 
 def join(rows, offsets, dim):

@@ -87,6 +87,7 @@ class Operator:
             i = self._reads
             arguments = (*arguments[:i], True, *arguments[i + 1 :])
         if compiling:
+            nested.refuse(self.name, **dict(zip(self._names, arguments)))
             return self._full(*arguments)
         try:
             if learns:

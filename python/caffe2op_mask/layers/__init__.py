@@ -18,6 +18,10 @@ from caffe2op_mask.layers.attention import (
     masked_softmax,
     multi_head_attention,
 )
+from caffe2op_mask.layers.attention_jagged import (
+    masked_attention_jagged,
+    multi_head_attention_jagged,
+)
 from caffe2op_mask.layers.connections import residual, skip
 from caffe2op_mask.layers.dynamic_mask import dynamic_mask, dynamic_mask_loss
 from caffe2op_mask.layers.gates import gated_feed_forward, highway, learnable_gate, task_gate
@@ -32,10 +36,12 @@ LAYERS = (
     highway,
     learnable_gate,
     masked_attention,
+    masked_attention_jagged,
     masked_mean,
     masked_softmax,
     mixture_of_experts,
     multi_head_attention,
+    multi_head_attention_jagged,
     residual,
     skip,
     task_gate,

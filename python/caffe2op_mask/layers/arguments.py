@@ -81,6 +81,15 @@ def must_not_be_given(layer, arguments, **tells):
             )
 
 
+def mode_of(layer, arguments):
+    """The mode among arguments, which may have none."""
+    mode = arguments.get("mode")
+    mode = "" if mode is None else mode
+    if not isinstance(mode, str):
+        raise TypeError("{}: mode must be a string, but is {!r}.".format(layer, mode))
+    return mode
+
+
 def call_layer(caller, name, layer, model, blob_in, blob_out, arguments):
     """What another layer gives; of several results the first.
 

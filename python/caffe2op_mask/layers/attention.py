@@ -1,15 +1,14 @@
 """Layers that attend: softmax and attention over what a mask keeps."""
 
-from caffe2.python import brew
-
 from caffe2op_mask.layers.arguments import (
     blob_list,
     fc,
-    given,
+    mode_of,
     must_not_be_given,
     operator_arguments,
     parameter,
 )
+from caffe2op_mask.layers.heads import Heads
 from caffe2op_mask.mask_shapes import READS
 from caffe2op_mask.sizes import positive_sizes
 
@@ -151,64 +150,18 @@ def multi_head_attention(
     Raises ValueError for dims and numbers of heads that are not positive or do not divide,
     TypeError for those that are no integers, and what `masked_attention` raises.
     """
-
-    layer = "multi_head_attention"
-    blob_out = blob_out or model.net.NextName()
-    blobs_in = blob_list(layer, blob_in, "one blob", "[query, key_value]")
-    dim_in, num_heads = positive_sizes(layer, dim_in=dim_in, num_heads=num_heads)
-    if num_kv_heads is None:
-        num_kv_heads = num_heads
-    if head_dim is None:
-        if dim_in % num_heads:
-            raise ValueError(
-                "multi_head_attention: dim_in must be a multiple of num_heads where no head_dim is "
-                "given, but they are {} and {}.".format(dim_in, num_heads)
-            )
-        head_dim = dim_in // num_heads
-    dim_kv = dim_in if dim_kv is None else dim_kv
-    dim_out = dim_in if dim_out is None else dim_out
-    num_kv_heads, head_dim, dim_kv, dim_out = positive_sizes(
-        layer, num_kv_heads=num_kv_heads, head_dim=head_dim, dim_kv=dim_kv, dim_out=dim_out
+    heads = Heads(
+        "multi_head_attention", blob_in, dim_in, num_heads, num_kv_heads, head_dim, dim_kv, dim_out
     )
-    if num_heads % num_kv_heads:
-        raise ValueError(
-            "multi_head_attention: num_heads must be a multiple of num_kv_heads, but they are {} "
-            "and {}.".format(num_heads, num_kv_heads)
-        )
-
-    net, query, key_value = model.net, blobs_in[0], blobs_in[-1]
-
-    def heads(blob, suffix, dim_from, count, name):
-        """[B, L, dim_from] -> [B, count, L, head_dim]"""
-        projected = fc(
-            model, blob, blob_out + suffix, dim_from, count * head_dim, weight_init, bias_init
-        )
-        # A Reshape would copy less, but leave the runtime without shapes: that of an empty batch
-        # cannot be given by an argument, and one that is computed is not inferred.
-        each = net.Split(
-            projected, ["{}_{}".format(projected, i) for i in range(count)], axis=2
-        )
-        each = each if count > 1 else [each]
-        return net.Concat(each, [blob_out + name, projected + "_split"], axis=1, add_axis=1)[0]
-
-    qkv = [
-        heads(query, "_q", dim_in, num_heads, "_queries"),
-        heads(key_value, "_k", dim_kv, num_kv_heads, "_keys"),
-        heads(key_value, "_v", dim_kv, num_kv_heads, "_values"),
-    ]
-    own_sinks = None
-    if sinks:
-        own_sinks = parameter(model, blob_out + "_sinks", [num_heads], "ConstantFill", value=0.0)
+    blob_out = blob_out or model.net.NextName()
+    qkv = heads.project(model, blob_out, 2, weight_init, bias_init)
+    own_sinks = heads.sinks(model, blob_out) if sinks else None
     attended = masked_attention(
         model, qkv, blob_out + "_attended", lengths, centers, mask, bias, left_pad, own_sinks,
         **arguments
     )
-    by_place = net.Transpose(attended, blob_out + "_by_place", axes=[0, 2, 1, 3])
-    # All heads of a place, side by side, are one input.
-    inits = given(weight_init=weight_init, bias_init=bias_init)
-    return brew.fc(
-        model, by_place, blob_out, dim_in=num_heads * head_dim, dim_out=dim_out, axis=2, **inits
-    )
+    by_place = model.net.Transpose(attended, blob_out + "_by_place", axes=[0, 2, 1, 3])
+    return heads.join(model, by_place, blob_out, 2, weight_init, bias_init)
 
 
 def adaptive_attention(
@@ -296,11 +249,7 @@ def _task_queries(model, blob_in, blob_out, dim_in, num_tasks, task):
 def _extras(layer, of_rows, mask, bias, arguments):
     """The optional inputs that there are, in the operator's order; `arguments` comes to say so."""
     must_not_be_given(layer, arguments, has_mask="mask", has_bias="bias")
-    mode = arguments.get("mode")
-    mode = "" if mode is None else mode
-    if not isinstance(mode, str):
-        raise TypeError("{}: mode must be a string, but is {!r}.".format(layer, mode))
-    parts = [part for part in mode.split("+") if part]
+    parts = [part for part in mode_of(layer, arguments).split("+") if part]
     for (name, part), blob in zip(READS, of_rows):
         if part in parts and blob is None:
             raise ValueError("{}: mode {} needs {}.".format(layer, part, name))
