@@ -106,6 +106,28 @@ def attention(**args):
     return add
 
 
+def heads(**args):
+    """Attention of two heads, whose dims are split and joined."""
+
+    def add(drawn, x, y):
+        each = []
+        for blob in (x, y, y):
+            outputs = [drawn.fresh(), drawn.fresh()]
+            split = drawn.net.Reshape(blob, outputs, shape=[0, -1, 2, D // 2])[0]
+            each.append(drawn.net.Transpose(split, drawn.fresh(), axes=[0, 2, 1, 3]))
+        mode = args.get("mode", "")
+        side, more = ["lengths"], dict(args, mode="+".join(filter(None, ["sequence", mode])))
+        if drawn.by == "mask":
+            side = [drawn.net.ExpandDims("mask", drawn.fresh(), dims=[1, 2])]
+            more = dict(args, has_mask=1)
+        outputs = [drawn.fresh(), drawn.fresh()]
+        attended = drawn.net.MaskedAttention(each + side, outputs, **more)[0]
+        back = drawn.net.Transpose(attended, drawn.fresh(), axes=[0, 2, 1, 3])
+        return drawn.net.Reshape(back, [drawn.fresh(), drawn.fresh()], shape=[0, -1, D])[0]
+
+    return add
+
+
 def masked(drawn, x, y):
     return drawn.net.Mul([x, drawn.column()], drawn.fresh())
 
@@ -140,6 +162,10 @@ STEPS = [
     masked,
     attention(),
     attention(empty_row="uniform"),
+    heads(),
+    heads(mode="upper"),
+    heads(mode="lower", diagonal=1),
+    heads(window_left=1, empty_row="nan"),
 ]
 
 # What reads padding, which then has to be what it was.

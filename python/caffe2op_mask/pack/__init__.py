@@ -7,9 +7,9 @@ from caffe2op_mask.fuse import given, proof
 from caffe2op_mask.fuse.facts import CannotRun, Facts
 from caffe2op_mask.fuse.graph import Graph
 from caffe2op_mask.fuse.report import LeftAlone, Proof
-from caffe2op_mask.pack.demands import sources
+from caffe2op_mask.pack.demands import key_sources, sources
 from caffe2op_mask.pack.masks import Masks
-from caffe2op_mask.pack.packing import NotPacked, demands_of_runs, packing_of, why_not
+from caffe2op_mask.pack.packing import NotPacked, demands_of_runs, may_be_zeros, packing_of, why_not
 from caffe2op_mask.pack.report import Kept, Packed, Report
 from caffe2op_mask.pack.rowwise import PRODUCTS
 
@@ -25,7 +25,8 @@ def pack(net, inputs, init=None, tolerance=1e-4, padding=SAME):
 
     Where padded activations ``[B, L, ..]`` are masked by lengths or by a bool mask, products of
     matrices and what hangs together with them row by row get BooleanMask before them and
-    BooleanUnmask behind; attention between them stays as it is. docs/fuse.md says what is found.
+    BooleanUnmask behind; MaskedAttention whose queries and keys are such rows becomes
+    MaskedAttentionJagged. docs/fuse.md says what is found.
     `fuse` comes first: masks and softmax by hand say nothing here, MaskedAttention does.
 
     net        a core.Net or a NetDef for inference
@@ -90,7 +91,7 @@ def _packed(proto, init, inputs, padding, report):
         runs = [Masks(one) for one in facts]
         candidates = list(_candidates(runs, done, made))
         if alone is None:
-            alone = _left_alone(runs, candidates)
+            alone = _left_alone(runs, candidates, graph.outputs() if padding == ZEROS else ())
         if not candidates:
             break
         name, kept, sizes = candidates[0]
@@ -147,17 +148,20 @@ def _candidates(runs, done, made):
                 yield name, [one for one, _ in pairs], [one for _, one in pairs]
 
 
-def _left_alone(runs, candidates):
-    """(operator, LeftAlone) of products on rows that may be padding."""
+def _left_alone(runs, candidates, zeroed):
+    """(operator, LeftAlone) of products and attention on rows that may be padding."""
     found, graph = [], runs[0].facts.graph
     for _, kept, sizes in candidates:
-        demands = demands_of_runs(runs, kept, sizes, ())[0]
+        demands = demands_of_runs(runs, kept, sizes, may_be_zeros(zeroed, sizes))[0]
         for index, op in enumerate(graph.ops):
             shape = runs[0].facts.shape(graph.output(index)) if op.type in PRODUCTS else None
             batch, rows = sizes[0]
             on_rows = shape and (shape[:2] in ((batch, rows), (rows, batch)))
             on_rows = on_rows or shape and shape[0] == batch * rows
-            if on_rows and len(shape) > 1 and all(op != other for other, _ in found):
+            attends = op.type == "MaskedAttention" and any(
+                one == kept[0] for one, _, _ in key_sources(runs[0], index, op)
+            )
+            if (attends or on_rows and len(shape) > 1) and all(op != other for other, _ in found):
                 reason = why_not(demands, index)
                 found.append((op, LeftAlone((op.type,), op.output[0], reason)))
     return found

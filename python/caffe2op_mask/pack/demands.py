@@ -479,7 +479,7 @@ def sources(masks, index, op):
             if kept is not None and shape is not None and len(shape) > 1:
                 found.append((kept, shape[:2]))
     elif op.type == "MaskedAttention":
-        found += [(kept, sizes) for kept, sizes, _ in _key_sources(masks, index, op)]
+        found += [(kept, sizes) for kept, sizes, _ in key_sources(masks, index, op)]
     return [
         (kept, sizes)
         for kept, sizes in found
@@ -487,7 +487,7 @@ def sources(masks, index, op):
     ]
 
 
-def _key_sources(masks, index, op):
+def key_sources(masks, index, op):
     """(Kept, (batch, rows), factors of dim 0) of masks that are one for all queries and heads."""
     keys = masks.facts.shape(masks.facts.graph.inputs[index][1])
     if keys is None:
@@ -518,7 +518,7 @@ def _masked_attention(demands, index, op):
     if not any(outputs):
         found[0] = None
     sizes = demands.sizes[BATCH], demands.sizes[ROW]
-    for kept, of, batch in _key_sources(demands.masks, index, op):
+    for kept, of, batch in key_sources(demands.masks, index, op):
         if kept == demands.kept and of == sizes:
             keys = [(batch,) + layout_of(shape, 0, -2)[1:] for shape in (k, v)]
             if _hides_keys(demands, index, op, keys[0]):

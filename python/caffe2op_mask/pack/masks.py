@@ -283,7 +283,7 @@ class Emission(object):
         self._make, self._fresh = make, fresh
 
     def ops(self, recipe, reference):
-        """(operators, the blob that is the mask).
+        """(operators, the blob that is the mask, that of the mask without the first rows).
 
         recipe      of Masks, of what is there when the operators run
         reference   (a blob, the number of its dim that is the batch, that of its rows), for lengths
@@ -306,12 +306,13 @@ class Emission(object):
             ops.append(self._make("ConstantFill", [], [low], shape=[1], value=float(LOW)))
             ops.append(self._make("GT", [blob, low], [name]))
             blob = name
+        said = blob
         if self._first:
             blob = self._with_first(ops, blob)
         if blob == source.blob and self._graph.last(blob) != source:
             blob = self._fresh(source.blob + "_kept")  # it is written again
             ops.append(self._make("Copy", [source.blob], [blob]))
-        return ops, blob
+        return ops, blob, said
 
     def _whole(self, ops, name, reference):
         blob, batch, row = reference

@@ -8,8 +8,9 @@ from caffe2.python import utils
 from caffe2op_mask.fuse.facts import is_deterministic
 from caffe2op_mask.fuse.graph import argument, list_argument, operator_like
 from caffe2op_mask.fuse.limits import LOW
+from caffe2op_mask.pack import attention
 from caffe2op_mask.pack.demands import NOT_FINITE, Demands, Rows, Whole
-from caffe2op_mask.pack.layouts import BATCH, ROW, leading
+from caffe2op_mask.pack.layouts import BATCH, ROW, has_plain_labels, leading
 from caffe2op_mask.pack.masks import BIAS, LENGTHS, Emission
 from caffe2op_mask.pack.rowwise import AS_IS, OF_ROWS, PRODUCTS, Form, form_of
 
@@ -19,7 +20,7 @@ from caffe2op_mask.pack.rowwise import AS_IS, OF_ROWS, PRODUCTS, Form, form_of
 Packing = collections.namedtuple("Packing", "parts net keep zeros notes names")
 
 _PLAIN = (2, (BATCH, ROW))
-
+_ATTENTION = "MaskedAttentionJagged"
 
 _GRANTED = "equal unless all that a row attends to has a bias of {:g} or below".format(LOW)
 
@@ -39,6 +40,11 @@ def demands_of_runs(runs, kept, sizes, zeroed):
         first = reads_first
 
 
+def may_be_zeros(zeroed, sizes):
+    """Those outputs that show their rows: of as many as batches they show not which dim they are."""
+    return set(zeroed) if any(batch != rows for batch, rows in sizes) else set()
+
+
 def packing_of(runs, kept, sizes, zeroed, taken):
     """The Packing of the rows that a mask keeps; raises NotPacked.
 
@@ -49,11 +55,10 @@ def packing_of(runs, kept, sizes, zeroed, taken):
     taken    names that no new blob may have
     """
     graph = runs[0].facts.graph
-    # Of as many rows as batches an output does not show which of its dims they are.
-    zeroed = set(zeroed) if any(batch != rows for batch, rows in sizes) else set()
+    zeroed = may_be_zeros(zeroed, sizes)
     while True:
         demands = demands_of_runs(runs, kept, sizes, zeroed)
-        forms = _forms(demands)
+        forms = _with_whole_heads(demands[0], _forms(demands))
         parts = _parts(graph, demands[0], forms)
         if not parts:
             raise NotPacked("no product of matrices works on rows whose padding nobody reads")
@@ -85,31 +90,83 @@ def _forms(demands):
     return found
 
 
-def _parts(graph, demands, forms):
-    """Operators that hang together by what they hand on, where there is a product among them."""
-    part = {index: index for index in forms}
+def _with_whole_heads(demands, forms):
+    """The forms without those between which heads would be needed as they were.
+
+    Rows with other dims between them are rows of operators that run on rows, and of no others; what
+    splits and joins heads runs on rows where attention between does.
+    """
+    forms = dict(forms)
+    while True:
+        of_heads = {index for index in forms if forms[index].op_type or _heads(demands, index)}
+        found = {index for index in of_heads if not _heads_are_of_rows(demands, index, forms)}
+        if not found:
+            for group in _groups(demands, of_heads):
+                if all(forms[index].op_type != _ATTENTION for index in group):
+                    found |= set(group)
+        if not found:
+            return forms
+        for index in found:
+            del forms[index]
+
+
+def _heads(demands, index):
+    """Values of an operator whose rows have other dims between them."""
+    values = list(demands.graph.inputs[index]) + demands.outputs(index)
+    layouts = [(value, demands.layout(value)) for value in values]
+    return [one for one, layout in layouts if layout is not None and leading(layout) is None]
+
+
+def _heads_are_of_rows(demands, index, forms):
+    graph, final = demands.graph, set(demands.graph.outputs())
+    for value in _heads(demands, index):
+        is_final = value.blob in final and graph.last(value.blob) == value
+        if value.writer not in forms or graph.is_kept(value) or is_final:
+            return False
+        for reader in graph.readers(value):
+            reads_rows = reader in forms or _reads_sizes(demands, reader, value)
+            if not reads_rows or value in graph.named[reader]:
+                return False
+    # Where something else wants more than rows of what it reads, that has no rows.
+    return all(
+        leading(wanted.layout) is not None or demands.layout(value) == wanted.layout
+        for value, wanted in zip(graph.inputs[index], demands.of_inputs[index])
+        if isinstance(wanted, Rows)
+    )
+
+
+def _reads_sizes(demands, index, value):
+    """Whether an operator reads the sizes alone of rows with other dims between them."""
+    return demands.graph.ops[index].type == "Shape" and has_plain_labels(demands.layout(value))
+
+
+def _groups(demands, indices):
+    """Operators that hang together by the rows that they hand on."""
+    part = {index: index for index in indices}
 
     def root(index):
         while part[index] != index:
             index = part[index]
         return index
 
-    for index in forms:
-        for value in graph.inputs[index]:
-            if value.writer in forms and demands.layout(value) is not None:
+    for index in indices:
+        for value in demands.graph.inputs[index]:
+            if value.writer in part and demands.layout(value) is not None:
                 part[root(index)] = root(value.writer)
     found = collections.defaultdict(list)
-    for index in sorted(forms):
+    for index in sorted(indices):
         found[root(index)].append(index)
-    with_product = [
-        one for one in found.values() if any(graph.ops[index].type in PRODUCTS for index in one)
-    ]
+    return list(found.values())
+
+
+def _parts(graph, demands, forms):
+    """Operators that hang together by what they hand on, where there is a product among them."""
+    found = _groups(demands, forms)
+    with_product = [one for one in found if any(graph.ops[i].type in PRODUCTS for i in one)]
     if not with_product:
         return []
     # What masks by a product reads rows that may have become anything.
-    return [
-        one for one in found.values() if one in with_product or set(one) & demands.zeros
-    ]
+    return [one for one in found if one in with_product or set(one) & demands.zeros]
 
 
 def _check(graph, demands, chosen):
@@ -145,7 +202,11 @@ def why_not(demands, index):
         wanted = demands.of(value)
         if isinstance(wanted, Whole):
             return wanted.reason
-    return form if isinstance(form, str) else "its rows differ between the inputs"
+    if isinstance(form, str):
+        return form
+    if form.op_type == _ATTENTION:
+        return "what splits or joins its heads does not run on rows"
+    return "its rows differ between the inputs"
 
 
 class _Rewriting(object):
@@ -161,6 +222,7 @@ class _Rewriting(object):
         self._taken, self.names = taken, set()
         self._rows = {}  # the blob that has the kept rows of a value
         self._flat = {}  # the mask for rows that stand as (dims, order)
+        self._sequences = None  # lengths of queries; where keys are others, theirs and their mask
         self._ops = []
         self._like = None
         self.keep = None
@@ -193,6 +255,8 @@ class _Rewriting(object):
             if first in demands.zeros:
                 break
             self.chosen.discard(first)
+            left = {index: self._forms[index] for index in self.chosen}
+            self.chosen = set(_with_whole_heads(demands, left))
         raise NotPacked("what says which rows are kept is not there before what it keeps")
 
     def _reference(self, first):
@@ -222,7 +286,10 @@ class _Rewriting(object):
     def _reads_rows(self, index, value):
         """Whether an operator that is not chosen can do with the kept rows of a value."""
         op = self.graph.ops[index]
-        lead = leading(self._demands.layout(value) or ())
+        layout = self._demands.layout(value) or ()
+        lead = leading(layout)
+        if lead is None and layout and value not in self.graph.named[index]:
+            return _reads_sizes(self._demands, index, value)
         if lead is None or value in self.graph.named[index]:
             return False
         if op.type == "Shape":
@@ -248,9 +315,26 @@ class _Rewriting(object):
         recipe, reference = self._source
         demands = self._demands
         emission = Emission(demands.masks, demands.kept, demands.first, self._make, self._fresh)
-        ops, self.keep = emission.ops(recipe, reference)
+        ops, self.keep, of_keys = emission.ops(recipe, reference)
         self._ops += ops
         self._flat[_PLAIN] = self.keep
+        if any(self._forms[index].op_type == _ATTENTION for index in self.chosen):
+            self._sequences = self._add_sequences(of_keys)
+
+    def _add_sequences(self, of_keys):
+        """(lengths of queries, of keys, which rows are keys); the latter None where all are."""
+        lengths, key_lengths, keys = (
+            self._fresh(self.keep + end) for end in ("_lengths", "_key_lengths", "_keys")
+        )
+        self._add_counts(self.keep, lengths)
+        if not self._demands.first:
+            return lengths, None, None
+        self._add_counts(of_keys, key_lengths)
+        self._ops.append(self._make("BooleanMask", [of_keys, self.keep], [keys], engine="MASK"))
+        return lengths, key_lengths, keys
+
+    def _add_counts(self, mask, lengths):
+        self._ops.append(self._make("BooleanMaskLengths", [mask] * 2, [lengths], engine="MASK"))
 
     def _mask(self, lead):
         """The mask for rows that stand as `lead` says."""
@@ -297,6 +381,12 @@ class _Rewriting(object):
         outputs = self._demands.outputs(index)
         if form.is_same:
             self._rows[outputs[0]] = inputs[0]
+        elif form.op_type == _ATTENTION:
+            self._rows[outputs[0]] = self._add_attention(index, op, inputs)
+        elif form.op_type == "Reshape":
+            name = self._rows[outputs[0]] = self._fresh(outputs[0].blob + "_rows")
+            names = [name, self._fresh(name + "_old_shape")]
+            self._ops.append(self._make("Reshape", inputs[:1], names, **dict(form.arguments)))
         else:
             names = [self._fresh(value.blob + "_rows") for value in outputs]
             self._rows.update(zip(outputs, names))
@@ -306,6 +396,36 @@ class _Rewriting(object):
                 pair = [self._mask(form.leads), self._rows[value]]
                 arguments = dict(fill_val=0, layout="compact", engine="MASK")
                 self._ops.append(self._make("BooleanUnmask", pair, [value.blob], **arguments))
+
+    def _add_attention(self, index, op, inputs):
+        """Adds attention of sequences behind one another; returns the blob that it writes."""
+        first, sinks = list(inputs[:3]), list(inputs[-1:]) if argument(op, "has_sinks", 0) else []
+        lengths, key_lengths, keys = self._sequences
+        rows = self._fresh(op.output[0] + "_rows")
+        output, has_heads = rows, attention.has_heads(self._demands, index)
+        if not has_heads:
+            first = [self._with_head(blob) for blob in first]
+            output = self._fresh(rows + "_of_head")
+        kept, arguments = attention.arguments_of(op)
+        side = [lengths]
+        if keys is not None:
+            for i in (1, 2):
+                name = self._fresh(first[i] + "_keys")
+                self._ops.append(self._make("BooleanMask", [first[i], keys], [name], engine="MASK"))
+                first[i] = name
+            side.append(key_lengths)
+            arguments["has_key_lengths"] = 1
+        moved = self._make(_ATTENTION, first + side + sinks, [output], **arguments)
+        moved.arg.extend(kept)
+        self._ops.append(moved)
+        if not has_heads:
+            self._ops.append(self._make("Squeeze", [output], [rows], dims=[1]))
+        return rows
+
+    def _with_head(self, blob):
+        name = self._fresh(blob + "_of_head")
+        self._ops.append(self._make("ExpandDims", [blob], [name], dims=[1]))
+        return name
 
     def _lead(self, index, value, form):
         wanted = self._demands.of_inputs[index]
@@ -338,6 +458,9 @@ class _Rewriting(object):
         if op.type == "BooleanMask":
             self._ops.append(self._make("Copy", [rows], [op.output[0]]))
             return True
+        if lead is None:
+            self._add_sizes(op, rows, self._demands.layout(value))
+            return True
         mask, axes = self._mask(lead), list_argument(op, "axes")
         if axes:
             self._ops.append(self._make("Shape", [mask], [op.output[0]], axes=list(axes)))
@@ -355,6 +478,23 @@ class _Rewriting(object):
         outputs = [op.output[0], split]
         self._ops.append(self._make("Concat", [first, behind], outputs, axis=0))
         return True
+
+    def _add_sizes(self, op, rows, layout):
+        """Adds what finds the sizes of rows with other dims between them."""
+        sources, behind = [], 0
+        for factors in layout:
+            if factors in ((BATCH,), (ROW,)):
+                sources.append((self.keep, (BATCH, ROW).index(factors[0])))
+            else:
+                behind += 1
+                sources.append((rows, behind))
+        axes = list_argument(op, "axes")
+        names = []
+        for blob, axis in [sources[axis] for axis in axes] if axes else sources:
+            names.append(self._fresh("{}_{}".format(op.output[0], len(names))))
+            self._ops.append(self._make("Shape", [blob], names[-1:], axes=[axis]))
+        outputs = [op.output[0], self._fresh(op.output[0] + "_split")]
+        self._ops.append(self._make("Concat", names, outputs, axis=0))
 
     def _fresh(self, name):
         while name in self._taken or name in self.names:
