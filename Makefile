@@ -45,6 +45,8 @@ torch:
 	@$(TORCH_PYTHON) -c "import caffe2op_mask"
 
 test-torch: torch
+	@$(TORCH_PYTHON) -m pip install --quiet --disable-pip-version-check \
+	  -r requirements/requirements-torch-examples.in
 	@$(TORCH_PYTHON) -m pytest tests/torch
 
 # The same library on the oldest PyTorch that it serves.

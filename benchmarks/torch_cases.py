@@ -1,6 +1,7 @@
 """Work of PyTorch's users: ours beside what torch has for it. Run by torch_bench.py."""
 
 import math
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -197,6 +198,56 @@ def small_calls():
     ]
 
 
+def _each_sequence(q, k, v, cu_seq_q, cu_seq_k, *, scale, **_):
+    """`varlen_attention` as people write it without: SDPA in a loop over sequences."""
+    ends = cu_seq_q.tolist()
+    q, k, v = (one.transpose(0, 1)[None] for one in (q, k, v))
+    parts = [
+        F.scaled_dot_product_attention(
+            *(one[:, :, begin:end] for one in (q, k, v)), scale=scale
+        )
+        for begin, end in zip(ends, ends[1:])
+    ]
+    return torch.cat(parts, dim=2)[0].transpose(0, 1)
+
+
+def encoder(batch, padding, length=256):
+    """An encoder of the size of all-MiniLM-L6-v2, from end to end, on rows of up to `length`."""
+    try:
+        from transformers import BertConfig, BertModel
+    except ImportError:
+        return []
+    config = BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+    )
+    models = {}
+    for who in ("padded", "packed"):
+        torch.manual_seed(0)
+        models[who] = BertModel(config).eval()
+    m.transformers.unpadded(models["packed"])
+    ids = torch.randint(config.vocab_size, (batch, length))
+    # Lengths rise to `length` so that their mean leaves out the share that is asked for.
+    shares = ((torch.arange(batch) + 0.5) / batch) ** (padding / (1 - padding))
+    lengths = (length * shares).ceil().long()
+    lengths[-1] = length
+    kept = torch.arange(length) < lengths[:, None]
+
+    def run(who):
+        return models[who](ids, attention_mask=kept).last_hidden_state[kept]
+
+    def loop():
+        with mock.patch.object(m.functional, "varlen_attention", _each_sequence):
+            return run("packed")
+
+    title = "encoder, {} rows of up to {}, {:.0%} padding float32".format(
+        batch, length, 1 - kept.float().mean().item()
+    )
+    contenders = {"ours": lambda: run("packed"), "sdpa": lambda: run("padded")}
+    if padding:
+        contenders["packed, SDPA in a loop"] = loop
+    return Case(title, contenders)
+
+
 def cases():
     """Functions that make a case, or several."""
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
@@ -214,3 +265,6 @@ def cases():
     for count in (1, 16, 1000, 100_000, 1_000_000):
         yield lambda count=count: rows(count)
     yield small_calls
+    for batch in (8, 32):
+        for padding in (0.0, 0.1, 0.3, 0.5, 0.7):
+            yield lambda a=(batch, padding): encoder(*a)

@@ -266,7 +266,9 @@ class RowWork {
 
   // Asks for what the next row is likely to keep, which is what this one keeps: what
   // rows leave out breaks the stream that the machine would have followed by itself.
-  void PrefetchKept(const void* tensor, int64_t next_row, const Interval& kept) const {
+  // Inline: GCC drops calls of a function that does no more than prefetch.
+  [[gnu::always_inline]] void PrefetchKept(
+      const void* tensor, int64_t next_row, const Interval& kept) const {
     if (next_row == scores_.rows) return;
     constexpr int64_t kLine = 64;
     constexpr int64_t kMost = 4096;

@@ -2,20 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
-#include <numeric>
 #include <vector>
 
 #include "tests/cpp/seeded_test.h"
+#include "tests/cpp/sweep.h"
 
 namespace caffe2op_mask {
 namespace {
-
-using Dims = std::vector<int64_t>;
-
-int64_t Size(const Dims& dims) {
-  return std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
-}
 
 bool CanBroadcast(const Dims& dims, const Dims& small) {
   return caffe2op_mask::CanBroadcast(

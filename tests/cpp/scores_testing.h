@@ -11,13 +11,13 @@
 #include <cstring>
 #include <functional>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "kernels/broadcast.h"
 #include "kernels/functors.h"
 #include "tests/cpp/guarded_bytes.h"
 #include "tests/cpp/seeded_test.h"
+#include "tests/cpp/sweep.h"
 #include "tests/reference/bytes.h"
 #include "tests/reference/functors.h"
 #include "tests/reference/masked_fill.h"
@@ -25,12 +25,6 @@
 #include "tests/reference/rounded.h"
 
 namespace caffe2op_mask {
-
-using Dims = std::vector<int64_t>;
-
-inline int64_t Size(const Dims& dims) {
-  return std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
-}
 
 template <class Generator>
 bool OneIn(Generator& random, uint64_t n) {

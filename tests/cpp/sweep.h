@@ -9,6 +9,8 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <functional>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -21,6 +23,11 @@
 namespace caffe2op_mask {
 
 using reference::Bytes;
+using Dims = std::vector<int64_t>;
+
+inline int64_t Size(const Dims& dims) {
+  return std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
+}
 
 // Around every power of 2 that a vector, a word of 64 bits or a chunk of 4096
 // entries may hold, and a few of no meaning.

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "tests/cpp/fill_testing.h"
-#include "tests/cpp/masked_fill_test.cc"
+#include "tests/cpp/masked_fill_testing.h"
 #include "tests/cpp/sequence_mask_testing.h"
 #include "tests/fuzz/fuzz.h"
 

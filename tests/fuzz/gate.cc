@@ -1,7 +1,7 @@
 // Gates of every kind and mixtures of experts, with their gradients.
 
-#include "tests/cpp/gate_test.cc"
-#include "tests/cpp/mixture_gate_test.cc"
+#include "tests/cpp/gate_testing.h"
+#include "tests/cpp/mixture_gate_testing.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace caffe2op_mask {

@@ -1,7 +1,7 @@
 // Masked attention, forward and backward, of each real type, with what is masked or kept not
 // finite.
 
-#include "tests/cpp/masked_attention_test.cc"
+#include "tests/cpp/masked_attention_testing.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace caffe2op_mask {

@@ -5,7 +5,7 @@ from typing import Optional, Tuple, Union
 import torch
 from torch import Tensor
 
-from caffe2op_mask.functional import fakes
+from caffe2op_mask.functional import fakes, nested
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 
 
@@ -23,13 +23,20 @@ def boolean_mask(
         ``[kept, ...]``; with ``return_indices`` also int64 ``[kept]``, positions in
         ``mask.flatten()``.
 
+    Both may be nested tensors of layout ``torch.jagged``, ``[B, j, ...]`` and ``[B, j]``: the
+    result then is nested, and its sequences are what is kept of those of ``data``.
+
     The gradient of ``data`` has the gradient's rows where the mask is True, and 0 elsewhere.
 
     Raises:
         RuntimeError: mask not bool, or its dims not the first ones of data.
+        ValueError: nested tensors that do not fit, or ``return_indices`` with them.
 
     Source: Caffe2's BooleanMask; NumPy's ``data[mask]``.
     """
+    if data.is_nested or mask.is_nested:
+        nested.check_absent("boolean_mask", return_indices=return_indices)
+        return _nested(data, mask)
     masked, indices = _operator(data, mask, False, None, return_indices)
     return (masked, indices) if return_indices else masked
 
@@ -52,6 +59,17 @@ def boolean_fill(data: Tensor, mask: Tensor, fill_val: float = 0.0) -> Tensor:
     Source: Caffe2's BooleanMask; ``torch.where(mask, data, fill_val)``.
     """
     return _operator(data, mask, True, fill_val, False)[0]
+
+
+def _nested(data, mask):
+    rows, offsets = nested.cut("boolean_mask", "data", data, 1)
+    keep, of_mask = nested.cut("boolean_mask", "mask", mask, 1)
+    if of_mask is not offsets and not torch.equal(of_mask, offsets):
+        raise ValueError(
+            "boolean_mask: mask must have as many rows in each sequence as data, but has not."
+        )
+    kept = torch.nn.functional.pad(keep.cumsum(0), (1, 0))[offsets]
+    return nested.join(_operator(rows, keep, False, None, False)[0], kept, 1)
 
 
 def _fake(data, mask, keep_shape=False, fill_val=None, return_indices=False):

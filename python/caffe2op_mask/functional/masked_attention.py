@@ -2,11 +2,13 @@
 
 from typing import Optional, Tuple, Union
 
+import torch
 from torch import Tensor
 
-from caffe2op_mask.functional import fakes
-from caffe2op_mask.functional.attention import check_heads, learns, outputs
+from caffe2op_mask.functional import fakes, nested
+from caffe2op_mask.functional.attention import check_heads, outputs
 from caffe2op_mask.functional.autocast import lower_precision
+from caffe2op_mask.functional.masked_attention_jagged import attend
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 from caffe2op_mask.functional.scores import Window, mode_of, sides_of
 
@@ -74,12 +76,39 @@ def masked_attention(
     included. Under ``torch.autocast`` q, k, v, bias and sinks are cast as for
     ``scaled_dot_product_attention``.
 
+    q, k and v may be nested tensors of layout ``torch.jagged``, ``[B, H, j, D]`` as
+    ``scaled_dot_product_attention`` takes them, or ``[B, j, D]``. Each sequence of q attends to its
+    own of k, of which there may be more or fewer rows; the result is nested as q is. They say
+    themselves what is padding: lengths, left_pad, centers, mask and bias do not go with them.
+
     Raises:
         RuntimeError: inputs of shapes or dtypes that do not fit, or on another device.
-        ValueError: heads that differ without ``enable_gqa``.
+        ValueError: heads that differ without ``enable_gqa``; nested tensors that do not fit.
 
     Source: Vaswani et al. 2017; ``torch.nn.functional.scaled_dot_product_attention``.
     """
+    if q.is_nested or k.is_nested or v.is_nested:
+        nested.check_absent(
+            "masked_attention",
+            lengths=lengths,
+            left_pad=left_pad,
+            centers=centers,
+            mask=mask,
+            bias=bias,
+        )
+        return _nested(
+            (q, k, v),
+            sinks,
+            mode_of(mode, is_causal, None, None, None),
+            diagonal,
+            window,
+            scale,
+            empty_row,
+            softcap,
+            align,
+            enable_gqa,
+            return_lse,
+        )
     check_heads("masked_attention", q, k, 4, enable_gqa)
     q, k, v, bias, sinks = lower_precision(q, k, v, bias, sinks)
     left, right = sides_of("masked_attention", window)
@@ -102,9 +131,39 @@ def masked_attention(
         empty_row,
         softcap,
         align,
-        return_lse or learns(q, k, v, bias, sinks),
+        return_lse,
     )
     return (o, lse) if return_lse else o
+
+
+def _nested(tensors, *options):
+    """Attention of the sequences of nested tensors, each to its own."""
+    dim = 1 if tensors[0].dim() == 3 else 2
+    rows, offsets = zip(
+        *(nested.cut("masked_attention", name, one, dim) for name, one in zip("qkv", tensors))
+    )
+    of_q, of_k, of_v = offsets
+    if of_v is not of_k and not torch.equal(of_v, of_k):
+        raise ValueError(
+            "masked_attention: v must have as many rows in each sequence as k, but has not."
+        )
+    if len(of_q) != len(of_k):
+        raise ValueError(
+            "masked_attention: k must have as many sequences as q, {}, but has {}.".format(
+                len(of_q) - 1, len(of_k) - 1
+            )
+        )
+    if dim == 1:
+        rows = [one.unsqueeze(1) for one in rows]
+    output = attend("masked_attention", rows, (of_q, of_k, None), *options)
+    o, lse = output if options[-1] else (output, None)
+    if dim == 1:
+        o = o.squeeze(1)
+    o = nested.join(o, of_q, dim)
+    if lse is None:
+        return o
+    lse = lse.transpose(0, 1)
+    return o, nested.join(lse.squeeze(1) if dim == 1 else lse, of_q, dim)
 
 
 def _rows_like(like, depth):
@@ -162,5 +221,6 @@ _operator = Operator(
     _backward,
     saves=("q", "k", "v", "o", "lse") + _SCORES,
     differentiable=("q", "k", "v", "bias", "sinks"),
+    reads="return_lse",
 )
 _gradient = gradient_operator("masked_attention_backward", _fake_backward)

@@ -5,7 +5,7 @@ from typing import Optional, Tuple, Union
 from torch import Tensor
 
 from caffe2op_mask.functional import fakes
-from caffe2op_mask.functional.attention import check_heads, learns, outputs
+from caffe2op_mask.functional.attention import check_heads, outputs
 from caffe2op_mask.functional.autocast import lower_precision
 from caffe2op_mask.functional.registration import Operator, gradient_operator
 from caffe2op_mask.functional.scores import Window, sides_of
@@ -68,28 +68,48 @@ def varlen_attention(
 
     Source: ``torch.nn.attention.varlen.varlen_attn``, whose window_size of (-1, 0) is is_causal.
     """
-    check_heads("varlen_attention", q, k, 3, enable_gqa)
-    q, k, v, sinks = lower_precision(q, k, v, sinks)
-    left, right = sides_of("varlen_attention", window)
-    o, lse = _operator(
-        q,
-        k,
-        v,
-        cu_seq_q,
-        cu_seq_k,
-        seqused_k,
+    return attend(
+        "varlen_attention",
+        (q, k, v),
+        (cu_seq_q, cu_seq_k, seqused_k),
         sinks,
         "upper" if is_causal else "",
         0,
+        window,
+        scale,
+        empty_row,
+        softcap,
+        align,
+        enable_gqa,
+        return_lse,
+    )
+
+
+def attend(
+    who, rows, places, sinks, mode, diagonal, window, scale, empty_row, softcap, align, gqa, lse
+):
+    """What varlen_attention computes, with any triangle in place of is_causal."""
+    q, k, v = rows
+    check_heads(who, q, k, 3, gqa)
+    q, k, v, sinks = lower_precision(q, k, v, sinks)
+    left, right = sides_of(who, window)
+    o, of_rows = _operator(
+        q,
+        k,
+        v,
+        *places,
+        sinks,
+        mode,
+        diagonal,
         left,
         right,
         scale,
         empty_row,
         softcap,
         align,
-        return_lse or learns(q, k, v, sinks),
+        lse,
     )
-    return (o, lse.transpose(0, 1)) if return_lse else o
+    return (o, of_rows.transpose(0, 1)) if lse else o
 
 
 def _fake(q, k, v, *arguments):
@@ -131,5 +151,6 @@ _operator = Operator(
     _backward,
     saves=_INPUTS + ("o", "lse"),
     differentiable=("q", "k", "v", "sinks"),
+    reads="return_lse",
 )
 _gradient = gradient_operator("varlen_attention_backward", _fake_backward)

@@ -6,6 +6,7 @@ import torch
 from torch.autograd import forward_ad
 
 from caffe2op_mask._library import existing_path
+from caffe2op_mask.functional import nested
 
 try:
     torch.ops.load_library(existing_path())
@@ -27,12 +28,16 @@ class Operator:
               outputs, None where there is none; returns a dict of gradients by input
     saves:    names of the inputs and outputs that the gradient reads
     unless:   of them, one that it does not read where an option has a value: (name, option, value)
+    reads:    the option that asks for an output that the gradient reads
     """
 
-    def __init__(self, name, fake, backward=None, saves=(), differentiable=(), unless=None):
+    def __init__(
+        self, name, fake, backward=None, saves=(), differentiable=(), unless=None, reads=None
+    ):
         self.name = name
-        # The same without a gradient.
-        self._raw = getattr(_NAMESPACE, "_" + name).default
+        # The same without a gradient, called past a frame of Python where torch has a way.
+        raw = getattr(_NAMESPACE, "_" + name).default
+        self._raw = getattr(raw, "_op", raw)
         self._full = getattr(_NAMESPACE, name).default
         self._backward = backward
         schema = self._full._schema
@@ -52,7 +57,12 @@ class Operator:
         asks = ["return_" + {"g": "gate"}.get(one, one) for one in returns]
         self._asks = [self._option_names.index(one) if one in places else None for one in asks]
         self._differentiable = [places[one] for one in differentiable]
+        self._reads = places.get(reads)
         defaults = [argument.default_value for argument in schema.arguments]
+        # Options behind the last tensor; to compare them costs less than to hand them over.
+        self._tail = 1 + max(i for i, one in enumerate(types) if "Tensor" in one)
+        optional = all(one.has_default_value() for one in schema.arguments[self._tail :])
+        self._usual = tuple(defaults[self._tail :]) if optional else None
 
         def with_defaults(*arguments):
             # torch leaves out what is as the schema has it.
@@ -67,18 +77,39 @@ class Operator:
             self._make_functions()
 
     def __call__(self, *arguments):
-        if torch.compiler.is_compiling():
-            return self._full(*arguments)
+        compiling = torch.compiler.is_compiling()
+        learns = False
         if self._backward is not None:
-            if forward_ad._current_level >= 0:
+            if forward_ad._current_level >= 0 and not compiling:
                 self._refuse_tangents(arguments)
-            if torch.is_grad_enabled():
-                for i in self._differentiable:
-                    if _requires_grad(arguments[i]):
-                        if torch._C._are_functorch_transforms_active():
-                            return self._transformed(*arguments)
-                        return self._function(*arguments)
-        return self._raw(*arguments)
+            learns = torch.is_grad_enabled() and self._learns(arguments)
+        if learns and self._reads is not None:
+            i = self._reads
+            arguments = (*arguments[:i], True, *arguments[i + 1 :])
+        if compiling:
+            return self._full(*arguments)
+        try:
+            if learns:
+                if torch._C._are_functorch_transforms_active():
+                    return self._transformed(*arguments)
+                return self._function(*arguments)
+            if arguments[self._tail :] == self._usual:
+                return self._raw(*arguments[: self._tail])
+            return self._raw(*arguments)
+        except NotImplementedError:
+            nested.refuse(self.name, **dict(zip(self._names, arguments)))
+            raise
+
+    def _learns(self, arguments):
+        """Whether there will be a gradient. What is no tensor is refused by the operator."""
+        for i in self._differentiable:
+            one = arguments[i]
+            if self._has_lists and isinstance(one, (list, tuple)):
+                if any(getattr(each, "requires_grad", False) for each in one):
+                    return True
+            elif one is not None and getattr(one, "requires_grad", False):
+                return True
+        return False
 
     def _refuse_tangents(self, arguments):
         """torch would leave them out."""
@@ -167,9 +198,3 @@ def gradient_operator(name, fake):
     ]
     return Operator(name, fake, refuse, differentiable=tensors)
 
-
-def _requires_grad(value):
-    if isinstance(value, (list, tuple)):
-        return any(_requires_grad(one) for one in value)
-    # What is no tensor is refused by the operator.
-    return getattr(value, "requires_grad", False)

@@ -1,10 +1,4 @@
-"""The attention of Hugging Face transformers, by `masked_attention`.
-
-    import caffe2op_mask
-    from transformers import AutoModel
-
-    caffe2op_mask.transformers.register()
-    model = AutoModel.from_pretrained(.., attn_implementation="caffe2op_mask")
+"""Attention and masks, as transformers calls for them.
 
 Only interfaces that transformers has for this are used, and it is not imported before `register`.
 """
@@ -19,6 +13,8 @@ from caffe2op_mask import functional
 
 NAME = "caffe2op_mask"
 _FIRST_RELEASE = 5
+# The keyword by which models hand the `Packing` of `unpadded` to their layers.
+PACKING = "caffe2op_mask_packing"
 
 
 def register() -> None:
@@ -90,7 +86,7 @@ class Kept(NamedTuple):
 _KEPT = "caffe2op_mask_kept"
 
 
-def _is_traced() -> bool:
+def is_traced() -> bool:
     """Whether a graph is made, for which values must not be read."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
@@ -119,7 +115,7 @@ def mask(
     if mask_function is None:
         mask_function = causal_mask_function
     band = None
-    if not _is_traced():
+    if not is_traced():
         q_offset = int(q_offset)
         may_be_local = allow_is_causal_skip or allow_is_bidirectional_skip
         band = _band(
@@ -130,7 +126,7 @@ def mask(
         )
     if band is None:
         # Of such a mask nothing is known by which it could be left out.
-        may_skip = _is_traced()
+        may_skip = is_traced()
         return sdpa_mask(
             batch_size=batch_size,
             q_length=q_length,
@@ -252,6 +248,9 @@ def attention(
     softcap: Optional[float] = None,
     s_aux: Optional[Tensor] = None,
     position_bias: Optional[Tensor] = None,
+    cu_seq_lens_q: Optional[Tensor] = None,
+    cu_seq_lens_k: Optional[Tensor] = None,
+    sliding_window: Optional[int] = None,
     **kwargs: Any
 ) -> Tuple[Tensor, None]:
     """Attention, as ``transformers.AttentionInterface`` calls for it.
@@ -265,12 +264,41 @@ def attention(
         softcap: scores become ``softcap * tanh(score / softcap)``.
         s_aux: ``[H]``, attention sinks.
         position_bias: added to the scores.
+        cu_seq_lens_q, cu_seq_lens_k: int ``[N + 1]``, 0 and where each sequence ends, of sequences
+            that lie one behind the other in a batch of 1. Each then sees itself alone, by
+            `varlen_attention`, and attention_mask is not read.
+        sliding_window: read where there is cu_seq_lens_q; a mask has the window otherwise.
 
     Returns:
         ``[B, Lq, H, Dv]``, and None for the weights.
+
+    Raises:
+        ValueError: cu_seq_lens_q with a batch that is not 1, or with position_bias.
     """
+    if cu_seq_lens_q is not None:
+        if query.shape[0] != 1 or position_bias is not None:
+            raise ValueError(
+                "caffe2op_mask.transformers.attention: cu_seq_lens_q needs a batch of 1 without "
+                "position_bias, but there is {}.".format(
+                    "a batch of {}".format(query.shape[0])
+                    if position_bias is None
+                    else "a position_bias"
+                )
+            )
+        if is_causal is None:
+            is_causal = getattr(module, "is_causal", True)
+        sequences = _Sequences(cu_seq_lens_q, cu_seq_lens_k, bool(is_causal), sliding_window)
+        sinks = None if s_aux is None else s_aux.to(query.dtype)
+        if dropout > 0:
+            attended = sequences.with_dropout(query, key, value, dropout, scaling, softcap, sinks)
+        else:
+            attended = sequences.attention(query, key, value, scaling, softcap, sinks)
+        packing = kwargs.get(PACKING)
+        if packing is not None:
+            packing.attended += 1
+        return attended, None
     bias = None if position_bias is None else position_bias.to(query.dtype)
-    kept = None if _is_traced() else getattr(attention_mask, _KEPT, None)
+    kept = None if is_traced() else getattr(attention_mask, _KEPT, None)
     if kept is not None and attention_mask.shape[2:] == (query.shape[2], key.shape[2]):
         options = kept.options()
     elif attention_mask is None:
@@ -299,6 +327,54 @@ def attention(
             **options
         )
     return attended.transpose(1, 2).contiguous(), None
+
+
+class _Sequences(NamedTuple):
+    """Sequences that lie one behind the other in a batch of 1."""
+
+    cu_seq_q: Tensor
+    cu_seq_k: Optional[Tensor]
+    is_causal: bool
+    sliding_window: Optional[int]
+
+    def attention(self, query, key, value, scaling, softcap, sinks):
+        window = None
+        if self.sliding_window is not None:
+            side = self.sliding_window - 1
+            window = (side, 0 if self.is_causal else side)
+        return functional.varlen_attention(
+            *(one[0].transpose(0, 1) for one in (query, key, value)),
+            self.cu_seq_q,
+            self.cu_seq_k,
+            sinks=sinks,
+            is_causal=self.is_causal,
+            window=window,
+            scale=scaling,
+            softcap=softcap or 0.0,
+            enable_gqa=True,
+        )[None]
+
+    def with_dropout(self, query, key, value, *others):
+        """A matrix of scores for each sequence, none of which has padding."""
+        ends_q = self.cu_seq_q.tolist()
+        ends_k = ends_q if self.cu_seq_k is None else self.cu_seq_k.tolist()
+        attended = [query.new_empty(1, query.shape[1], 0, value.shape[-1])]
+        for i in range(len(ends_q) - 1):
+            q = query[:, :, ends_q[i] : ends_q[i + 1]]
+            k, v = (one[:, :, ends_k[i] : ends_k[i + 1]] for one in (key, value))
+            if not q.shape[2]:
+                continue
+            shift = k.shape[2] - q.shape[2]
+            side = self.sliding_window
+            kept = Kept(
+                begins=None,
+                ends=None,
+                mask=None,
+                lower=None if side is None else shift + 1 - side,
+                upper=shift if self.is_causal else None if side is None else shift + side - 1,
+            )
+            attended.append(_with_dropout(q, k, v, *others, kept.options()))
+        return torch.cat(attended, dim=2).transpose(1, 2)
 
 
 def _with_dropout(query, key, value, dropout, scaling, softcap, sinks, options):
