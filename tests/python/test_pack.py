@@ -56,6 +56,10 @@ def copy_of(net):
     return caffe2_pb2.NetDef.FromString(net.Proto().SerializeToString())
 
 
+def copied(net):
+    return core.Net(copy_of(net))
+
+
 def results(net, feeds, outputs, init=None):
     workspace.ResetWorkspace()
     if init is not None:
@@ -505,6 +509,10 @@ def attending(by="lengths", end="masked", heads=H, q="x", **args):
     net.FC(["a_rows", "w_out", "b_of_both"], "z", axis=2)
     if end == "first":
         net.Slice("z", "y", starts=[0, 0, 0], ends=[-1, 1, -1])
+    elif end == "product":
+        kept = net.ExpandDims(mask_by(net, by), "column", dims=[2])
+        net.Mul(["z", net.Cast(kept, "factor_of_rows", to=core.DataType.FLOAT)], "z_kept")
+        net.ReduceSum("z_kept", "y", axes=[1], keepdims=0)
     elif by == "mask":
         net.BooleanMask(["z", "mask"], "y", engine="MASK")
     else:
@@ -512,12 +520,30 @@ def attending(by="lengths", end="masked", heads=H, q="x", **args):
     return net
 
 
+def mask_by(net, by):
+    if by == "mask":
+        return "mask"
+    sizes = net.Shape("x", "sizes_of_x", axes=[0, 1])
+    net.ConstantFill(sizes, "ones", input_as_shape=1, value=True, dtype=core.DataType.BOOL)
+    hidden = dict(mode="sequence", axis=1, fill_val=0, engine="MASK")
+    return net.SequenceMask(["ones", "lengths"], "mask_by_lengths", **hidden)
+
+
 def attending_arrays(**more):
     random = np.random.RandomState(13)
     return arrays(sinks=random.randn(H).astype("f"), **more)
 
 
+def with_rows():
+    """Arrays of which each batch keeps rows."""
+    feeds = attending_arrays()
+    feeds["lengths"][0] = 1
+    feeds["mask"][1, 3] = True
+    return feeds
+
+
 SPLIT = ["Reshape"] * 4 + ["Transpose"] * 4
+MAKES_NAN = "MaskedAttention -> 'a', 'lse' may make NaN of padding"
 WHOLE = sorted(["FC"] * 4 + ["MaskedAttention"] + SPLIT)
 
 
@@ -633,6 +659,61 @@ class TestAttention(object):
         assert "MaskedAttention" in types(net), str(report)
         assert [said in one.reason for one in report.left_alone] == [True], str(report)
         assert all_types(report) == ["FC"] * 4
+
+    @pytest.mark.parametrize(
+        "by, args",
+        [
+            ("lengths", {}),
+            ("lengths", {"mode": "sequence+upper", "diagonal": 1}),
+            ("lengths", {"window_right": 0}),
+            ("mask", {}),
+            ("mask", {"has_sinks": 1}),
+        ],
+    )
+    def test_a_batch_without_keys_is_nan(self, by, args):
+        """Times a mask of 0 it stays NaN, but of kept rows alone it would be a sum of none."""
+        net = attending(by, "product", empty_row="nan", **args)
+        report = packed(copied(net), attending_arrays())
+        expected = "'{}' keeps no row of a batch, of which attention makes NaN."
+        assert report.unchanged == expected.format(report.packed[0].kept)
+        feeds = with_rows()
+        report = packed(net, feeds)
+        assert report.unchanged is None and "equal unless a batch keeps no row" in str(report)
+        assert "MaskedAttentionJagged" in types(net)
+
+    @pytest.mark.parametrize(
+        "by, args",
+        [
+            ("lengths", {"window_left": 1}),
+            ("lengths", {"mode": "sequence+lower"}),
+            ("lengths", {"mode": "sequence+upper", "diagonal": -1}),
+            ("lengths", {"mode": "sequence+upper", "align": "bottom_right"}),
+            ("mask", {"mode": "upper"}),
+            ("mask", {"window_right": 1}),
+        ],
+    )
+    def test_padding_that_may_be_nan(self, by, args):
+        """A query without keys is NaN, and so is its product with a mask of 0."""
+        feeds = with_rows()
+        report = packed(attending(by, "product", empty_row="nan", **args), feeds)
+        assert not report.failed
+        reasons = {one.output: one.reason for one in report.left_alone}
+        assert reasons["a"] == reasons["z"] == MAKES_NAN, str(report)
+
+    def test_nan_of_a_bias(self):
+        """One that is finite hides no key for good, one of -inf may hide all."""
+        for low, is_packed in ((-1e4, True), (-np.inf, False)):
+            net = attending("mask", "product", empty_row="nan")
+            net.AddExternalInput("bias")
+            for op in net.Proto().op:
+                if op.type == "MaskedAttention":
+                    op.input.append("bias")
+                    op.arg.extend([core.utils.MakeArgument("has_bias", 1)])
+            feeds = dict(with_rows(), bias=np.full((1, 1, 1, L), low, "f"))
+            feeds["bias"][..., 3:] = 0
+            report = packed(net, feeds)
+            assert (MAKES_NAN not in str(report)) == is_packed, str(report)
+            assert ("unless a batch keeps no row" in str(report)) == is_packed
 
     def test_two_masks(self):
         net = attending()

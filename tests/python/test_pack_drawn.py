@@ -166,6 +166,7 @@ STEPS = [
     heads(mode="upper"),
     heads(mode="lower", diagonal=1),
     heads(window_left=1, empty_row="nan"),
+    heads(empty_row="nan"),
 ]
 
 # What reads padding, which then has to be what it was.
@@ -260,6 +261,8 @@ def test_outputs(case, padding, seed):
         changed["mask"] = other.rand(*kept.shape) < 0.5
     for arrays in (feeds, changed):
         mask = arrays.get("mask", kept)
+        if "unless a batch keeps no row" in str(report) and not mask.any(axis=1).all():
+            continue
         wanted, found = results(before, arrays), results(net, arrays)
         for blob in wanted:
             if blob in report.zeros:

@@ -1,9 +1,10 @@
 """Where attention may run on kept rows alone, as MaskedAttentionJagged."""
 
 from caffe2op_mask.fuse.graph import argument
-from caffe2op_mask.pack.demands import Rows, attention_sides, key_sources
+from caffe2op_mask.pack.demands import Rows
 from caffe2op_mask.pack.layouts import BATCH, ROW, behind, order
 from caffe2op_mask.pack.masks import BIAS, LENGTHS
+from caffe2op_mask.pack.sources import attention_sides, key_sources
 
 _TRIANGLES = ("upper", "lower", "upperdiag", "lowerdiag")
 

@@ -15,14 +15,15 @@ from caffe2op_mask.pack.masks import BIAS, LENGTHS, Emission
 from caffe2op_mask.pack.rowwise import AS_IS, OF_ROWS, PRODUCTS, Form, form_of
 
 # Parts of a net, each a list of numbers of operators; the new operators; the blob that is the mask;
-# outputs whose rows of padding are zeros now, and whether the batch comes first there; what was
-# taken for granted; names of new blobs.
-Packing = collections.namedtuple("Packing", "parts net keep zeros notes names")
+# outputs whose rows of padding are zeros now, and whether the batch comes first there; whether each
+# batch has to keep a row; what was taken for granted; names of new blobs.
+Packing = collections.namedtuple("Packing", "parts net keep zeros needs_rows notes names")
 
 _PLAIN = (2, (BATCH, ROW))
 _ATTENTION = "MaskedAttentionJagged"
 
 _GRANTED = "equal unless all that a row attends to has a bias of {:g} or below".format(LOW)
+_NEEDS_ROWS = "equal unless a batch keeps no row, of which attention makes NaN"
 
 
 class NotPacked(Exception):
@@ -73,11 +74,14 @@ def packing_of(runs, kept, sizes, zeroed, taken):
     net = rewriting.net()
     parts = [[index for index in part if index in rewriting.chosen] for part in parts]
     notes = [_GRANTED] if any(one.takes_for_granted for one in demands) else []
+    needs_rows = any(one.needs_rows for one in demands)
+    if needs_rows:
+        notes.append(_NEEDS_ROWS)
     if demands[0].first:
         notes.append("the first {} rows are kept whatever it says".format(demands[0].first))
     parts = [part for part in parts if part]
     zeros = {blob: forms[graph.last(blob).writer].leads[1] == _PLAIN[1] for blob in zeros}
-    return Packing(parts, net, rewriting.keep, zeros, notes, rewriting.names)
+    return Packing(parts, net, rewriting.keep, zeros, needs_rows, notes, rewriting.names)
 
 
 def _forms(demands):
