@@ -402,7 +402,7 @@ class TestWhatMasks(object):
         # That of batch 1 is read, whatever the bias says.
         assert report.kept[0].rows == 3 + L + 5 and "the first 1 rows are kept" in str(report)
 
-    def test_heads_in_the_batch(self):
+    def multihead(self):
         """As torch.nn.MultiheadAttention: rows first, heads merged into the batch."""
         net = core.Net("net")
         net.Transpose("x", "t", axes=[1, 0, 2])
@@ -420,8 +420,48 @@ class TestWhatMasks(object):
         net.FC(["a_whole", "w_2", "b"], "y", axis=2)
         random = np.random.RandomState(2)
         more = dict(w_2=random.randn(N, N).astype("f"), dims=np.array([1, H, 1, L], np.int64))
-        report = packed(net, arrays(**more), padding="zeros", swapped=True)
-        assert all_types(report) == ["FC"] * 4 and report.zeros == ["y"], str(report)
+        return net, arrays(**more)
+
+    def test_heads_in_the_batch(self):
+        net, feeds = self.multihead()
+        report = packed(net, feeds, padding="zeros", swapped=True)
+        assert report.zeros == ["y"] and not report.left_alone, str(report)
+        assert "MaskedAttentionJagged" in types(net) and "MaskedAttention" not in types(net)
+
+    def test_sizes_of_heads_in_the_batch(self):
+        """Of keys that are transposed for the product that fuse takes, sizes alone are read."""
+        net, feeds = self.multihead()
+        net.Transpose("k_heads", "k_turned", axes=[1, 2, 0])
+        net.Shape("k_turned", "turned")
+        net.Shape("k_turned", "some_turned", axes=[2, 0])
+        net.Shape("k_heads", "whole")
+        outputs = ("y", "turned", "some_turned", "whole")
+        report = packed(net, feeds, outputs, padding="zeros", swapped=True)
+        assert not report.left_alone and "k_turned" not in str(net.Proto()), str(report)
+
+    @pytest.mark.parametrize("reader", ["output", "operator", "control", "late"])
+    def test_a_transpose_that_is_read(self, reader):
+        """More than its sizes are, or what it transposes is another by then."""
+        net, feeds = self.multihead()
+        net.Transpose("k_heads", "k_turned", axes=[1, 2, 0])
+        outputs = ("y", "turned")
+        if reader == "output":
+            outputs += ("k_turned",)
+        elif reader == "operator":
+            outputs += (str(net.Tanh("k_turned", "tanh")),)
+        elif reader == "late":
+            net.FC(["x", "w", "b"], "k_heads", axis=2)
+        net.Shape("k_turned", "turned")
+        if reader == "control":
+            net.Proto().op[-1].control_input.append("k_turned")
+        packed(net, feeds, outputs, padding="zeros", swapped=True)
+        assert "k_turned" in str(net.Proto())
+
+    def test_rows_first_among_batches_without_rows(self):
+        """Nothing is kept at all: there are no places to gather."""
+        net, feeds = self.multihead()
+        report = packed(net, dict(feeds, mask=feeds["mask"] & False), padding="zeros", swapped=True)
+        assert report.kept[0].rows == 0 and not report.left_alone
 
     def test_first_rows(self):
         net = self.product()

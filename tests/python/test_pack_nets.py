@@ -10,7 +10,7 @@ from caffe2op_mask import fuse, pack
 from caffe2op_mask.fuse import proof
 
 # How many operators are packed, and how many products and attentions are left alone, with
-# padding="zeros". Attention is, where a bias hides keys or rows stand before the batch.
+# padding="zeros". Attention is, where a bias hides keys.
 PACKED = {
     "albert_two_layers": (91, 2),
     "bert": (46, 1),
@@ -19,7 +19,7 @@ PACKED = {
     "bert_two_layers": (83, 2),
     "distilbert": (55, 0),
     "electra": (46, 1),
-    "fairseq": (9, 1),
+    "fairseq": (25, 0),
     "fairseq_cross": (4, 1),
     "flaubert": (61, 0),
     "gpt2": (38, 2),
@@ -32,15 +32,15 @@ PACKED = {
     "mask_where_kept": (17, 0),
     "multi_query": (4, 3),
     "nystromformer": (38, 2),
-    "pytext": (9, 1),
+    "pytext": (25, 0),
     "rembert": (48, 1),
     "roberta": (51, 1),
     "single_head": (9, 0),
     "torch_decoder_layer": (3, 1),
-    "torch_encoder": (66, 2),
-    "torch_encoder_layer_norm_first": (28, 1),
-    "torch_encoder_layer_padding": (14, 1),
-    "torch_mha_padding_batch_first": (4, 3),
+    "torch_encoder": (92, 0),
+    "torch_encoder_layer_norm_first": (50, 0),
+    "torch_encoder_layer_padding": (23, 0),
+    "torch_mha_padding_batch_first": (21, 0),
     "two_layers": (36, 0),
     "xlm": (61, 0),
     # Heads are tiled; a bias by heads; rows that are convolved; all attend to all.

@@ -11,6 +11,7 @@ from caffe2op_mask.pack.masks import Masks
 from caffe2op_mask.pack.packing import NotPacked, demands_of_runs, may_be_zeros, packing_of, why_not
 from caffe2op_mask.pack.report import Kept, Packed, Report
 from caffe2op_mask.pack.rowwise import PRODUCTS
+from caffe2op_mask.pack.sizes import without_transposes_for_sizes
 from caffe2op_mask.pack.sources import key_sources, sources
 
 __all__ = ["Kept", "LeftAlone", "Packed", "Proof", "Report", "pack"]
@@ -79,7 +80,8 @@ def _packed(proto, init, inputs, padding, report):
     The outputs are {output: (the mask of its other rows, whether the batch comes first there)}; the
     masks are those that have to keep a row of each batch.
     """
-    before, zeros, with_rows, done, reasons = proto, {}, set(), set(), []
+    before, zeros, with_rows = without_transposes_for_sizes(proto), {}, set()
+    done, reasons = set(), []
     taken = set(inputs[0]) | (Graph(init).blobs if init else set()) | Graph(proto).blobs
     facts, made, alone = None, set(), None
     while True:
@@ -157,7 +159,7 @@ def _left_alone(runs, candidates, zeroed):
     """(operator, LeftAlone) of products and attention on rows that may be padding."""
     found, graph = [], runs[0].facts.graph
     for _, kept, sizes in candidates:
-        demands = demands_of_runs(runs, kept, sizes, may_be_zeros(zeroed, sizes))[0]
+        demands = demands_of_runs(runs, kept, sizes, may_be_zeros(zeroed, sizes))
         for index, op in enumerate(graph.ops):
             shape = runs[0].facts.shape(graph.output(index)) if op.type in PRODUCTS else None
             batch, rows = sizes[0]

@@ -38,7 +38,8 @@ def why_padded(demands, index, op):
     layouts = [wanted.layout for wanted in demands.of_inputs[index][:3]]
     if any(order(layout) != (BATCH, ROW) for layout in layouts):
         return "its rows stand in different orders"
-    if len({len(behind(layout)) for layout in layouts}) > 1 or len(behind(layouts[0])) not in (1, 2):
+    ranks = {len(behind(layout)) for layout in layouts}
+    if ranks not in ({1}, {2}):
         return "its rows come to have other dims"
     return None
 

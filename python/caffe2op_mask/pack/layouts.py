@@ -53,11 +53,6 @@ def behind(layout):
     return tuple(left for left, whole in zip(rest, layout) if left)
 
 
-def has_plain_labels(layout):
-    """Whether the batch and the rows are dims of their own."""
-    return all(len(factors) == 1 for factors in layout if has_labels([factors]))
-
-
 def transposed(layout, axes):
     """The layout that Transpose with `axes` made this one of."""
     before = [None] * len(layout)

@@ -32,7 +32,7 @@ def may_become_nan(demands, value):
 
 
 def _hidden_keys(demands, index, op):
-    """[the Kept of keys that queries find in each batch with a row], [] of all, None if not known."""
+    """[the Kept of keys of which each query finds one, if any], [] of all; None if not known."""
     if op.type != "MaskedAttention":
         return None
     sides = attention_sides(demands.graph, index, op)

@@ -10,7 +10,7 @@ from caffe2op_mask.fuse.graph import argument, list_argument, operator_like
 from caffe2op_mask.fuse.limits import LOW
 from caffe2op_mask.pack import attention
 from caffe2op_mask.pack.demands import NOT_FINITE, Demands, Rows, Whole
-from caffe2op_mask.pack.layouts import BATCH, ROW, has_plain_labels, leading
+from caffe2op_mask.pack.layouts import BATCH, ROW, leading, order
 from caffe2op_mask.pack.masks import BIAS, LENGTHS, Emission
 from caffe2op_mask.pack.rowwise import AS_IS, OF_ROWS, PRODUCTS, Form, form_of
 
@@ -19,7 +19,7 @@ from caffe2op_mask.pack.rowwise import AS_IS, OF_ROWS, PRODUCTS, Form, form_of
 # batch has to keep a row; what was taken for granted; names of new blobs.
 Packing = collections.namedtuple("Packing", "parts net keep zeros needs_rows notes names")
 
-_PLAIN = (2, (BATCH, ROW))
+_PLAIN, _SWAPPED = (2, (BATCH, ROW)), (2, (ROW, BATCH))
 _ATTENTION = "MaskedAttentionJagged"
 
 _GRANTED = "equal unless all that a row attends to has a bias of {:g} or below".format(LOW)
@@ -42,7 +42,7 @@ def demands_of_runs(runs, kept, sizes, zeroed):
 
 
 def may_be_zeros(zeroed, sizes):
-    """Those outputs that show their rows: of as many as batches they show not which dim they are."""
+    """Those outputs that show their rows: as many as batches may be either dim."""
     return set(zeroed) if any(batch != rows for batch, rows in sizes) else set()
 
 
@@ -97,21 +97,38 @@ def _forms(demands):
 def _with_whole_heads(demands, forms):
     """The forms without those between which heads would be needed as they were.
 
-    Rows with other dims between them are rows of operators that run on rows, and of no others; what
-    splits and joins heads runs on rows where attention between does.
+    Rows with other dims between them are rows of operators that run on rows, and of no others. What
+    splits and joins heads, or makes the batch come first, does where attention between does.
     """
     forms = dict(forms)
     while True:
         of_heads = {index for index in forms if forms[index].op_type or _heads(demands, index)}
         found = {index for index in of_heads if not _heads_are_of_rows(demands, index, forms)}
         if not found:
-            for group in _groups(demands, of_heads):
-                if all(forms[index].op_type != _ATTENTION for index in group):
-                    found |= set(group)
+            found = _without_attention(demands, forms, of_heads, of_heads)
+        if not found:
+            swapping = {index for index in forms if len(_orders(demands, index)) > 1}
+            found = _without_attention(demands, forms, forms, swapping - of_heads)
         if not found:
             return forms
         for index in found:
             del forms[index]
+
+
+def _without_attention(demands, forms, indices, which):
+    """Those of `which` that hang together, as `indices` do, with no attention on rows."""
+    found = set()
+    for group in _groups(demands, indices):
+        if all(forms[index].op_type != _ATTENTION for index in group):
+            found |= which & set(group)
+    return found
+
+
+def _orders(demands, index):
+    """The orders in which the rows stand that an operator reads and writes."""
+    found = [demands.layout(value) for value in demands.outputs(index)]
+    found += [wanted.layout for wanted in demands.of_inputs[index] if isinstance(wanted, Rows)]
+    return {order(layout) for layout in found if layout is not None}
 
 
 def _heads(demands, index):
@@ -128,7 +145,7 @@ def _heads_are_of_rows(demands, index, forms):
         if value.writer not in forms or graph.is_kept(value) or is_final:
             return False
         for reader in graph.readers(value):
-            reads_rows = reader in forms or _reads_sizes(demands, reader, value)
+            reads_rows = reader in forms or graph.ops[reader].type == "Shape"
             if not reads_rows or value in graph.named[reader]:
                 return False
     # Where something else wants more than rows of what it reads, that has no rows.
@@ -137,11 +154,6 @@ def _heads_are_of_rows(demands, index, forms):
         for value, wanted in zip(graph.inputs[index], demands.of_inputs[index])
         if isinstance(wanted, Rows)
     )
-
-
-def _reads_sizes(demands, index, value):
-    """Whether an operator reads the sizes alone of rows with other dims between them."""
-    return demands.graph.ops[index].type == "Shape" and has_plain_labels(demands.layout(value))
 
 
 def _groups(demands, indices):
@@ -200,17 +212,39 @@ def _changed(graph, chosen):
 
 
 def why_not(demands, index):
-    """Why a product computes padding."""
-    form = form_of(demands, index)
-    for value in demands.outputs(index):
-        wanted = demands.of(value)
-        if isinstance(wanted, Whole):
-            return wanted.reason
-    if isinstance(form, str):
-        return form
-    if form.op_type == _ATTENTION:
-        return "what splits or joins its heads does not run on rows"
-    return "its rows differ between the inputs"
+    """Why a product or attention computes padding, by the Demands of each run."""
+    for one in demands:
+        form = form_of(one, index)
+        for value in one.outputs(index):
+            wanted = one.of(value)
+            if isinstance(wanted, Whole):
+                return wanted.reason
+        if isinstance(form, str):
+            return form
+    forms = [form_of(one, index) for one in demands]
+    if any(form != forms[0] for form in forms):
+        return "its rows differ between the inputs"
+    if forms[0].op_type == _ATTENTION:
+        return _why_heads_are_padded(demands, index)
+    return "its rows cannot be packed with what hangs together with it"
+
+
+def _why_heads_are_padded(demands, index):
+    """What splits or joins the heads of attention on padded rows."""
+    forms = _forms(demands)
+    graph, group = demands[0].graph, {index}
+    ahead = [index]
+    while ahead:
+        one = ahead.pop()
+        for value in _heads(demands[0], one):
+            near = ({value.writer} | graph.readers(value)) - {None}
+            near = {other for other in near if graph.ops[other].type != "Shape"}
+            for other in sorted(near - set(forms)):
+                reason = why_not(demands, other)
+                return "{}, beside its heads: {}".format(graph.said(other), reason)
+            ahead += sorted(near - group)
+            group |= near
+    return "what splits or joins its heads does not run on rows"
 
 
 class _Rewriting(object):
@@ -224,14 +258,16 @@ class _Rewriting(object):
         self.graph, self.facts, self._demands = demands.graph, demands.facts, demands
         self.chosen, self._forms = set(forms), forms
         self._taken, self.names = taken, set()
-        self._rows = {}  # the blob that has the kept rows of a value
+        self._rows = {}  # the blob that has the kept rows of a value, in an order
         self._flat = {}  # the mask for rows that stand as (dims, order)
+        self._places = {}  # where the rows of one order stand in the other
         self._sequences = None  # lengths of queries; where keys are others, theirs and their mask
         self._ops = []
         self._like = None
         self.keep = None
         self._source = self._choose_source()
         self._read = self._read_as_they_were()
+        self._orders = self._orders_of_parts()
 
     def net(self):
         for index, op in enumerate(self.graph.ops):
@@ -263,6 +299,15 @@ class _Rewriting(object):
             self.chosen = set(_with_whole_heads(demands, left))
         raise NotPacked("what says which rows are kept is not there before what it keeps")
 
+    def _orders_of_parts(self):
+        """{operator: the order of its kept rows}: the batch comes first if it does anywhere."""
+        found = {}
+        for part in _groups(self._demands, self.chosen):
+            orders = set().union(*(_orders(self._demands, index) for index in part))
+            one = _SWAPPED[1] if orders == {_SWAPPED[1]} else _PLAIN[1]
+            found.update((index, one) for index in part)
+        return found
+
     def _reference(self, first):
         """(blob, dim of the batch, dim of rows) of a tensor that is there and has both."""
         for index in range(first, -1, -1):
@@ -293,7 +338,7 @@ class _Rewriting(object):
         layout = self._demands.layout(value) or ()
         lead = leading(layout)
         if lead is None and layout and value not in self.graph.named[index]:
-            return _reads_sizes(self._demands, index, value)
+            return op.type == "Shape"
         if lead is None or value in self.graph.named[index]:
             return False
         if op.type == "Shape":
@@ -361,21 +406,49 @@ class _Rewriting(object):
             self._flat[lead] = blob
         return self._flat[lead]
 
-    def _rows_of(self, value, lead):
-        """The blob that has the kept rows of a value."""
-        if value not in self._rows:
+    def _rows_of(self, value, lead, to):
+        """The blob that has the kept rows of a value in an order."""
+        if (value, to) not in self._rows:
             name = self._fresh(value.blob + "_rows")
             self._ops.append(
                 self._make("BooleanMask", [value.blob, self._mask(lead)], [name], engine="MASK")
             )
-            self._rows[value] = name
-        return self._rows[value]
+            self._rows[value, to] = self._in_order(name, lead[1], to)
+        return self._rows[value, to]
+
+    def _in_order(self, rows, before, to):
+        """The blob that has kept rows in another order."""
+        if before == to:
+            return rows
+        if to not in self._places:
+            both = (_PLAIN, _SWAPPED) if to == _PLAIN[1] else (_SWAPPED, _PLAIN)
+            self._places[to] = self._add_places(*both)
+        name = self._fresh(rows + "_in_order")
+        self._ops.append(self._make("Gather", [rows, self._places[to]], [name]))
+        return name
+
+    def _add_places(self, to, before):
+        """Adds what finds where each of the kept rows of an order stands in the other."""
+        kept, count, numbers, whole, swapped, places = (
+            self._fresh("_".join([self.keep, to[1][0], end]))
+            for end in ("kept", "count", "numbers", "places_before", "places_of_all", "places")
+        )
+        masks = [self._mask(lead) for lead in (before, to)]
+        fill = dict(fill_val=0, layout="compact", engine="MASK")
+        self._ops.append(self._make("BooleanMask", [self.keep] * 2, [kept], engine="MASK"))
+        self._ops.append(self._make("Shape", [kept], [count]))
+        self._ops.append(self._make("Range", [count], [numbers]))
+        self._ops.append(self._make("BooleanUnmask", [masks[0], numbers], [whole], **fill))
+        self._ops.append(self._make("Transpose", [whole], [swapped], axes=[1, 0]))
+        self._ops.append(self._make("BooleanMask", [swapped, masks[1]], [places], engine="MASK"))
+        return places
 
     def _add_on_rows(self, index, op):
-        form, inputs = self._forms[index], []
+        form, inputs, order_here = self._forms[index], [], self._orders[index]
         for value, kind in zip(self.graph.inputs[index], form.inputs):
             if kind == OF_ROWS:
-                inputs.append(self._rows_of(value, self._lead(index, value, form)))
+                lead = self._lead(index, value, form)
+                inputs.append(self._rows_of(value, lead, order_here))
             elif kind == AS_IS:
                 inputs.append(value.blob)
             else:
@@ -384,20 +457,21 @@ class _Rewriting(object):
                 inputs.append(plain)
         outputs = self._demands.outputs(index)
         if form.is_same:
-            self._rows[outputs[0]] = inputs[0]
+            names = inputs[:1]
         elif form.op_type == _ATTENTION:
-            self._rows[outputs[0]] = self._add_attention(index, op, inputs)
+            names = [self._add_attention(index, op, inputs)]
         elif form.op_type == "Reshape":
-            name = self._rows[outputs[0]] = self._fresh(outputs[0].blob + "_rows")
-            names = [name, self._fresh(name + "_old_shape")]
-            self._ops.append(self._make("Reshape", inputs[:1], names, **dict(form.arguments)))
+            names = [self._fresh(outputs[0].blob + "_rows")]
+            both = names + [self._fresh(names[0] + "_old_shape")]
+            self._ops.append(self._make("Reshape", inputs[:1], both, **dict(form.arguments)))
         else:
             names = [self._fresh(value.blob + "_rows") for value in outputs]
-            self._rows.update(zip(outputs, names))
             self._ops.append(self._moved(op, form, inputs, names))
-        for value in outputs:
+        for value, rows in zip(outputs, names):
+            self._rows[value, order_here] = rows
             if value in self._read:
-                pair = [self._mask(form.leads), self._rows[value]]
+                rows = self._in_order(rows, order_here, form.leads[1])
+                pair = [self._mask(form.leads), rows]
                 arguments = dict(fill_val=0, layout="compact", engine="MASK")
                 self._ops.append(self._make("BooleanUnmask", pair, [value.blob], **arguments))
 
@@ -456,9 +530,12 @@ class _Rewriting(object):
     def _add_otherwise(self, index, op):
         """Adds what finds in kept rows what it found in all; returns whether there is a way."""
         value = self.graph.inputs[index][0] if op.input else None
-        if value not in self._rows or value in self._read or value.writer not in self.chosen:
+        if value is None or value in self._read or value.writer not in self.chosen:
             return False
-        rows, lead = self._rows[value], leading(self._demands.layout(value))
+        rows = self._rows.get((value, self._orders[value.writer]))
+        if rows is None:
+            return False
+        lead = leading(self._demands.layout(value))
         if op.type == "BooleanMask":
             self._ops.append(self._make("Copy", [rows], [op.output[0]]))
             return True
@@ -485,20 +562,31 @@ class _Rewriting(object):
 
     def _add_sizes(self, op, rows, layout):
         """Adds what finds the sizes of rows with other dims between them."""
-        sources, behind = [], 0
+        sources, count = [], 0
         for factors in layout:
-            if factors in ((BATCH,), (ROW,)):
-                sources.append((self.keep, (BATCH, ROW).index(factors[0])))
-            else:
-                behind += 1
-                sources.append((rows, behind))
+            labels = [(BATCH, ROW).index(factor) for factor in factors if factor in (BATCH, ROW)]
+            sources.append([(self.keep, axis) for axis in labels])
+            if len(labels) < len(factors):
+                count += 1
+                sources[-1].append((rows, count))
         axes = list_argument(op, "axes")
-        names = []
-        for blob, axis in [sources[axis] for axis in axes] if axes else sources:
-            names.append(self._fresh("{}_{}".format(op.output[0], len(names))))
-            self._ops.append(self._make("Shape", [blob], names[-1:], axes=[axis]))
+        wanted = [sources[axis] for axis in axes] if axes else sources
+        names = [self._add_size(op, source) for source in wanted]
         outputs = [op.output[0], self._fresh(op.output[0] + "_split")]
         self._ops.append(self._make("Concat", names, outputs, axis=0))
+
+    def _add_size(self, op, source):
+        """Adds what finds the product of dims, each that of a blob; returns a blob."""
+        found = None
+        for blob, axis in source:
+            name = self._fresh("{}_{}".format(op.output[0], axis))
+            self._ops.append(self._make("Shape", [blob], [name], axes=[axis]))
+            if found is not None:
+                both = self._fresh(found + "_product")
+                self._ops.append(self._make("Mul", [found, name], [both]))
+                name = both
+            found = name
+        return found
 
     def _fresh(self, name):
         while name in self._taken or name in self.names:

@@ -1,7 +1,8 @@
 """Operators that may run on the kept rows alone, and what they are there.
 
 Of ``[B, L, ..]`` or ``[B * L, ..]`` the kept rows are ``[T, ..]``: axes move by one, or stay. Of
-heads ``[B, H, L, D]`` they are ``[T, H, D]``, on which attention runs, and what splits and joins heads.
+heads ``[B, H, L, D]`` they are ``[T, H, D]``, on which attention runs, and what splits and joins
+heads.
 """
 
 import collections
@@ -45,6 +46,8 @@ def form_of(demands, index):
         if any(demands.of(value) is not None for value in demands.outputs(index)[1:]):
             return "more than its first output is read"
     wanted = demands.of_inputs[index]
+    if not any(demands.of(value) for value in demands.outputs(index)):
+        return "nobody reads more of it than sizes"
     inputs = [one.layout if isinstance(one, Rows) else None for one in wanted]
     if not layouts or None in layouts or not any(inputs):
         return "its rows are not known"
@@ -52,7 +55,8 @@ def form_of(demands, index):
     leads = {leading(layout) for layout in all_rows}
     if None in leads and not _may_have_heads(op):
         return "its rows are not its first dims"
-    if not _regroups(op) and len(leads) > 1 or len({order(layout) for layout in all_rows}) > 1:
+    orders = {order(layout) for layout in all_rows}
+    if not _regroups(op) and len(leads) > 1 or op.type != "Transpose" and len(orders) > 1:
         return "its rows stand in different orders"
     return maker(demands, index, op, leading(layouts[0]), inputs)
 
