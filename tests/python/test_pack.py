@@ -527,12 +527,25 @@ def self_attention(**args):
     return net
 
 
-def attending(by="lengths", end="masked", heads=H, q="x", **args):
+# How exporters add a mask to scores: (one - mask) * fill.
+BIAS = {"one": 1.0, "fill": -1e4, "mask": "mask"}
+
+
+def add_bias(net, bias):
+    for name in ("one", "fill"):
+        net.ConstantFill([], name, shape=[1], value=bias[name])
+    mask = net.Cast(net.ExpandDims(bias["mask"], "of_keys", dims=[1, 2]), "float_mask", to=1)
+    net.Mul([net.Sub(["one", mask], "hidden"), "fill"], "bias")
+
+
+def attending(by="lengths", end="masked", heads=H, q="x", bias=None, **args):
     """Attention of x to itself, split into heads and joined again, in rows that a mask keeps."""
     net = core.Net("net")
     random = np.random.RandomState(13)
     for name, shape in (("w_in", [N, D]), ("w_out", [N, N]), ("b_of_both", [N])):
         net.GivenTensorFill([], name, shape=shape, values=random.randn(*shape).astype("f"))
+    if by == "bias":
+        add_bias(net, dict(BIAS, **(bias or {})))
     for name, source in (("q", q), ("k", "x"), ("v", "x")):
         net.FC([source, "w_in", "b_of_both"], name + "_rows", axis=2)
         shape = [0, -1, heads, N // heads]
@@ -542,6 +555,9 @@ def attending(by="lengths", end="masked", heads=H, q="x", **args):
     if by == "mask":
         side, args["has_mask"] = [net.ExpandDims("mask", "of_keys", dims=[1, 2])], 1
         args["mode"] = args["mode"].replace("sequence", "").strip("+")
+    if by == "bias":
+        side, args["has_bias"] = ["bias"], 1
+        args["mode"] = args["mode"].replace("sequence", "").strip("+")
     side += ["sinks"] if args.get("has_sinks") else []
     net.MaskedAttention(["q", "k", "v"] + side, ["a", "lse"], **args)
     net.Transpose("a", "a_heads", axes=[0, 2, 1, 3])
@@ -549,6 +565,8 @@ def attending(by="lengths", end="masked", heads=H, q="x", **args):
     net.FC(["a_rows", "w_out", "b_of_both"], "z", axis=2)
     if end == "first":
         net.Slice("z", "y", starts=[0, 0, 0], ends=[-1, 1, -1])
+    elif end == "whole":
+        net.Copy("z", "y")
     elif end == "product":
         kept = net.ExpandDims(mask_by(net, by), "column", dims=[2])
         net.Mul(["z", net.Cast(kept, "factor_of_rows", to=core.DataType.FLOAT)], "z_kept")
@@ -778,6 +796,31 @@ class TestAttention(object):
         bias[:, 0, 3:], bias[:, 0, 1] = -1e9, 1.5
         report = packed(net, arrays(bias=bias))
         assert "may also weigh those that it keeps" in str(report)
+
+    @pytest.mark.parametrize("args", [{}, {"mode": "upper"}, {"mode": "lower"}], ids=str)
+    def test_a_bias_of_a_bool_mask(self, args):
+        """It is 0 where it does not hide."""
+        net = attending("bias", "whole", **args)
+        report = packed(net, with_rows(), padding="zeros")
+        assert "MaskedAttentionJagged" in types(net) and not report.left_alone, str(report)
+        assert report.zeros == ["y"] and "equal unless all that a row attends to" in str(report)
+
+    @pytest.mark.parametrize(
+        "bias, args, said",
+        [
+            ({"one": 1.5}, {}, "may also weigh"),
+            ({"mask": "integers"}, {}, "may also weigh"),
+            ({}, {"mode": "upperdiag"}, "no key but those that a bias hides"),
+            ({}, {"window_left": 1}, "distances between rows"),
+        ],
+    )
+    def test_another_bias(self, bias, args, said):
+        net = attending("bias", "whole", bias=bias, **args)
+        net.Not("mask", "padding")
+        feeds = with_rows()
+        feeds["integers"] = feeds["mask"].astype(np.int64)
+        report = packed(net, feeds, padding="zeros")
+        assert "MaskedAttention" in types(net) and said in str(report), str(report)
 
     def test_heads_that_are_read(self):
         """What an output shows of heads is of padded rows, and so is attention."""

@@ -1,7 +1,7 @@
 """Where attention may run on kept rows alone, as MaskedAttentionJagged."""
 
 from caffe2op_mask.fuse.graph import argument
-from caffe2op_mask.pack.demands import Rows
+from caffe2op_mask.pack.demands import Rows, Whole
 from caffe2op_mask.pack.layouts import BATCH, ROW, behind, order
 from caffe2op_mask.pack.masks import BIAS, LENGTHS
 from caffe2op_mask.pack.sources import attention_sides, key_sources
@@ -12,9 +12,9 @@ _TRIANGLES = ("upper", "lower", "upperdiag", "lowerdiag")
 def why_padded(demands, index, op):
     """Why MaskedAttention has to be of padded rows, a text; None where it need not."""
     if any(not isinstance(wanted, Rows) for wanted in demands.of_inputs[index][:3]):
-        return "'{}' is wanted with its padding".format(_wanted_whole(demands, index).blob)
+        return _why_whole(demands, index)
     kept = demands.kept
-    if kept.kind == BIAS:
+    if kept.kind == BIAS and not demands.masks.is_of_bool(kept):
         return "the bias that hides keys may also weigh those that it keeps"
     sides = set(attention_sides(demands.graph, index, op)) - {"sinks"}
     sizes = demands.sizes[BATCH], demands.sizes[ROW]
@@ -44,10 +44,13 @@ def why_padded(demands, index, op):
     return None
 
 
-def _wanted_whole(demands, index):
-    """The first of Q, K and V of which more than kept rows is wanted."""
+def _why_whole(demands, index):
+    """Why more than kept rows is wanted of the first of Q, K and V of which it is."""
     pairs = zip(demands.graph.inputs[index][:3], demands.of_inputs[index])
-    return next(value for value, wanted in pairs if not isinstance(wanted, Rows))
+    value, wanted = next(pair for pair in pairs if not isinstance(pair[1], Rows))
+    if isinstance(wanted, Whole):
+        return wanted.reason
+    return "the rows of '{}' are not known".format(value.blob)
 
 
 def has_heads(demands, index):

@@ -149,7 +149,8 @@ class Demands(object):
         if isinstance(wanted, Whole):
             shape = self.shape(self.graph.output(index)) or ()
             has_rows = shape[:2] == (self.sizes[BATCH], self.sizes[ROW])
-            return [wanted] * len(inputs) if has_rows else whole
+            moves = op.type in VIEWS or op.type == "Transpose"
+            return [wanted] * len(inputs) if has_rows or moves else whole
         found = transfer(self, index, op, wanted.layout)
         if found is None:
             return whole
@@ -477,6 +478,11 @@ def _masked_attention(demands, index, op):
             keys = [(batch,) + layout_of(shape, 0, -2)[1:] for shape in (k, v)]
             if _hides_keys(demands, index, op, keys[0]):
                 found[1:3] = [Rows(layout) for layout in keys]
+            else:
+                said = "a query without keys reads the mean of all values in {}"
+                if kept.kind == BIAS and not _may_find_itself(op):
+                    said = "a query may find no key but those that a bias hides in {}"
+                found[1:3] = [Whole(said.format(graph.said(index)))] * 2
     return found
 
 
@@ -499,6 +505,8 @@ def _hides_keys(demands, index, op, layout):
     empty_row = argument(op, "empty_row", "zero")
     if demands.kept.kind == BIAS:
         # Some key of each query that is wanted has a bias well above the lowest.
+        if not _may_find_itself(op):
+            return False
         demands.takes_for_granted = True
     if empty_row != "uniform":
         return True
@@ -514,6 +522,16 @@ def _hides_keys(demands, index, op, layout):
         and not demands.first
         and isinstance(wanted, Rows)
         and wanted.layout[:-1] == layout[:-1]
+    )
+
+
+def _may_find_itself(op):
+    """Whether no triangle hides the key of the same number as a query."""
+    parts, diagonal = argument(op, "mode", "").split("+"), argument(op, "diagonal", 0)
+    return (
+        not {"upperdiag", "lowerdiag"} & set(parts)
+        and ("upper" not in parts or diagonal >= 0)
+        and ("lower" not in parts or diagonal <= 0)
     )
 
 

@@ -224,9 +224,9 @@ def why_not(demands, index):
     forms = [form_of(one, index) for one in demands]
     if any(form != forms[0] for form in forms):
         return "its rows differ between the inputs"
-    if forms[0].op_type == _ATTENTION:
-        return _why_heads_are_padded(demands, index)
-    return "its rows cannot be packed with what hangs together with it"
+    if index in _with_whole_heads(demands[0], _forms(demands)):
+        return "what says which rows are kept is not there before what it keeps"
+    return _why_heads_are_padded(demands, index)
 
 
 def _why_heads_are_padded(demands, index):
