@@ -56,6 +56,10 @@ def copy_of(net):
     return caffe2_pb2.NetDef.FromString(net.Proto().SerializeToString())
 
 
+def copied(net):
+    return core.Net(copy_of(net))
+
+
 def results(net, feeds, outputs, init=None):
     workspace.ResetWorkspace()
     if init is not None:
@@ -372,7 +376,7 @@ class TestWhatMasks(object):
 
     def test_a_mean_of_values_that_no_query_wants(self):
         net = self_attention(empty_row="uniform")
-        assert all_types(packed(net)) == ["FC"] * 4
+        assert all_types(packed(net)) == ["FC"] * 4 + ["MaskedAttention"]
 
     def test_a_mean_of_values_that_the_first_query_wants(self):
         """A sentence of no words has a first row all the same."""
@@ -382,7 +386,7 @@ class TestWhatMasks(object):
         assert all_types(report) == ["FC", "FC"]  # those of queries and of the output
 
     def test_self_attention(self):
-        assert all_types(packed(self_attention())) == ["FC"] * 4
+        assert all_types(packed(self_attention())) == ["FC"] * 4 + ["MaskedAttention"]
 
     def test_a_bias(self):
         net = core.Net("net")
@@ -398,7 +402,7 @@ class TestWhatMasks(object):
         # That of batch 1 is read, whatever the bias says.
         assert report.kept[0].rows == 3 + L + 5 and "the first 1 rows are kept" in str(report)
 
-    def test_heads_in_the_batch(self):
+    def multihead(self):
         """As torch.nn.MultiheadAttention: rows first, heads merged into the batch."""
         net = core.Net("net")
         net.Transpose("x", "t", axes=[1, 0, 2])
@@ -416,8 +420,48 @@ class TestWhatMasks(object):
         net.FC(["a_whole", "w_2", "b"], "y", axis=2)
         random = np.random.RandomState(2)
         more = dict(w_2=random.randn(N, N).astype("f"), dims=np.array([1, H, 1, L], np.int64))
-        report = packed(net, arrays(**more), padding="zeros", swapped=True)
-        assert all_types(report) == ["FC"] * 4 and report.zeros == ["y"], str(report)
+        return net, arrays(**more)
+
+    def test_heads_in_the_batch(self):
+        net, feeds = self.multihead()
+        report = packed(net, feeds, padding="zeros", swapped=True)
+        assert report.zeros == ["y"] and not report.left_alone, str(report)
+        assert "MaskedAttentionJagged" in types(net) and "MaskedAttention" not in types(net)
+
+    def test_sizes_of_heads_in_the_batch(self):
+        """Of keys that are transposed for the product that fuse takes, sizes alone are read."""
+        net, feeds = self.multihead()
+        net.Transpose("k_heads", "k_turned", axes=[1, 2, 0])
+        net.Shape("k_turned", "turned")
+        net.Shape("k_turned", "some_turned", axes=[2, 0])
+        net.Shape("k_heads", "whole")
+        outputs = ("y", "turned", "some_turned", "whole")
+        report = packed(net, feeds, outputs, padding="zeros", swapped=True)
+        assert not report.left_alone and "k_turned" not in str(net.Proto()), str(report)
+
+    @pytest.mark.parametrize("reader", ["output", "operator", "control", "late"])
+    def test_a_transpose_that_is_read(self, reader):
+        """More than its sizes are, or what it transposes is another by then."""
+        net, feeds = self.multihead()
+        net.Transpose("k_heads", "k_turned", axes=[1, 2, 0])
+        outputs = ("y", "turned")
+        if reader == "output":
+            outputs += ("k_turned",)
+        elif reader == "operator":
+            outputs += (str(net.Tanh("k_turned", "tanh")),)
+        elif reader == "late":
+            net.FC(["x", "w", "b"], "k_heads", axis=2)
+        net.Shape("k_turned", "turned")
+        if reader == "control":
+            net.Proto().op[-1].control_input.append("k_turned")
+        packed(net, feeds, outputs, padding="zeros", swapped=True)
+        assert "k_turned" in str(net.Proto())
+
+    def test_rows_first_among_batches_without_rows(self):
+        """Nothing is kept at all: there are no places to gather."""
+        net, feeds = self.multihead()
+        report = packed(net, dict(feeds, mask=feeds["mask"] & False), padding="zeros", swapped=True)
+        assert report.kept[0].rows == 0 and not report.left_alone
 
     def test_first_rows(self):
         net = self.product()
@@ -481,6 +525,321 @@ def self_attention(**args):
     del net.Proto().op[:]
     net.Proto().op.extend(ops[-1:] + ops[:-1])
     return net
+
+
+# How exporters add a mask to scores: (one - mask) * fill.
+BIAS = {"one": 1.0, "fill": -1e4, "mask": "mask"}
+
+
+def add_bias(net, bias):
+    for name in ("one", "fill"):
+        net.ConstantFill([], name, shape=[1], value=bias[name])
+    mask = net.Cast(net.ExpandDims(bias["mask"], "of_keys", dims=[1, 2]), "float_mask", to=1)
+    net.Mul([net.Sub(["one", mask], "hidden"), "fill"], "bias")
+
+
+def attending(by="lengths", end="masked", heads=H, q="x", bias=None, **args):
+    """Attention of x to itself, split into heads and joined again, in rows that a mask keeps."""
+    net = core.Net("net")
+    random = np.random.RandomState(13)
+    for name, shape in (("w_in", [N, D]), ("w_out", [N, N]), ("b_of_both", [N])):
+        net.GivenTensorFill([], name, shape=shape, values=random.randn(*shape).astype("f"))
+    if by == "bias":
+        add_bias(net, dict(BIAS, **(bias or {})))
+    for name, source in (("q", q), ("k", "x"), ("v", "x")):
+        net.FC([source, "w_in", "b_of_both"], name + "_rows", axis=2)
+        shape = [0, -1, heads, N // heads]
+        net.Reshape(name + "_rows", [name + "_heads", name + "_old"], shape=shape)
+        net.Transpose(name + "_heads", name, axes=[0, 2, 1, 3])
+    side, args = ["lengths"], dict({"mode": "sequence"}, **args)
+    if by == "mask":
+        side, args["has_mask"] = [net.ExpandDims("mask", "of_keys", dims=[1, 2])], 1
+        args["mode"] = args["mode"].replace("sequence", "").strip("+")
+    if by == "bias":
+        side, args["has_bias"] = ["bias"], 1
+        args["mode"] = args["mode"].replace("sequence", "").strip("+")
+    side += ["sinks"] if args.get("has_sinks") else []
+    net.MaskedAttention(["q", "k", "v"] + side, ["a", "lse"], **args)
+    net.Transpose("a", "a_heads", axes=[0, 2, 1, 3])
+    net.Reshape("a_heads", ["a_rows", "a_old"], shape=[0, -1, N])
+    net.FC(["a_rows", "w_out", "b_of_both"], "z", axis=2)
+    if end == "first":
+        net.Slice("z", "y", starts=[0, 0, 0], ends=[-1, 1, -1])
+    elif end == "whole":
+        net.Copy("z", "y")
+    elif end == "product":
+        kept = net.ExpandDims(mask_by(net, by), "column", dims=[2])
+        net.Mul(["z", net.Cast(kept, "factor_of_rows", to=core.DataType.FLOAT)], "z_kept")
+        net.ReduceSum("z_kept", "y", axes=[1], keepdims=0)
+    elif by == "mask":
+        net.BooleanMask(["z", "mask"], "y", engine="MASK")
+    else:
+        caffe2op_mask.layers.masked_mean(_Model(net), "z", "y", lengths="lengths")
+    return net
+
+
+def mask_by(net, by):
+    if by == "mask":
+        return "mask"
+    sizes = net.Shape("x", "sizes_of_x", axes=[0, 1])
+    net.ConstantFill(sizes, "ones", input_as_shape=1, value=True, dtype=core.DataType.BOOL)
+    hidden = dict(mode="sequence", axis=1, fill_val=0, engine="MASK")
+    return net.SequenceMask(["ones", "lengths"], "mask_by_lengths", **hidden)
+
+
+def attending_arrays(**more):
+    random = np.random.RandomState(13)
+    return arrays(sinks=random.randn(H).astype("f"), **more)
+
+
+def with_rows():
+    """Arrays of which each batch keeps rows."""
+    feeds = attending_arrays()
+    feeds["lengths"][0] = 1
+    feeds["mask"][1, 3] = True
+    return feeds
+
+
+SPLIT = ["Reshape"] * 4 + ["Transpose"] * 4
+MAKES_NAN = "MaskedAttention -> 'a', 'lse' may make NaN of padding"
+WHOLE = sorted(["FC"] * 4 + ["MaskedAttention"] + SPLIT)
+
+
+class TestAttention(object):
+    """Attention on kept rows, as MaskedAttentionJagged, and where it stays padded."""
+
+    @pytest.mark.parametrize(
+        "by, args",
+        [
+            ("lengths", {}),
+            ("lengths", {"mode": "sequence+upper"}),
+            ("lengths", {"mode": "upper+sequence", "diagonal": 1}),
+            ("lengths", {"mode": "lower+sequence", "diagonal": -1}),
+            ("lengths", {"mode": "sequence+upperdiag"}),
+            ("lengths", {"mode": "sequence+upperdiag", "empty_row": "nan"}),
+            ("lengths", {"window_left": 1, "window_right": 0}),
+            ("lengths", {"align": "bottom_right"}),
+            ("lengths", {"empty_row": "uniform"}),
+            ("lengths", {"scale": 0.3, "softcap": 2.0, "has_sinks": 1}),
+            ("mask", {}),
+            ("mask", {"mode": "upper"}),
+            ("mask", {"mode": "lower"}),
+            ("mask", {"has_sinks": 1, "empty_row": "nan"}),
+        ],
+    )
+    def test_on_rows(self, by, args):
+        net = attending(by, **args)
+        report = packed(net, attending_arrays())
+        assert all_types(report) == WHOLE and not report.left_alone, str(report)
+        assert "MaskedAttention" not in types(net) and "BooleanUnmask" not in types(net)
+        assert types(net).count("MaskedAttentionJagged") == 1
+
+    @pytest.mark.parametrize("by", ["lengths", "mask"])
+    def test_padding_is_not_read(self, by):
+        net = attending(by)
+        feeds = read_by(net, attending_arrays())
+        net.Proto().external_output.append("y")
+        wanted = results(copy_of(net), feeds, ["y"])["y"]
+        report = pack(net, [feeds])
+        feeds["x"][~mask_of(report, feeds)] = np.nan
+        found = results(net.Proto(), feeds, ["y"])["y"]
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("by", ["lengths", "mask"])
+    @pytest.mark.parametrize("args", [{}, {"has_sinks": 1}], ids=str)
+    def test_the_first_row_is_read(self, by, args):
+        """It is kept, and a query, where it may be no key."""
+        net = attending(by, "first", **args)
+        report = packed(net, attending_arrays())
+        assert all_types(report) == WHOLE, str(report)
+        (op,) = [op for op in net.Proto().op if op.type == "MaskedAttentionJagged"]
+        assert "has_key_lengths" in [arg.name for arg in op.arg]
+
+    @pytest.mark.parametrize("mode", ["sequence+upper", "sequence+lower"])
+    def test_the_first_row_and_a_triangle(self, mode):
+        report = packed(attending("lengths", "first", mode=mode), attending_arrays())
+        assert all_types(report) == WHOLE, str(report)
+
+    def test_many_heads_of_one(self):
+        """H and D are of one size, or of 1: dims are told apart by where they stand."""
+        for heads in (1, N):
+            report = packed(attending(heads=heads), attending_arrays())
+            assert all_types(report) == WHOLE, str(report)
+
+    def test_sizes_that_are_read(self):
+        """As exporters find the shape of what they join."""
+        net = attending()
+        net.Shape("a", "sizes")
+        net.Shape("a", "one_size", axes=[2])
+        net.Shape("a", "some_sizes", axes=[3, 0])
+        outputs = ("y", "sizes", "one_size", "some_sizes")
+        assert all_types(packed(net, attending_arrays(), outputs)) == WHOLE
+
+    def test_rows_of_another_activation(self):
+        """Queries of others whose rows the same lengths keep."""
+        assert all_types(packed(attending(q="other"), attending_arrays())) == WHOLE
+
+    def test_scaled_heads(self):
+        net = attending()
+        ops = list(net.Proto().op)
+        del net.Proto().op[:]
+        net.Proto().op.extend(ops[:6])
+        net.ConstantFill([], "factor_of_q", shape=[1], value=0.5)
+        net.Mul(["q", "factor_of_q"], "q_scaled")
+        net.Tanh("q_scaled", "q")
+        net.Proto().op.extend(ops[6:])
+        report = packed(net, attending_arrays())
+        assert all_types(report) == sorted(WHOLE + ["Mul", "Tanh"]), str(report)
+
+    def test_other_sizes(self):
+        net = attending()
+        before = copy_of(net)
+        feeds = read_by(net, attending_arrays())
+        pack(net, [feeds])
+        random = np.random.RandomState(14)
+        feeds["x"], feeds["lengths"] = random.randn(5, 4, D).astype("f"), np.array([4, 0, 9, -1, 2])
+        both = [results(one, feeds, ["y"])["y"] for one in (before, net.Proto())]
+        np.testing.assert_allclose(both[1], both[0], rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        "net, said",
+        [
+            (attending(mode="sequence+upper", align="bottom_right"), "padding included"),
+            (attending("mask", window_left=1), "distances between rows"),
+            (attending("mask", mode="upper", diagonal=1), "distances between rows"),
+            (attending("mask", "first", mode="upper"), "may be no keys"),
+            (attending("lengths", "first", empty_row="nan"), "its first rows may have no keys"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_what_stays_padded(self, net, said):
+        report = packed(net, attending_arrays())
+        assert "MaskedAttention" in types(net), str(report)
+        assert [said in one.reason for one in report.left_alone] == [True], str(report)
+        assert all_types(report) == ["FC"] * 4
+
+    @pytest.mark.parametrize(
+        "by, args",
+        [
+            ("lengths", {}),
+            ("lengths", {"mode": "sequence+upper", "diagonal": 1}),
+            ("lengths", {"window_right": 0}),
+            ("mask", {}),
+            ("mask", {"has_sinks": 1}),
+        ],
+    )
+    def test_a_batch_without_keys_is_nan(self, by, args):
+        """Times a mask of 0 it stays NaN, but of kept rows alone it would be a sum of none."""
+        net = attending(by, "product", empty_row="nan", **args)
+        report = packed(copied(net), attending_arrays())
+        expected = "'{}' keeps no row of a batch, of which attention makes NaN."
+        assert report.unchanged == expected.format(report.packed[0].kept)
+        feeds = with_rows()
+        report = packed(net, feeds)
+        assert report.unchanged is None and "equal unless a batch keeps no row" in str(report)
+        assert "MaskedAttentionJagged" in types(net)
+
+    @pytest.mark.parametrize(
+        "by, args",
+        [
+            ("lengths", {"window_left": 1}),
+            ("lengths", {"mode": "sequence+lower"}),
+            ("lengths", {"mode": "sequence+upper", "diagonal": -1}),
+            ("lengths", {"mode": "sequence+upper", "align": "bottom_right"}),
+            ("mask", {"mode": "upper"}),
+            ("mask", {"window_right": 1}),
+        ],
+    )
+    def test_padding_that_may_be_nan(self, by, args):
+        """A query without keys is NaN, and so is its product with a mask of 0."""
+        feeds = with_rows()
+        report = packed(attending(by, "product", empty_row="nan", **args), feeds)
+        assert not report.failed
+        reasons = {one.output: one.reason for one in report.left_alone}
+        assert reasons["a"] == reasons["z"] == MAKES_NAN, str(report)
+
+    def test_nan_of_a_bias(self):
+        """One that is finite hides no key for good, one of -inf may hide all."""
+        for low, is_packed in ((-1e4, True), (-np.inf, False)):
+            net = attending("mask", "product", empty_row="nan")
+            net.AddExternalInput("bias")
+            for op in net.Proto().op:
+                if op.type == "MaskedAttention":
+                    op.input.append("bias")
+                    op.arg.extend([core.utils.MakeArgument("has_bias", 1)])
+            feeds = dict(with_rows(), bias=np.full((1, 1, 1, L), low, "f"))
+            feeds["bias"][..., 3:] = 0
+            report = packed(net, feeds)
+            assert (MAKES_NAN not in str(report)) == is_packed, str(report)
+            assert ("unless a batch keeps no row" in str(report)) == is_packed
+
+    def test_two_masks(self):
+        net = attending()
+        net.AddExternalInput("pairs")
+        for op in net.Proto().op:
+            if op.type == "MaskedAttention":
+                op.input.append("pairs")
+                op.arg.extend([core.utils.MakeArgument("has_mask", 1)])
+        pairs = np.random.RandomState(15).rand(L, L) < 0.8
+        report = packed(net, attending_arrays(pairs=pairs))
+        assert "more than 'lengths' says what is kept" in str(report)
+        assert all_types(report) == ["FC"] * 4
+
+    def test_a_bias_of_keys(self):
+        """It may weigh what it keeps."""
+        net = core.Net("net")
+        for name in "qkv":
+            net.FC(["x", "w", "b"], name, axis=2)
+        net.MaskedAttention(["q", "k", "v", "bias"], ["a", "lse"], has_bias=1)
+        net.Slice("a", "y", starts=[0, 0, 0], ends=[-1, 1, -1])
+        bias = np.zeros((B, 1, L), "f")
+        bias[:, 0, 3:], bias[:, 0, 1] = -1e9, 1.5
+        report = packed(net, arrays(bias=bias))
+        assert "may also weigh those that it keeps" in str(report)
+
+    @pytest.mark.parametrize("args", [{}, {"mode": "upper"}, {"mode": "lower"}], ids=str)
+    def test_a_bias_of_a_bool_mask(self, args):
+        """It is 0 where it does not hide."""
+        net = attending("bias", "whole", **args)
+        report = packed(net, with_rows(), padding="zeros")
+        assert "MaskedAttentionJagged" in types(net) and not report.left_alone, str(report)
+        assert report.zeros == ["y"] and "equal unless all that a row attends to" in str(report)
+
+    @pytest.mark.parametrize(
+        "bias, args, said",
+        [
+            ({"one": 1.5}, {}, "may also weigh"),
+            ({"mask": "integers"}, {}, "may also weigh"),
+            ({}, {"mode": "upperdiag"}, "no key but those that a bias hides"),
+            ({}, {"window_left": 1}, "distances between rows"),
+        ],
+    )
+    def test_another_bias(self, bias, args, said):
+        net = attending("bias", "whole", bias=bias, **args)
+        net.Not("mask", "padding")
+        feeds = with_rows()
+        feeds["integers"] = feeds["mask"].astype(np.int64)
+        report = packed(net, feeds, padding="zeros")
+        assert "MaskedAttention" in types(net) and said in str(report), str(report)
+
+    def test_heads_that_are_read(self):
+        """What an output shows of heads is of padded rows, and so is attention."""
+        net = attending()
+        report = packed(net, attending_arrays(), outputs=("y", "k"))
+        assert "MaskedAttention" in types(net), str(report)
+        net = attending()
+        net.Softmax("a", "of_heads", axis=3)
+        net.ReduceMean("of_heads", "mean", axes=[2])
+        report = packed(net, attending_arrays(), outputs=("y", "mean"))
+        assert "MaskedAttention" in types(net), str(report)
+
+    def test_not_faster(self, monkeypatch):
+        monkeypatch.setattr(proof, "milliseconds", lambda *_: (1.0, 2.0, 1))
+        net = attending()
+        before = copy_of(net)
+        report = packed(net, attending_arrays())
+        assert report.unchanged == "it is not faster on kept rows alone."
+        assert list(before.op) == list(net.Proto().op)
 
 
 class TestRefusals(object):
@@ -640,7 +999,7 @@ class TestPadding(object):
     def test_zeros(self):
         net = self_attention()
         report = packed(net, outputs=("z", "y"), padding="zeros")
-        assert all_types(report) == ["FC"] * 4 and report.zeros == ["z"]
+        assert all_types(report) == ["FC"] * 4 + ["MaskedAttention"] and report.zeros == ["z"]
         assert "Rows of padding of 'z' are zeros now." in str(report)
 
     def test_as_many_rows_as_batches(self):
@@ -681,6 +1040,11 @@ class TestEncoder(object):
         assert report.unchanged is None and not report.left_alone, str(report)
         counts = [sum(op.type == "FC" for op in two.op) for two in (before, net)]
         assert counts == [12, 12] and all_types(report).count("FC") == 12
+        counts = [sum(op.type == "MaskedAttentionJagged" for op in two.op) for two in (before, net)]
+        assert counts == [0, 2] and all(op.type != "MaskedAttention" for op in net.op)
+        # A whole encoder stays packed: one mask before it, and none behind but for its output.
+        assert sum(op.type == "BooleanMask" for op in net.op) == 1
+        assert sum(op.type == "BooleanUnmask" for op in net.op) == (0 if pool else 1)
         for lengths in ([9, 0, 3, 5], [0, 0, 0, 0], [9, 9, 9, 9], [1, 2, 3, 4]):
             feeds = sentences(4, 9, 16, lengths, seed=len(lengths))
             output = net.external_output[0]

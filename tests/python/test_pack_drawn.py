@@ -87,10 +87,12 @@ def flat(drawn, x, y):
     return drawn.net.Reshape([product, sizes], [drawn.fresh(), drawn.fresh()])[0]
 
 
-def swapped(drawn, x, y):
+def swapped(drawn, x, y, back=True):
     """Rows before the batch, for a while."""
     first = drawn.net.Transpose(x, drawn.fresh(), axes=[1, 0, 2])
     product = drawn.net.FC([first, "w", "b"], drawn.fresh(), axis=2)
+    if not back:
+        return product
     return drawn.net.Transpose(product, drawn.fresh(), axes=[1, 0, 2])
 
 
@@ -102,6 +104,33 @@ def attention(**args):
             more = dict(has_mask=1)
         outputs = [drawn.fresh(), drawn.fresh()]
         return drawn.net.MaskedAttention([x, y, y] + side, outputs, **dict(more, **args))[0]
+
+    return add
+
+
+def heads(swap=False, **args):
+    """Attention of two heads, whose dims are split and joined; rows before the batch, if `swap`."""
+
+    def add(drawn, x, y):
+        each = []
+        for blob in (x, y, y):
+            if swap:
+                blob = swapped(drawn, blob, None, back=False)
+            outputs = [drawn.fresh(), drawn.fresh()]
+            split = drawn.net.Reshape(blob, outputs, shape=[0, -1, 2, D // 2])[0]
+            axes = [1, 2, 0, 3] if swap else [0, 2, 1, 3]
+            each.append(drawn.net.Transpose(split, drawn.fresh(), axes=axes))
+        mode = args.get("mode", "")
+        side, more = ["lengths"], dict(args, mode="+".join(filter(None, ["sequence", mode])))
+        if drawn.by == "mask":
+            side = [drawn.net.ExpandDims("mask", drawn.fresh(), dims=[1, 2])]
+            more = dict(args, has_mask=1)
+        outputs = [drawn.fresh(), drawn.fresh()]
+        attended = drawn.net.MaskedAttention(each + side, outputs, **more)[0]
+        axes = [2, 0, 1, 3] if swap else [0, 2, 1, 3]
+        back = drawn.net.Transpose(attended, drawn.fresh(), axes=axes)
+        rows = drawn.net.Reshape(back, [drawn.fresh(), drawn.fresh()], shape=[0, -1, D])[0]
+        return drawn.net.Transpose(rows, drawn.fresh(), axes=[1, 0, 2]) if swap else rows
 
     return add
 
@@ -140,6 +169,13 @@ STEPS = [
     masked,
     attention(),
     attention(empty_row="uniform"),
+    heads(),
+    heads(mode="upper"),
+    heads(mode="lower", diagonal=1),
+    heads(window_left=1, empty_row="nan"),
+    heads(empty_row="nan"),
+    heads(swap=True),
+    heads(swap=True, mode="upper"),
 ]
 
 # What reads padding, which then has to be what it was.
@@ -234,6 +270,8 @@ def test_outputs(case, padding, seed):
         changed["mask"] = other.rand(*kept.shape) < 0.5
     for arrays in (feeds, changed):
         mask = arrays.get("mask", kept)
+        if "unless a batch keeps no row" in str(report) and not mask.any(axis=1).all():
+            continue
         wanted, found = results(before, arrays), results(net, arrays)
         for blob in wanted:
             if blob in report.zeros:

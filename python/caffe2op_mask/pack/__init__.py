@@ -7,11 +7,12 @@ from caffe2op_mask.fuse import given, proof
 from caffe2op_mask.fuse.facts import CannotRun, Facts
 from caffe2op_mask.fuse.graph import Graph
 from caffe2op_mask.fuse.report import LeftAlone, Proof
-from caffe2op_mask.pack.demands import sources
 from caffe2op_mask.pack.masks import Masks
-from caffe2op_mask.pack.packing import NotPacked, demands_of_runs, packing_of, why_not
+from caffe2op_mask.pack.packing import NotPacked, demands_of_runs, may_be_zeros, packing_of, why_not
 from caffe2op_mask.pack.report import Kept, Packed, Report
 from caffe2op_mask.pack.rowwise import PRODUCTS
+from caffe2op_mask.pack.sizes import without_transposes_for_sizes
+from caffe2op_mask.pack.sources import key_sources, sources
 
 __all__ = ["Kept", "LeftAlone", "Packed", "Proof", "Report", "pack"]
 
@@ -25,7 +26,8 @@ def pack(net, inputs, init=None, tolerance=1e-4, padding=SAME):
 
     Where padded activations ``[B, L, ..]`` are masked by lengths or by a bool mask, products of
     matrices and what hangs together with them row by row get BooleanMask before them and
-    BooleanUnmask behind; attention between them stays as it is. docs/fuse.md says what is found.
+    BooleanUnmask behind; MaskedAttention whose queries and keys are such rows becomes
+    MaskedAttentionJagged. docs/fuse.md says what is found.
     `fuse` comes first: masks and softmax by hand say nothing here, MaskedAttention does.
 
     net        a core.Net or a NetDef for inference
@@ -45,7 +47,9 @@ def pack(net, inputs, init=None, tolerance=1e-4, padding=SAME):
     granted
 
     - that nobody fetches a blob of which the net makes another, unless it is in external_output;
-    - that no row of padding is NaN or infinite where it is multiplied by a mask of 0;
+    - that no row of padding is NaN or infinite where it is multiplied by a mask of 0: where
+      attention makes NaN of rows without keys, the net is packed only if these are whole batches
+      of which no row is kept, and the report notes it; inputs may have no such batch then;
     - where a bias says which keys are kept, that each row keeps some: the report notes it.
 
     Raises ValueError where the net does not run on the inputs, and TypeError or ValueError for
@@ -59,10 +63,10 @@ def pack(net, inputs, init=None, tolerance=1e-4, padding=SAME):
         )
     inputs = given.inputs("pack", inputs)
     report = Report()
-    after, zeros = _packed(proto, init, inputs, padding, report)
+    after, zeros, with_rows = _packed(proto, init, inputs, padding, report)
     if report.packed:
         try:
-            _prove(proto, after, init, inputs, tolerance, zeros, report)
+            _prove(proto, after, init, inputs, tolerance, zeros, with_rows, report)
         except CannotRun as error:
             raise ValueError("pack: {}".format(error))
     if report.unchanged is None:
@@ -71,11 +75,13 @@ def pack(net, inputs, init=None, tolerance=1e-4, padding=SAME):
 
 
 def _packed(proto, init, inputs, padding, report):
-    """(the net packed by one mask after the other, outputs whose rows of padding are zeros).
+    """(the net packed by one mask after the other, outputs whose rows of padding are zeros, masks).
 
-    The latter are {output: (the mask of its other rows, whether the batch comes first there)}.
+    The outputs are {output: (the mask of its other rows, whether the batch comes first there)}; the
+    masks are those that have to keep a row of each batch.
     """
-    before, zeros, done, reasons = proto, {}, set(), []
+    before, zeros, with_rows = without_transposes_for_sizes(proto), {}, set()
+    done, reasons = set(), []
     taken = set(inputs[0]) | (Graph(init).blobs if init else set()) | Graph(proto).blobs
     facts, made, alone = None, set(), None
     while True:
@@ -90,7 +96,7 @@ def _packed(proto, init, inputs, padding, report):
         runs = [Masks(one) for one in facts]
         candidates = list(_candidates(runs, done, made))
         if alone is None:
-            alone = _left_alone(runs, candidates)
+            alone = _left_alone(runs, candidates, graph.outputs() if padding == ZEROS else ())
         if not candidates:
             break
         name, kept, sizes = candidates[0]
@@ -106,6 +112,8 @@ def _packed(proto, init, inputs, padding, report):
             last = graph.ops[part[-1]].output[0]
             report.packed.append(Packed(types, last, found.keep, tuple(found.notes)))
         zeros.update((blob, (found.keep, plain)) for blob, plain in found.zeros.items())
+        if found.needs_rows:
+            with_rows.add(found.keep)
         taken |= found.names
         made |= found.names
         after = caffe2_pb2.NetDef()
@@ -117,7 +125,7 @@ def _packed(proto, init, inputs, padding, report):
     report.left_alone = [one for op, one in alone if op.SerializeToString() in left]
     if not report.packed:
         report.unchanged = _why_nothing(Graph(proto), reasons)
-    return before, zeros
+    return before, zeros, with_rows
 
 
 def _why_nothing(graph, reasons):
@@ -147,28 +155,31 @@ def _candidates(runs, done, made):
                 yield name, [one for one, _ in pairs], [one for _, one in pairs]
 
 
-def _left_alone(runs, candidates):
-    """(operator, LeftAlone) of products on rows that may be padding."""
+def _left_alone(runs, candidates, zeroed):
+    """(operator, LeftAlone) of products and attention on rows that may be padding."""
     found, graph = [], runs[0].facts.graph
     for _, kept, sizes in candidates:
-        demands = demands_of_runs(runs, kept, sizes, ())[0]
+        demands = demands_of_runs(runs, kept, sizes, may_be_zeros(zeroed, sizes))
         for index, op in enumerate(graph.ops):
             shape = runs[0].facts.shape(graph.output(index)) if op.type in PRODUCTS else None
             batch, rows = sizes[0]
             on_rows = shape and (shape[:2] in ((batch, rows), (rows, batch)))
             on_rows = on_rows or shape and shape[0] == batch * rows
-            if on_rows and len(shape) > 1 and all(op != other for other, _ in found):
+            attends = op.type == "MaskedAttention" and any(
+                one == kept[0] for one, _, _ in key_sources(runs[0], index, op)
+            )
+            if (attends or on_rows and len(shape) > 1) and all(op != other for other, _ in found):
                 reason = why_not(demands, index)
                 found.append((op, LeftAlone((op.type,), op.output[0], reason)))
     return found
 
 
-def _prove(before, after, init, inputs, tolerance, zeros, report):
+def _prove(before, after, init, inputs, tolerance, zeros, with_rows, report):
     """Compares results and times; says in the report why the net is to be left as it was."""
     fills = [proof.start(init, feeds) for feeds in inputs]
     outputs, _ = proof.compared(before, after)
     masks = sorted({one.kept for one in report.packed})
-    runs, counts = [], []
+    runs, counts, without_row = [], [], set()
     for fill in fills:
         old = proof.Running(before, fill)
         old.run()
@@ -180,6 +191,7 @@ def _prove(before, after, init, inputs, tolerance, zeros, report):
         except CannotRun as error:
             report.notes.append("Packed, {}".format(error))
             new = {}
+        without_row |= {mask for mask in with_rows if mask in new and not new[mask].any(1).all()}
         for blob, (mask, batch_first) in zeros.items():
             if mask in new and blob in old:
                 kept = new[mask] if batch_first else new[mask].T
@@ -194,7 +206,11 @@ def _prove(before, after, init, inputs, tolerance, zeros, report):
     worst = [max(one, key=proof.share) for one in zip(*runs)]
     operators = len(before.op), len(after.op)
     report.kept = counts[0]
-    if any(not proof.share(one) <= tolerance for one in worst):
+    if without_row:
+        report.unchanged = "'{}' keeps no row of a batch, of which attention makes NaN.".format(
+            min(without_row)
+        )
+    elif any(not proof.share(one) <= tolerance for one in worst):
         report.proof = Proof(worst, [], None, None, 0, operators)
         report.failed = True
         report.unchanged = "its results differ."

@@ -14,7 +14,6 @@ from caffe2op_mask.fuse.fusion import engine_is_of_no_matter
 from caffe2op_mask.fuse.graph import Value, argument, list_argument, sub_nets
 from caffe2op_mask.fuse.shapes import product
 from caffe2op_mask.fuse.views import VIEWS
-from caffe2op_mask.mask_shapes import READS
 from caffe2op_mask.pack.layouts import (
     BATCH,
     ROW,
@@ -27,7 +26,9 @@ from caffe2op_mask.pack.layouts import (
     regrouped,
     transposed,
 )
-from caffe2op_mask.pack.masks import BIAS, MASK, is_plain_sequence
+from caffe2op_mask.pack.masks import BIAS, is_plain_sequence
+from caffe2op_mask.pack.nans import may_become_nan
+from caffe2op_mask.pack.sources import attention_sides, key_sources
 
 # What is wanted of a value: `Rows`, those that are kept, which stand as `layout` says; or the
 # `Whole`, and why. None is nothing, or its sizes alone.
@@ -67,6 +68,7 @@ class Demands(object):
         self.reads_first = 0  # so many rows are wanted whatever the mask says
         self.of_inputs = {}  # what each operator wants of its inputs
         self.takes_for_granted = False
+        self.needs_rows = False  # each batch has to keep one: without any, products would be NaN
         # Operators whose rows of padding are zeros, whatever they read there, if it is finite.
         self.zeros = set()
         self._wanted = {}
@@ -147,7 +149,8 @@ class Demands(object):
         if isinstance(wanted, Whole):
             shape = self.shape(self.graph.output(index)) or ()
             has_rows = shape[:2] == (self.sizes[BATCH], self.sizes[ROW])
-            return [wanted] * len(inputs) if has_rows else whole
+            moves = op.type in VIEWS or op.type == "Transpose"
+            return [wanted] * len(inputs) if has_rows or moves else whole
         found = transfer(self, index, op, wanted.layout)
         if found is None:
             return whole
@@ -446,62 +449,14 @@ def _mul(demands, index, op):
         wanted = demands.of(demands.graph.output(index))
         if wanted is None:
             return None
+        maker, of_no_row = may_become_nan(demands, inputs[x])
+        if maker is not None:
+            reason = "{} may make NaN of padding".format(demands.graph.said(maker))
+            return [Whole(reason)] * 2 if isinstance(wanted, Whole) else None
+        demands.needs_rows = demands.needs_rows or of_no_row
         demands.zeros.add(index)
         return [Rows(layout_of(demands.shape(value), 0, 1)) for value in inputs]
     return None
-
-
-def attention_sides(graph, index, op):
-    """{name: value} of the inputs of MaskedAttention or MaskedSoftmax that say what is kept."""
-    inputs = list(graph.inputs[index][3 if op.type == "MaskedAttention" else 1 :])
-    parts = argument(op, "mode", "").split("+")
-    names = [name for name, part in READS if part in parts]
-    names += [name for name in ("mask", "bias", "sinks") if argument(op, "has_" + name, 0)]
-    return dict(zip(names, inputs))
-
-
-def sources(masks, index, op):
-    """[(Kept, its value, (batch, rows))] of the rows that an operator masks."""
-    graph, facts = masks.facts.graph, masks.facts
-    inputs = graph.inputs[index]
-    found = []
-    if op.type == "BooleanMask" and len(inputs) == 2:
-        shape = facts.shape(inputs[1])
-        if shape is not None and len(shape) == 2:
-            found.append((masks.by_mask(inputs[1]), shape))
-    elif op.type == "SequenceMask" and len(inputs) == 2:
-        shape = facts.shape(inputs[0])
-        if is_plain_sequence(op, shape):
-            found.append((masks.by_lengths(inputs[1]), shape[:2]))
-    elif op.type == "Mul":
-        for value in inputs:
-            shape, kept = facts.shape(value), masks.by_factor(value)
-            if kept is not None and shape is not None and len(shape) > 1:
-                found.append((kept, shape[:2]))
-    elif op.type == "MaskedAttention":
-        found += [(kept, sizes) for kept, sizes, _ in _key_sources(masks, index, op)]
-    return [
-        (kept, sizes)
-        for kept, sizes in found
-        if min(sizes) > 0 and masks.recipe(kept, sizes) is not None
-    ]
-
-
-def _key_sources(masks, index, op):
-    """(Kept, (batch, rows), factors of dim 0) of masks that are one for all queries and heads."""
-    keys = masks.facts.shape(masks.facts.graph.inputs[index][1])
-    if keys is None:
-        return
-    for name, value in attention_sides(masks.facts.graph, index, op).items():
-        shape = masks.facts.shape(value)
-        if name == "lengths" and shape == keys[:1]:
-            yield masks.by_lengths(value), (keys[0], keys[-2]), (BATCH,)
-        if name not in (MASK, BIAS) or shape is None or len(shape) != len(keys):
-            continue
-        if (shape[0], shape[-1]) == (keys[0], keys[-2]) and product(shape[1:-1]) == 1:
-            kept, batch = masks.by_keys(name, value)
-            heads = (BATCH,) if batch == keys[0] else (BATCH, keys[0] // max(batch, 1))
-            yield kept, (batch, keys[-2]), heads
 
 
 def _masked_attention(demands, index, op):
@@ -518,11 +473,16 @@ def _masked_attention(demands, index, op):
     if not any(outputs):
         found[0] = None
     sizes = demands.sizes[BATCH], demands.sizes[ROW]
-    for kept, of, batch in _key_sources(demands.masks, index, op):
+    for kept, of, batch in key_sources(demands.masks, index, op):
         if kept == demands.kept and of == sizes:
             keys = [(batch,) + layout_of(shape, 0, -2)[1:] for shape in (k, v)]
             if _hides_keys(demands, index, op, keys[0]):
                 found[1:3] = [Rows(layout) for layout in keys]
+            else:
+                said = "a query without keys reads the mean of all values in {}"
+                if kept.kind == BIAS and not _may_find_itself(op):
+                    said = "a query may find no key but those that a bias hides in {}"
+                found[1:3] = [Whole(said.format(graph.said(index)))] * 2
     return found
 
 
@@ -545,6 +505,8 @@ def _hides_keys(demands, index, op, layout):
     empty_row = argument(op, "empty_row", "zero")
     if demands.kept.kind == BIAS:
         # Some key of each query that is wanted has a bias well above the lowest.
+        if not _may_find_itself(op):
+            return False
         demands.takes_for_granted = True
     if empty_row != "uniform":
         return True
@@ -560,6 +522,16 @@ def _hides_keys(demands, index, op, layout):
         and not demands.first
         and isinstance(wanted, Rows)
         and wanted.layout[:-1] == layout[:-1]
+    )
+
+
+def _may_find_itself(op):
+    """Whether no triangle hides the key of the same number as a query."""
+    parts, diagonal = argument(op, "mode", "").split("+"), argument(op, "diagonal", 0)
+    return (
+        not {"upperdiag", "lowerdiag"} & set(parts)
+        and ("upper" not in parts or diagonal >= 0)
+        and ("lower" not in parts or diagonal <= 0)
     )
 
 

@@ -42,6 +42,17 @@ def leading(layout):
     return None
 
 
+def order(layout):
+    """(BATCH, ROW), or the other way round, as they come among the dims."""
+    return tuple(factor for factors in layout for factor in factors if factor in _LABELS)
+
+
+def behind(layout):
+    """The dims of rows ``[T, ..]``, of which each is one of the batch: what else there is."""
+    rest = (tuple(f for f in factors if f not in _LABELS) for factors in layout)
+    return tuple(left for left, whole in zip(rest, layout) if left)
+
+
 def transposed(layout, axes):
     """The layout that Transpose with `axes` made this one of."""
     before = [None] * len(layout)

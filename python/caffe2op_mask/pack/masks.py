@@ -4,8 +4,9 @@ import collections
 
 import numpy as np
 from caffe2.proto import caffe2_pb2
+from caffe2.python import core, workspace
 
-from caffe2op_mask.fuse.facts import is_deterministic
+from caffe2op_mask.fuse.facts import CannotRun, feed, is_deterministic, run_operator, view
 from caffe2op_mask.fuse.graph import Value, argument
 from caffe2op_mask.fuse.limits import LOW
 from caffe2op_mask.fuse.shapes import product
@@ -175,6 +176,42 @@ class Masks(object):
         is_before = value.writer is None or value.writer < first
         return is_before and self._graph.is_there(value, first, ())
 
+    def is_of_bool(self, kept):
+        """Whether a bias is made of a bool mask, and 0 where it does not hide."""
+        steps, number = [], kept.number
+        while all(self.facts.type(one) != np.bool_ for one in self._values[number]):
+            (op_type, arguments), numbers, output = self._keys[number]
+            beside = [self._one_number(one, None) for one in numbers]
+            if op_type not in _REPLAYED or beside.count(None) != 1 or output != 0:
+                return False
+            steps.append((op_type, arguments, beside))
+            number = numbers[beside.index(None)]
+        biases = self._of_both(steps[::-1])
+        return biases is not None and biases.max() == 0 and biases.min() <= LOW
+
+    def _of_both(self, steps):
+        """What operators make of False and True, or None."""
+        space, blob = workspace.C.Workspace(), "both"
+        feed(space, blob, np.array([False, True]))
+        for i, (op_type, arguments, beside) in enumerate(steps):
+            names = ["{} of {}".format(j, i) for j in range(len(beside))]
+            inputs = [blob if value is None else name for name, value in zip(names, beside)]
+            for name, value in zip(inputs, beside):
+                if value is None:
+                    continue
+                array = self.facts.array(value)
+                if array is None:
+                    return None
+                feed(space, name, array.reshape(1))
+            blob = "made {}".format(i)
+            op = core.CreateOperator(op_type, inputs, [blob])
+            op.arg.extend(map(caffe2_pb2.Argument.FromString, arguments))
+            try:
+                run_operator(space, op)
+            except CannotRun:
+                return None
+        return np.array(view(space, blob))
+
     def by_factor(self, value):
         """Rows that a product with a float mask keeps: 1 there, and 0 elsewhere; or None."""
         graph = self._graph
@@ -283,7 +320,7 @@ class Emission(object):
         self._make, self._fresh = make, fresh
 
     def ops(self, recipe, reference):
-        """(operators, the blob that is the mask).
+        """(operators, the blob that is the mask, that of the mask without the first rows).
 
         recipe      of Masks, of what is there when the operators run
         reference   (a blob, the number of its dim that is the batch, that of its rows), for lengths
@@ -306,12 +343,13 @@ class Emission(object):
             ops.append(self._make("ConstantFill", [], [low], shape=[1], value=float(LOW)))
             ops.append(self._make("GT", [blob, low], [name]))
             blob = name
+        said = blob
         if self._first:
             blob = self._with_first(ops, blob)
         if blob == source.blob and self._graph.last(blob) != source:
             blob = self._fresh(source.blob + "_kept")  # it is written again
             ops.append(self._make("Copy", [source.blob], [blob]))
-        return ops, blob
+        return ops, blob, said
 
     def _whole(self, ops, name, reference):
         blob, batch, row = reference

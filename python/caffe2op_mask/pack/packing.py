@@ -8,20 +8,22 @@ from caffe2.python import utils
 from caffe2op_mask.fuse.facts import is_deterministic
 from caffe2op_mask.fuse.graph import argument, list_argument, operator_like
 from caffe2op_mask.fuse.limits import LOW
+from caffe2op_mask.pack import attention
 from caffe2op_mask.pack.demands import NOT_FINITE, Demands, Rows, Whole
-from caffe2op_mask.pack.layouts import BATCH, ROW, leading
+from caffe2op_mask.pack.layouts import BATCH, ROW, leading, order
 from caffe2op_mask.pack.masks import BIAS, LENGTHS, Emission
 from caffe2op_mask.pack.rowwise import AS_IS, OF_ROWS, PRODUCTS, Form, form_of
 
 # Parts of a net, each a list of numbers of operators; the new operators; the blob that is the mask;
-# outputs whose rows of padding are zeros now, and whether the batch comes first there; what was
-# taken for granted; names of new blobs.
-Packing = collections.namedtuple("Packing", "parts net keep zeros notes names")
+# outputs whose rows of padding are zeros now, and whether the batch comes first there; whether each
+# batch has to keep a row; what was taken for granted; names of new blobs.
+Packing = collections.namedtuple("Packing", "parts net keep zeros needs_rows notes names")
 
-_PLAIN = (2, (BATCH, ROW))
-
+_PLAIN, _SWAPPED = (2, (BATCH, ROW)), (2, (ROW, BATCH))
+_ATTENTION = "MaskedAttentionJagged"
 
 _GRANTED = "equal unless all that a row attends to has a bias of {:g} or below".format(LOW)
+_NEEDS_ROWS = "equal unless a batch keeps no row, of which attention makes NaN"
 
 
 class NotPacked(Exception):
@@ -39,6 +41,11 @@ def demands_of_runs(runs, kept, sizes, zeroed):
         first = reads_first
 
 
+def may_be_zeros(zeroed, sizes):
+    """Those outputs that show their rows: as many as batches may be either dim."""
+    return set(zeroed) if any(batch != rows for batch, rows in sizes) else set()
+
+
 def packing_of(runs, kept, sizes, zeroed, taken):
     """The Packing of the rows that a mask keeps; raises NotPacked.
 
@@ -49,11 +56,10 @@ def packing_of(runs, kept, sizes, zeroed, taken):
     taken    names that no new blob may have
     """
     graph = runs[0].facts.graph
-    # Of as many rows as batches an output does not show which of its dims they are.
-    zeroed = set(zeroed) if any(batch != rows for batch, rows in sizes) else set()
+    zeroed = may_be_zeros(zeroed, sizes)
     while True:
         demands = demands_of_runs(runs, kept, sizes, zeroed)
-        forms = _forms(demands)
+        forms = _with_whole_heads(demands[0], _forms(demands))
         parts = _parts(graph, demands[0], forms)
         if not parts:
             raise NotPacked("no product of matrices works on rows whose padding nobody reads")
@@ -68,11 +74,14 @@ def packing_of(runs, kept, sizes, zeroed, taken):
     net = rewriting.net()
     parts = [[index for index in part if index in rewriting.chosen] for part in parts]
     notes = [_GRANTED] if any(one.takes_for_granted for one in demands) else []
+    needs_rows = any(one.needs_rows for one in demands)
+    if needs_rows:
+        notes.append(_NEEDS_ROWS)
     if demands[0].first:
         notes.append("the first {} rows are kept whatever it says".format(demands[0].first))
     parts = [part for part in parts if part]
     zeros = {blob: forms[graph.last(blob).writer].leads[1] == _PLAIN[1] for blob in zeros}
-    return Packing(parts, net, rewriting.keep, zeros, notes, rewriting.names)
+    return Packing(parts, net, rewriting.keep, zeros, needs_rows, notes, rewriting.names)
 
 
 def _forms(demands):
@@ -85,31 +94,95 @@ def _forms(demands):
     return found
 
 
-def _parts(graph, demands, forms):
-    """Operators that hang together by what they hand on, where there is a product among them."""
-    part = {index: index for index in forms}
+def _with_whole_heads(demands, forms):
+    """The forms without those between which heads would be needed as they were.
+
+    Rows with other dims between them are rows of operators that run on rows, and of no others. What
+    splits and joins heads, or makes the batch come first, does where attention between does.
+    """
+    forms = dict(forms)
+    while True:
+        of_heads = {index for index in forms if forms[index].op_type or _heads(demands, index)}
+        found = {index for index in of_heads if not _heads_are_of_rows(demands, index, forms)}
+        if not found:
+            found = _without_attention(demands, forms, of_heads, of_heads)
+        if not found:
+            swapping = {index for index in forms if len(_orders(demands, index)) > 1}
+            found = _without_attention(demands, forms, forms, swapping - of_heads)
+        if not found:
+            return forms
+        for index in found:
+            del forms[index]
+
+
+def _without_attention(demands, forms, indices, which):
+    """Those of `which` that hang together, as `indices` do, with no attention on rows."""
+    found = set()
+    for group in _groups(demands, indices):
+        if all(forms[index].op_type != _ATTENTION for index in group):
+            found |= which & set(group)
+    return found
+
+
+def _orders(demands, index):
+    """The orders in which the rows stand that an operator reads and writes."""
+    found = [demands.layout(value) for value in demands.outputs(index)]
+    found += [wanted.layout for wanted in demands.of_inputs[index] if isinstance(wanted, Rows)]
+    return {order(layout) for layout in found if layout is not None}
+
+
+def _heads(demands, index):
+    """Values of an operator whose rows have other dims between them."""
+    values = list(demands.graph.inputs[index]) + demands.outputs(index)
+    layouts = [(value, demands.layout(value)) for value in values]
+    return [one for one, layout in layouts if layout is not None and leading(layout) is None]
+
+
+def _heads_are_of_rows(demands, index, forms):
+    graph, final = demands.graph, set(demands.graph.outputs())
+    for value in _heads(demands, index):
+        is_final = value.blob in final and graph.last(value.blob) == value
+        if value.writer not in forms or graph.is_kept(value) or is_final:
+            return False
+        for reader in graph.readers(value):
+            reads_rows = reader in forms or graph.ops[reader].type == "Shape"
+            if not reads_rows or value in graph.named[reader]:
+                return False
+    # Where something else wants more than rows of what it reads, that has no rows.
+    return all(
+        leading(wanted.layout) is not None or demands.layout(value) == wanted.layout
+        for value, wanted in zip(graph.inputs[index], demands.of_inputs[index])
+        if isinstance(wanted, Rows)
+    )
+
+
+def _groups(demands, indices):
+    """Operators that hang together by the rows that they hand on."""
+    part = {index: index for index in indices}
 
     def root(index):
         while part[index] != index:
             index = part[index]
         return index
 
-    for index in forms:
-        for value in graph.inputs[index]:
-            if value.writer in forms and demands.layout(value) is not None:
+    for index in indices:
+        for value in demands.graph.inputs[index]:
+            if value.writer in part and demands.layout(value) is not None:
                 part[root(index)] = root(value.writer)
     found = collections.defaultdict(list)
-    for index in sorted(forms):
+    for index in sorted(indices):
         found[root(index)].append(index)
-    with_product = [
-        one for one in found.values() if any(graph.ops[index].type in PRODUCTS for index in one)
-    ]
+    return list(found.values())
+
+
+def _parts(graph, demands, forms):
+    """Operators that hang together by what they hand on, where there is a product among them."""
+    found = _groups(demands, forms)
+    with_product = [one for one in found if any(graph.ops[i].type in PRODUCTS for i in one)]
     if not with_product:
         return []
     # What masks by a product reads rows that may have become anything.
-    return [
-        one for one in found.values() if one in with_product or set(one) & demands.zeros
-    ]
+    return [one for one in found if one in with_product or set(one) & demands.zeros]
 
 
 def _check(graph, demands, chosen):
@@ -139,13 +212,39 @@ def _changed(graph, chosen):
 
 
 def why_not(demands, index):
-    """Why a product computes padding."""
-    form = form_of(demands, index)
-    for value in demands.outputs(index):
-        wanted = demands.of(value)
-        if isinstance(wanted, Whole):
-            return wanted.reason
-    return form if isinstance(form, str) else "its rows differ between the inputs"
+    """Why a product or attention computes padding, by the Demands of each run."""
+    for one in demands:
+        form = form_of(one, index)
+        for value in one.outputs(index):
+            wanted = one.of(value)
+            if isinstance(wanted, Whole):
+                return wanted.reason
+        if isinstance(form, str):
+            return form
+    forms = [form_of(one, index) for one in demands]
+    if any(form != forms[0] for form in forms):
+        return "its rows differ between the inputs"
+    if index in _with_whole_heads(demands[0], _forms(demands)):
+        return "what says which rows are kept is not there before what it keeps"
+    return _why_heads_are_padded(demands, index)
+
+
+def _why_heads_are_padded(demands, index):
+    """What splits or joins the heads of attention on padded rows."""
+    forms = _forms(demands)
+    graph, group = demands[0].graph, {index}
+    ahead = [index]
+    while ahead:
+        one = ahead.pop()
+        for value in _heads(demands[0], one):
+            near = ({value.writer} | graph.readers(value)) - {None}
+            near = {other for other in near if graph.ops[other].type != "Shape"}
+            for other in sorted(near - set(forms)):
+                reason = why_not(demands, other)
+                return "{}, beside its heads: {}".format(graph.said(other), reason)
+            ahead += sorted(near - group)
+            group |= near
+    return "what splits or joins its heads does not run on rows"
 
 
 class _Rewriting(object):
@@ -159,13 +258,16 @@ class _Rewriting(object):
         self.graph, self.facts, self._demands = demands.graph, demands.facts, demands
         self.chosen, self._forms = set(forms), forms
         self._taken, self.names = taken, set()
-        self._rows = {}  # the blob that has the kept rows of a value
+        self._rows = {}  # the blob that has the kept rows of a value, in an order
         self._flat = {}  # the mask for rows that stand as (dims, order)
+        self._places = {}  # where the rows of one order stand in the other
+        self._sequences = None  # lengths of queries; where keys are others, theirs and their mask
         self._ops = []
         self._like = None
         self.keep = None
         self._source = self._choose_source()
         self._read = self._read_as_they_were()
+        self._orders = self._orders_of_parts()
 
     def net(self):
         for index, op in enumerate(self.graph.ops):
@@ -193,7 +295,18 @@ class _Rewriting(object):
             if first in demands.zeros:
                 break
             self.chosen.discard(first)
+            left = {index: self._forms[index] for index in self.chosen}
+            self.chosen = set(_with_whole_heads(demands, left))
         raise NotPacked("what says which rows are kept is not there before what it keeps")
+
+    def _orders_of_parts(self):
+        """{operator: the order of its kept rows}: the batch comes first if it does anywhere."""
+        found = {}
+        for part in _groups(self._demands, self.chosen):
+            orders = set().union(*(_orders(self._demands, index) for index in part))
+            one = _SWAPPED[1] if orders == {_SWAPPED[1]} else _PLAIN[1]
+            found.update((index, one) for index in part)
+        return found
 
     def _reference(self, first):
         """(blob, dim of the batch, dim of rows) of a tensor that is there and has both."""
@@ -222,7 +335,10 @@ class _Rewriting(object):
     def _reads_rows(self, index, value):
         """Whether an operator that is not chosen can do with the kept rows of a value."""
         op = self.graph.ops[index]
-        lead = leading(self._demands.layout(value) or ())
+        layout = self._demands.layout(value) or ()
+        lead = leading(layout)
+        if lead is None and layout and value not in self.graph.named[index]:
+            return op.type == "Shape"
         if lead is None or value in self.graph.named[index]:
             return False
         if op.type == "Shape":
@@ -248,9 +364,26 @@ class _Rewriting(object):
         recipe, reference = self._source
         demands = self._demands
         emission = Emission(demands.masks, demands.kept, demands.first, self._make, self._fresh)
-        ops, self.keep = emission.ops(recipe, reference)
+        ops, self.keep, of_keys = emission.ops(recipe, reference)
         self._ops += ops
         self._flat[_PLAIN] = self.keep
+        if any(self._forms[index].op_type == _ATTENTION for index in self.chosen):
+            self._sequences = self._add_sequences(of_keys)
+
+    def _add_sequences(self, of_keys):
+        """(lengths of queries, of keys, which rows are keys); the latter None where all are."""
+        lengths, key_lengths, keys = (
+            self._fresh(self.keep + end) for end in ("_lengths", "_key_lengths", "_keys")
+        )
+        self._add_counts(self.keep, lengths)
+        if not self._demands.first:
+            return lengths, None, None
+        self._add_counts(of_keys, key_lengths)
+        self._ops.append(self._make("BooleanMask", [of_keys, self.keep], [keys], engine="MASK"))
+        return lengths, key_lengths, keys
+
+    def _add_counts(self, mask, lengths):
+        self._ops.append(self._make("BooleanMaskLengths", [mask] * 2, [lengths], engine="MASK"))
 
     def _mask(self, lead):
         """The mask for rows that stand as `lead` says."""
@@ -273,21 +406,49 @@ class _Rewriting(object):
             self._flat[lead] = blob
         return self._flat[lead]
 
-    def _rows_of(self, value, lead):
-        """The blob that has the kept rows of a value."""
-        if value not in self._rows:
+    def _rows_of(self, value, lead, to):
+        """The blob that has the kept rows of a value in an order."""
+        if (value, to) not in self._rows:
             name = self._fresh(value.blob + "_rows")
             self._ops.append(
                 self._make("BooleanMask", [value.blob, self._mask(lead)], [name], engine="MASK")
             )
-            self._rows[value] = name
-        return self._rows[value]
+            self._rows[value, to] = self._in_order(name, lead[1], to)
+        return self._rows[value, to]
+
+    def _in_order(self, rows, before, to):
+        """The blob that has kept rows in another order."""
+        if before == to:
+            return rows
+        if to not in self._places:
+            both = (_PLAIN, _SWAPPED) if to == _PLAIN[1] else (_SWAPPED, _PLAIN)
+            self._places[to] = self._add_places(*both)
+        name = self._fresh(rows + "_in_order")
+        self._ops.append(self._make("Gather", [rows, self._places[to]], [name]))
+        return name
+
+    def _add_places(self, to, before):
+        """Adds what finds where each of the kept rows of an order stands in the other."""
+        kept, count, numbers, whole, swapped, places = (
+            self._fresh("_".join([self.keep, to[1][0], end]))
+            for end in ("kept", "count", "numbers", "places_before", "places_of_all", "places")
+        )
+        masks = [self._mask(lead) for lead in (before, to)]
+        fill = dict(fill_val=0, layout="compact", engine="MASK")
+        self._ops.append(self._make("BooleanMask", [self.keep] * 2, [kept], engine="MASK"))
+        self._ops.append(self._make("Shape", [kept], [count]))
+        self._ops.append(self._make("Range", [count], [numbers]))
+        self._ops.append(self._make("BooleanUnmask", [masks[0], numbers], [whole], **fill))
+        self._ops.append(self._make("Transpose", [whole], [swapped], axes=[1, 0]))
+        self._ops.append(self._make("BooleanMask", [swapped, masks[1]], [places], engine="MASK"))
+        return places
 
     def _add_on_rows(self, index, op):
-        form, inputs = self._forms[index], []
+        form, inputs, order_here = self._forms[index], [], self._orders[index]
         for value, kind in zip(self.graph.inputs[index], form.inputs):
             if kind == OF_ROWS:
-                inputs.append(self._rows_of(value, self._lead(index, value, form)))
+                lead = self._lead(index, value, form)
+                inputs.append(self._rows_of(value, lead, order_here))
             elif kind == AS_IS:
                 inputs.append(value.blob)
             else:
@@ -296,16 +457,53 @@ class _Rewriting(object):
                 inputs.append(plain)
         outputs = self._demands.outputs(index)
         if form.is_same:
-            self._rows[outputs[0]] = inputs[0]
+            names = inputs[:1]
+        elif form.op_type == _ATTENTION:
+            names = [self._add_attention(index, op, inputs)]
+        elif form.op_type == "Reshape":
+            names = [self._fresh(outputs[0].blob + "_rows")]
+            both = names + [self._fresh(names[0] + "_old_shape")]
+            self._ops.append(self._make("Reshape", inputs[:1], both, **dict(form.arguments)))
         else:
             names = [self._fresh(value.blob + "_rows") for value in outputs]
-            self._rows.update(zip(outputs, names))
             self._ops.append(self._moved(op, form, inputs, names))
-        for value in outputs:
+        for value, rows in zip(outputs, names):
+            self._rows[value, order_here] = rows
             if value in self._read:
-                pair = [self._mask(form.leads), self._rows[value]]
+                rows = self._in_order(rows, order_here, form.leads[1])
+                pair = [self._mask(form.leads), rows]
                 arguments = dict(fill_val=0, layout="compact", engine="MASK")
                 self._ops.append(self._make("BooleanUnmask", pair, [value.blob], **arguments))
+
+    def _add_attention(self, index, op, inputs):
+        """Adds attention of sequences behind one another; returns the blob that it writes."""
+        first, sinks = list(inputs[:3]), list(inputs[-1:]) if argument(op, "has_sinks", 0) else []
+        lengths, key_lengths, keys = self._sequences
+        rows = self._fresh(op.output[0] + "_rows")
+        output, has_heads = rows, attention.has_heads(self._demands, index)
+        if not has_heads:
+            first = [self._with_head(blob) for blob in first]
+            output = self._fresh(rows + "_of_head")
+        kept, arguments = attention.arguments_of(op)
+        side = [lengths]
+        if keys is not None:
+            for i in (1, 2):
+                name = self._fresh(first[i] + "_keys")
+                self._ops.append(self._make("BooleanMask", [first[i], keys], [name], engine="MASK"))
+                first[i] = name
+            side.append(key_lengths)
+            arguments["has_key_lengths"] = 1
+        moved = self._make(_ATTENTION, first + side + sinks, [output], **arguments)
+        moved.arg.extend(kept)
+        self._ops.append(moved)
+        if not has_heads:
+            self._ops.append(self._make("Squeeze", [output], [rows], dims=[1]))
+        return rows
+
+    def _with_head(self, blob):
+        name = self._fresh(blob + "_of_head")
+        self._ops.append(self._make("ExpandDims", [blob], [name], dims=[1]))
+        return name
 
     def _lead(self, index, value, form):
         wanted = self._demands.of_inputs[index]
@@ -332,11 +530,17 @@ class _Rewriting(object):
     def _add_otherwise(self, index, op):
         """Adds what finds in kept rows what it found in all; returns whether there is a way."""
         value = self.graph.inputs[index][0] if op.input else None
-        if value not in self._rows or value in self._read or value.writer not in self.chosen:
+        if value is None or value in self._read or value.writer not in self.chosen:
             return False
-        rows, lead = self._rows[value], leading(self._demands.layout(value))
+        rows = self._rows.get((value, self._orders[value.writer]))
+        if rows is None:
+            return False
+        lead = leading(self._demands.layout(value))
         if op.type == "BooleanMask":
             self._ops.append(self._make("Copy", [rows], [op.output[0]]))
+            return True
+        if lead is None:
+            self._add_sizes(op, rows, self._demands.layout(value))
             return True
         mask, axes = self._mask(lead), list_argument(op, "axes")
         if axes:
@@ -355,6 +559,34 @@ class _Rewriting(object):
         outputs = [op.output[0], split]
         self._ops.append(self._make("Concat", [first, behind], outputs, axis=0))
         return True
+
+    def _add_sizes(self, op, rows, layout):
+        """Adds what finds the sizes of rows with other dims between them."""
+        sources, count = [], 0
+        for factors in layout:
+            labels = [(BATCH, ROW).index(factor) for factor in factors if factor in (BATCH, ROW)]
+            sources.append([(self.keep, axis) for axis in labels])
+            if len(labels) < len(factors):
+                count += 1
+                sources[-1].append((rows, count))
+        axes = list_argument(op, "axes")
+        wanted = [sources[axis] for axis in axes] if axes else sources
+        names = [self._add_size(op, source) for source in wanted]
+        outputs = [op.output[0], self._fresh(op.output[0] + "_split")]
+        self._ops.append(self._make("Concat", names, outputs, axis=0))
+
+    def _add_size(self, op, source):
+        """Adds what finds the product of dims, each that of a blob; returns a blob."""
+        found = None
+        for blob, axis in source:
+            name = self._fresh("{}_{}".format(op.output[0], axis))
+            self._ops.append(self._make("Shape", [blob], [name], axes=[axis]))
+            if found is not None:
+                both = self._fresh(found + "_product")
+                self._ops.append(self._make("Mul", [found, name], [both]))
+                name = both
+            found = name
+        return found
 
     def _fresh(self, name):
         while name in self._taken or name in self.names:

@@ -17,8 +17,8 @@ class Report(object):
     packed      a list of Packed, one for each part of the net that runs on kept rows alone: types
                 of its operators, the blob that is its last result, the blob that says which rows
                 are kept, and notes: what was taken for granted
-    left_alone  a list of LeftAlone (operators, output, reason): products of matrices that compute
-                padding still
+    left_alone  a list of LeftAlone (operators, output, reason): products of matrices and attention
+                that compute padding still
     kept        a list of Kept: how many rows each mask keeps
     zeros       outputs whose rows of padding are zeros now
     notes       sentences on the runs

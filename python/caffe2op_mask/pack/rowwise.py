@@ -1,14 +1,18 @@
 """Operators that may run on the kept rows alone, and what they are there.
 
-Of ``[B, L, ..]`` or ``[B * L, ..]`` the kept rows are ``[T, ..]``: axes move by one, or stay.
+Of ``[B, L, ..]`` or ``[B * L, ..]`` the kept rows are ``[T, ..]``: axes move by one, or stay. Of
+heads ``[B, H, L, D]`` they are ``[T, H, D]``, on which attention runs, and what splits and joins
+heads.
 """
 
 import collections
 
 from caffe2op_mask.fuse.graph import argument, list_argument
+from caffe2op_mask.fuse.shapes import product
 from caffe2op_mask.fuse.views import VIEWS
+from caffe2op_mask.pack.attention import why_padded
 from caffe2op_mask.pack.demands import BINARY, REDUCTIONS, UNARY, Rows, can_move, concat_axis
-from caffe2op_mask.pack.layouts import leading
+from caffe2op_mask.pack.layouts import behind, has_labels, leading, order
 
 PRODUCTS = ("FC", "FCTransposed", "MatMul", "BatchMatMul")
 
@@ -16,9 +20,10 @@ PRODUCTS = ("FC", "FCTransposed", "MatMul", "BatchMatMul")
 OF_ROWS, AS_IS, WITHOUT_FIRST = "rows", "as is", "without first"
 
 # An operator on rows: what each input is, arguments that change (None goes), and how rows stand in
-# its outputs: (how many dims they are, which of batch and row is first). With `is_same` it does
-# nothing there.
-Form = collections.namedtuple("Form", "inputs arguments leads is_same")
+# its outputs: (how many dims they are, which of batch and row is first), or None where other dims
+# come between. With `is_same` it does nothing there. `op_type` is what it becomes, or None.
+Form = collections.namedtuple("Form", "inputs arguments leads is_same op_type")
+Form.__new__.__defaults__ = (None,)
 
 
 def form_of(demands, index):
@@ -29,6 +34,10 @@ def form_of(demands, index):
         return "it does not work row by row"
     if not can_move(graph, op):
         return "it runs on a device, by an engine or in an order of its own"
+    if op.type == "MaskedAttention":
+        reason = why_padded(demands, index, op)
+        if reason is not None:
+            return reason
     layouts = [_layout(demands, index, value) for value in demands.outputs(index)]
     if op.type == "Split":
         layouts = [layout for layout in layouts if layout is not None]
@@ -37,15 +46,30 @@ def form_of(demands, index):
         if any(demands.of(value) is not None for value in demands.outputs(index)[1:]):
             return "more than its first output is read"
     wanted = demands.of_inputs[index]
+    if not any(demands.of(value) for value in demands.outputs(index)):
+        return "nobody reads more of it than sizes"
     inputs = [one.layout if isinstance(one, Rows) else None for one in wanted]
     if not layouts or None in layouts or not any(inputs):
         return "its rows are not known"
-    leads = {leading(layout) for layout in layouts + [one for one in inputs if one is not None]}
-    if None in leads:
+    all_rows = layouts + [one for one in inputs if one is not None]
+    leads = {leading(layout) for layout in all_rows}
+    if None in leads and not _may_have_heads(op):
         return "its rows are not its first dims"
-    if op.type not in VIEWS and len(leads) > 1 or len({order for _, order in leads}) > 1:
+    orders = {order(layout) for layout in all_rows}
+    if not _regroups(op) and len(leads) > 1 or op.type != "Transpose" and len(orders) > 1:
         return "its rows stand in different orders"
     return maker(demands, index, op, leading(layouts[0]), inputs)
+
+
+def _regroups(op):
+    """Whether rows may come to stand in other dims."""
+    return op.type in VIEWS + ("Concat", "Transpose")
+
+
+def _may_have_heads(op):
+    """Whether an operator is one of those that run on rows with other dims between them."""
+    others = ("MaskedAttention", "Split")
+    return _regroups(op) or op.type in UNARY or op.type in BINARY or op.type in others
 
 
 def _layout(demands, index, value):
@@ -82,11 +106,24 @@ def _with_axis(axis):
 
     def make(demands, index, op, lead, inputs):
         rank = len(demands.shape(demands.graph.inputs[index][0]))
-        rank += 1 if op.type == "Concat" and argument(op, "add_axis", 0) else 0
         moved = axis(op, rank) - lead[0] + 1
         return _form(inputs, lead, [("axis", moved), ("order", None)])
 
     return make
+
+
+def _concat(demands, index, op, lead, inputs):
+    return _along(op, demands.layout(demands.graph.output(index)), lead, inputs)
+
+
+def _split(demands, index, op, lead, inputs):
+    return _along(op, inputs[0], lead, inputs)
+
+
+def _along(op, layout, lead, inputs):
+    """A Form along the dim of rows that a dim of a layout becomes."""
+    axis = 1 + len(behind(layout[: concat_axis(op, len(layout))]))
+    return _form(inputs, lead, [("axis", axis), ("order", None)])
 
 
 def _axis_of_one(op, rank):
@@ -107,38 +144,72 @@ def _mat_mul(demands, index, op, lead, inputs):
 
 def _view(demands, index, op, lead, inputs):
     """A view that has the same dims behind the rows is the same rows."""
-    before = demands.shape(demands.graph.inputs[index][0])
-    after = demands.shape(demands.graph.output(index))
-    if before[leading(inputs[0])[0] :] != after[lead[0] :]:
+    before, after = (
+        tuple(product(factors) for factors in behind(layout))
+        for layout in (inputs[0], demands.layout(demands.graph.output(index)))
+    )
+    if before == after:
+        return _form(inputs, lead, is_same=True)
+    if 0 in after:
         return "its rows come to have other dims"
-    return _form(inputs, lead, is_same=True)
+    return _form(inputs[:1], lead, [("shape", (0,) + after)])._replace(op_type="Reshape")
+
+
+def _transpose(demands, index, op, lead, inputs):
+    """Dims behind the rows may stay where they are."""
+    axes = list_argument(op, "axes") or tuple(reversed(range(len(inputs[0]))))
+    rest = [axis for axis in axes if behind(inputs[0][axis : axis + 1])]
+    moved = tuple(sorted(rest).index(axis) + 1 for axis in rest)
+    if moved == tuple(sorted(moved)):
+        return _form(inputs, lead, is_same=True)
+    return _form(inputs, lead, [("axes", (0,) + moved)])._replace(op_type="Transpose")
+
+
+def _attention(demands, index, op, lead, inputs):
+    return _form(inputs, lead)._replace(op_type="MaskedAttentionJagged")
 
 
 def _binary(demands, index, op, lead, inputs):
+    if lead is None:
+        return _binary_of_heads(demands, index, op, inputs)
     rank = len(demands.shape(demands.graph.output(index)))
     legacy, kinds = argument(op, "broadcast", 0), []
     for value, layout in zip(demands.graph.inputs[index], inputs):
         shape = demands.shape(value)
-        behind = rank - lead[0]  # dims behind the rows
+        rest = rank - lead[0]  # dims behind the rows
         if layout is not None:
             kinds.append(OF_ROWS)
-        elif len(shape) <= behind:
+        elif len(shape) <= rest:
             kinds.append(AS_IS)
-        elif legacy or any(size != 1 for size in shape[: len(shape) - behind]):
+        elif legacy or any(size != 1 for size in shape[: len(shape) - rest]):
             return "'{}' is not the same for each row".format(value.blob)
         else:
-            kinds.append(AS_IS if len(shape) == behind + 1 else WITHOUT_FIRST)
+            kinds.append(AS_IS if len(shape) == rest + 1 else WITHOUT_FIRST)
     # Where operands are broadcast from the last dim on, an axis says no more.
     return Form(tuple(kinds), (("axis", None),) if legacy else (), lead, False)
 
 
+def _binary_of_heads(demands, index, op, inputs):
+    layout = demands.layout(demands.graph.output(index))
+    last = max(dim for dim in range(len(layout)) if has_labels(layout[dim : dim + 1]))
+    ranks = {len(behind(one)) for one in inputs if one is not None}
+    if argument(op, "broadcast", 0) or ranks != {len(behind(layout))}:
+        return "its rows come to have other dims"
+    for value, one in zip(demands.graph.inputs[index], inputs):
+        if one is None and len(demands.shape(value)) > len(layout) - 1 - last:
+            return "'{}' is not the same for each row".format(value.blob)
+    return _form(inputs, None)
+
+
 _MAKERS = {
     "BatchMatMul": _mat_mul,
-    "Concat": _with_axis(concat_axis),
+    "Concat": _concat,
     "FC": _with_axis(_axis_of_one),
     "FCTransposed": _with_axis(_axis_of_one),
     "LayerNorm": _with_axis(_axis_of_one),
+    "MaskedAttention": _attention,
     "MatMul": _mat_mul,
     "Softmax": _with_axis(_axis_of_one),
-    "Split": _with_axis(concat_axis),
+    "Split": _split,
+    "Transpose": _transpose,
 }
