@@ -108,7 +108,9 @@ class AttentionGradientOp final : public Base {
   // Sets an output to zeros.
   void Clear(int output) {
     Tensor* const tensor = this->Output(output);
-    std::memset(tensor->raw_mutable_data(tensor->dtype()), 0, tensor->nbytes());
+    void* const data = tensor->raw_mutable_data(tensor->dtype());
+    // Of nothing, the data may be null.
+    if (tensor->nbytes() > 0) std::memset(data, 0, tensor->nbytes());
   }
 
   const bool has_outputs_;
