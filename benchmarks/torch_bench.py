@@ -79,7 +79,7 @@ def main():
                 continue
             with torch.no_grad() if "training" not in case.name else torch.enable_grad():
                 if not results_agree(case):
-                    sys.exit("torch_bench: contenders of '" + case.name + "' give different results.")
+                    sys.exit("torch_bench: contenders of '%s' give different results." % case.name)
                 figures.append(measure(case, options.rounds))
             print("{case}: {ratio:.2f} of {peer}".format(**figures[-1]), flush=True)
     harness.write(os.path.join(options.output, "torch_bench.json"), figures)

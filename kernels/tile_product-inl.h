@@ -221,7 +221,7 @@ HWY_INLINE void TransposeToPanels(
   }
 }
 
-// sums[i][j] = a[i] times row j, for kRows of the first and kKeys of the second.
+// c[i, j] = alpha * (a[i] times row j), for kRows of the first and kKeys of the second.
 template <int64_t kRows, int64_t kKeys, class D, typename W = hn::TFromD<D>>
 HWY_INLINE void DotsOfBlock(
     D d, int64_t k, W alpha, const W* HWY_RESTRICT a, const W* HWY_RESTRICT rows, int64_t row,
@@ -276,22 +276,15 @@ HWY_INLINE void ProductsOfRows(
     int64_t m, int64_t n, int64_t k, W alpha, const W* a, const W* rows, int64_t row, W* c,
     int64_t c_row) {
   const hn::ScalableTag<W> d;
-  for (int64_t i = 0; i < m;) {
+  // Sums of three rows and four keys are as many as registers hold beside what they are made of.
+  constexpr int64_t kMostRows = 3;
+  for (int64_t i = 0; i < m; i += kMostRows) {
     const W* const of_a = a + i * k;
     W* const of_c = c + i * c_row;
-    switch (m - i) {
-      case 1:
-        DotsOfKeys<1>(d, n, k, alpha, of_a, rows, row, of_c, c_row);
-        i += 1;
-        break;
-      case 2:
-        DotsOfKeys<2>(d, n, k, alpha, of_a, rows, row, of_c, c_row);
-        i += 2;
-        break;
-      default:
-        DotsOfKeys<3>(d, n, k, alpha, of_a, rows, row, of_c, c_row);
-        i += 3;
-        break;
+    switch (std::min(kMostRows, m - i)) {
+      case 1: DotsOfKeys<1>(d, n, k, alpha, of_a, rows, row, of_c, c_row); break;
+      case 2: DotsOfKeys<2>(d, n, k, alpha, of_a, rows, row, of_c, c_row); break;
+      default: DotsOfKeys<3>(d, n, k, alpha, of_a, rows, row, of_c, c_row); break;
     }
   }
 }

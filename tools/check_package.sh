@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Packs the project and installs it in each way that docs/installation.md has, into environments of their
-# own: what is packed, whether it works there, and whether uninstalling leaves nothing. Needs what
-# `make setup` makes, and minutes, since it builds the library.
+# Packs the project and installs it in each way that docs/installation.md has, into environments of
+# their own: what is packed, whether it works there, and whether uninstalling leaves nothing. Needs
+# what `make setup` makes, and minutes, since it builds the library.
 #
 #   tools/check_package.sh           torch is linked into the environments from .venv, or RUNTIME=
 #   tools/check_package.sh --fresh   pip installs torch into them, 2 GB each

@@ -156,8 +156,11 @@ def draw(path, masks, seconds):
         each = [1e6 * one / len(mask) for one, mask in zip(seconds[way], masks)]
         tokens = [one / mask.sum(dim=1).float().mean().item() for one, mask in zip(each, masks)]
         right.scatter([100 * one for one in padding], tokens, s=22, color=color, label=way)
-    right.set(xlabel="padding of a batch [%]", ylabel="time for each token, padding not counted [µs]",
-              title="All batches")
+    right.set(
+        xlabel="padding of a batch [%]",
+        ylabel="time for each token, padding not counted [µs]",
+        title="All batches",
+    )
     right.set_ylim(bottom=0)
     right.grid(alpha=0.3)
     right.legend(loc="lower right")

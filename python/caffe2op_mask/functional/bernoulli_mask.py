@@ -33,7 +33,6 @@ def bernoulli_mask(
     return _operator(z, noise)
 
 
-
 def _backward(saved, needed, _, d_log_prob):
     return {"z": _gradient(d_log_prob, saved.z, saved.mask)}
 

@@ -85,7 +85,6 @@ _TENSORS = ("x", "z", "threshold", "noise")
 _OPTIONS = ("kind", "clip", "beta", "gamma", "zeta", "tau", "hard")
 
 
-
 def _fake(x, z, *arguments):
     return fakes.like(x), fakes.like(z) if arguments[-1] else fakes.none(x)
 

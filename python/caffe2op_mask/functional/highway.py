@@ -34,7 +34,6 @@ def highway(
     return _operator(h, x, z, kind, clip)
 
 
-
 def _fake(h, x, z, kind="sigmoid", clip=None):
     return fakes.like(h)
 

@@ -44,7 +44,6 @@ def mixture_gate(
     return (y, g) if return_gate else y
 
 
-
 def _fake(e, z, bias=None, top_k=None, renormalize=False, return_gate=False):
     g = fakes.like(z) if return_gate else fakes.none(e)
     return e.new_empty([e.shape[0], *e.shape[2:]]), g

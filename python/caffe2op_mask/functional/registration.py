@@ -180,8 +180,8 @@ class Operator:
             saved.__dict__.update(zip(self._saves, tensors))
             needed = [one for one, needs in zip(self._names, ctx.needs_input_grad) if needs]
             by_name.update(self._backward(saved, needed, *gradients))
-        # One for each argument: the dispatcher leaves out those at the end that are as the schema has
-        # them, and torch 2.10 refuses a gradient of what was left out, even if it is None.
+        # The dispatcher leaves out arguments at the end that are as the schema has them, and
+        # torch 2.10 refuses a gradient of what was left out, even if it is None.
         return tuple([by_name.get(one) for one, _ in zip(self._names, ctx.needs_input_grad)])
 
 
@@ -200,4 +200,3 @@ def gradient_operator(name, fake):
         if "Tensor" in str(argument.type)
     ]
     return Operator(name, fake, refuse, differentiable=tensors)
-

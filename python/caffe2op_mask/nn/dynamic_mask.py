@@ -7,8 +7,8 @@ from torch import Generator, Tensor, nn
 
 from caffe2op_mask import functional
 from caffe2op_mask.nn.checks import Described, one_of
-from caffe2op_mask.sizes import positive_sizes
 from caffe2op_mask.nn.gates import open_probability
+from caffe2op_mask.sizes import positive_sizes
 
 ESTIMATORS = ("straight_through", "hard_concrete", "reinforce")
 

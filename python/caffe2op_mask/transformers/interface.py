@@ -275,6 +275,7 @@ def attention(
     Raises:
         ValueError: cu_seq_lens_q with a batch that is not 1, or with position_bias.
     """
+    sinks = None if s_aux is None else s_aux.to(query.dtype)
     if cu_seq_lens_q is not None:
         if query.shape[0] != 1 or position_bias is not None:
             raise ValueError(
@@ -288,7 +289,6 @@ def attention(
         if is_causal is None:
             is_causal = getattr(module, "is_causal", True)
         sequences = _Sequences(cu_seq_lens_q, cu_seq_lens_k, bool(is_causal), sliding_window)
-        sinks = None if s_aux is None else s_aux.to(query.dtype)
         if dropout > 0:
             attended = sequences.with_dropout(query, key, value, dropout, scaling, softcap, sinks)
         else:
@@ -312,7 +312,6 @@ def attention(
         bias = attention_mask if bias is None else bias + attention_mask
         options = {}
     options["bias"] = bias
-    sinks = None if s_aux is None else s_aux.to(query.dtype)
     if dropout > 0:
         attended = _with_dropout(query, key, value, dropout, scaling, softcap, sinks, options)
     else:
